@@ -1,0 +1,1 @@
+//! The time burnt into a picture, and how it is read back.
