@@ -45,7 +45,7 @@ impl Picture {
         range: Range,
         captured: Moment,
     ) -> Option<Self> {
-        let fits = width >= 2 && height >= 2 && width % 2 == 0 && height % 2 == 0;
+        let fits = width >= 2 && height >= 2 && width.is_multiple_of(2) && height.is_multiple_of(2);
         (fits && data.len() == width * height * 3 / 2).then_some(Self {
             width,
             height,
