@@ -1,1 +1,131 @@
-//! limits
+//! The numbers that bind the system, each with its reason. docs/protocol.md section 9 repeats those
+//! that a peer can notice.
+
+use std::time::Duration;
+
+/// Longest frame header, in bytes: room for the keys of a future version, small enough to be read
+/// in one go.
+pub const HEADER: usize = 16 * 1024;
+/// Longest frame header before the peer is admitted: a stranger gets no more memory than this.
+pub const HEADER_BEFORE_ADMISSION: usize = 4 * 1024;
+/// Keys in one header object: ten are ours, the rest leaves room for extensions.
+pub const HEADER_KEYS: usize = 64;
+/// Nesting of objects and arrays in a header: nothing that we define goes beyond three.
+pub const HEADER_DEPTH: usize = 15;
+/// Largest payload of a control frame.
+pub const CONTROL: usize = 64 * 1024;
+/// Largest payload of a message.
+pub const MESSAGE: usize = 64 * 1024;
+/// Largest payload of an audio frame: 1 s of Opus at 510 kbit/s.
+pub const AUDIO: usize = 64 * 1024;
+/// Largest payload of a file frame: one chunk.
+pub const FILE: usize = 1024 * 1024;
+/// Largest payload of a video frame: a 4096x2304 keyframe at the best quality is below 3 MiB.
+pub const VIDEO: usize = 4 * 1024 * 1024;
+/// Largest payload of a type that this version does not know.
+pub const EXTENSION: usize = 64 * 1024;
+/// Largest integer in a header: above it JSON readers in other languages lose digits.
+pub const INTEGER: u64 = 1 << 53;
+
+/// Characters in a member's name.
+pub const NAME: usize = 64;
+/// Characters in a room's name.
+pub const ROOM: usize = 64;
+/// Characters in a track's label.
+pub const LABEL: usize = 64;
+/// Characters of a sentence in an error or goodbye.
+pub const SENTENCE: usize = 512;
+/// Combining marks on one base character; more is drawn over the neighbours.
+pub const MARKS: usize = 8;
+
+/// A peer must have said hello this long after it connected; an absolute deadline, so that one byte
+/// per second does not extend it.
+pub const HELLO: Duration = Duration::from_secs(8);
+/// A ping goes out when nothing else has for this long.
+pub const HEARTBEAT: Duration = Duration::from_secs(4);
+/// A peer that has sent nothing for this long is dead: three heartbeats, and gone before the 15 s
+/// that users are promised.
+pub const SILENCE: Duration = Duration::from_secs(12);
+/// A timer that fires this much too late means that this program itself was stopped.
+pub const PAUSE: Duration = Duration::from_secs(2);
+/// A started frame must go on at [`FRAME_RATE`] after this time (slow-sending attacks).
+pub const FRAME_GRACE: Duration = Duration::from_secs(5);
+/// Slowest delivery of a frame after [`FRAME_GRACE`], in bytes per second.
+pub const FRAME_RATE: u64 = 8 * 1024;
+/// A connection that takes not one byte for this long while bytes wait is closed, with its session kept.
+pub const WRITE_STALL: Duration = Duration::from_secs(10);
+/// How long a session outlives its connection: in this time the others see "reconnecting".
+pub const GRACE: Duration = Duration::from_secs(30);
+/// An empty room is kept this long, so that a member who changes networks finds the tracks' numbers
+/// and the room's history again.
+pub const ROOM_GRACE: Duration = Duration::from_secs(60);
+/// First pause before a reconnect.
+pub const BACKOFF_FIRST: Duration = Duration::from_millis(250);
+/// Longest pause before a reconnect.
+pub const BACKOFF_LAST: Duration = Duration::from_secs(10);
+/// At SIGTERM: everything is said and written within this time.
+pub const DRAIN: Duration = Duration::from_secs(4);
+
+/// What may wait for one receiving connection: one group of pictures at 12 Mbit/s.
+pub const QUEUE: usize = 4 * 1024 * 1024;
+/// What may wait of control frames and messages before the connection is closed as too slow.
+pub const QUEUE_RELIABLE: usize = 1024 * 1024;
+/// Age of the oldest waiting picture from which the top temporal layer is dropped.
+pub const QUEUE_AGE_T2: Duration = Duration::from_millis(60);
+/// ... from which only the base layer is kept.
+pub const QUEUE_AGE_T1: Duration = Duration::from_millis(120);
+/// ... from which the rest of the group of pictures is given up.
+pub const QUEUE_AGE_GOP: Duration = Duration::from_millis(250);
+/// What the server keeps per rendition to start a late joiner with.
+pub const GOP_CACHE: usize = 4 * 1024 * 1024;
+/// Pictures in that cache: 10 s at 30 per second; a longer group is not worth replaying.
+pub const GOP_CACHE_PICTURES: usize = 300;
+/// Two keyframe requests for one rendition are at least this far apart.
+pub const KEYFRAME_INTERVAL: Duration = Duration::from_millis(500);
+/// A publisher that sent no keyframe for this long is asked for one.
+pub const KEYFRAME_OVERDUE: Duration = Duration::from_secs(10);
+/// Unsent bytes the kernel may hold for a media connection; what it holds can no longer be dropped.
+pub const NOTSENT_LOWAT: u32 = 32 * 1024;
+
+/// Control frames per second and in a burst (one program at work needs about one).
+pub const CONTROL_RATE: (u32, u32) = (100, 200);
+/// Messages per second and in a burst.
+pub const MESSAGE_RATE: (u32, u32) = (20, 50);
+/// Media frames per second and in a burst: nine tracks at 60 pictures and 50 sound packets.
+pub const MEDIA_RATE: (u32, u32) = (1_000, 2_000);
+/// Bytes per second and in a burst that one connection may send: 4K at 128 Mbit/s.
+pub const INGRESS_RATE: (u64, u64) = (16 * 1024 * 1024, 32 * 1024 * 1024);
+/// A peer that exceeds a rate for this long is closed.
+pub const FLOOD: Duration = Duration::from_secs(60);
+/// Damaged frames (wrong checksum) within [`DAMAGED_WINDOW`] after which the connection is closed.
+pub const DAMAGED: usize = 10;
+/// See [`DAMAGED`].
+pub const DAMAGED_WINDOW: Duration = Duration::from_secs(60);
+
+/// Members of a room.
+pub const MEMBERS: usize = 1_000;
+/// Sessions (running programs) of a room.
+pub const SESSIONS: usize = 2_000;
+/// Tracks of one session.
+pub const TRACKS: usize = 8;
+/// Tracks of a room.
+pub const ROOM_TRACKS: usize = 256;
+/// Rooms of a server.
+pub const ROOMS: usize = 10_000;
+/// Rooms that may be made from one address, so that one host cannot use up the others' share.
+pub const ROOMS_PER_ADDRESS: usize = 32;
+/// Connections from one address that have not said hello yet.
+pub const PENDING_PER_ADDRESS: usize = 64;
+/// Connections from one address.
+pub const CONNECTIONS_PER_ADDRESS: usize = 2_000;
+/// Share of the process's file descriptors that connections may use; the rest is for its own files.
+pub const DESCRIPTORS: f64 = 0.9;
+/// What one read takes from a socket at the most.
+pub const READ: usize = 64 * 1024;
+
+/// Largest picture, as MaxFS of H.264 level 5.1 (36,864 macroblocks of 16x16).
+pub const PICTURE_WIDTH: usize = 4096;
+/// See [`PICTURE_WIDTH`].
+pub const PICTURE_HEIGHT: usize = 2304;
+/// Decoders that run at once, one per tile of the largest grid.
+pub const DECODERS: usize = 49;

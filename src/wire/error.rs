@@ -1,0 +1,110 @@
+//! What can be wrong with bytes, and the codes by which peers tell each other.
+
+use serde::{Deserialize, Serialize};
+
+/// Error codes on the wire (docs/protocol.md section 8).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Code {
+    /// The header is not what section 2 describes.
+    BadHeader,
+    /// A length beyond the limit of its type.
+    TooLarge,
+    /// The payload does not match its checksum.
+    Checksum,
+    /// A control frame that cannot be understood or does not belong here.
+    Protocol,
+    /// No common protocol version.
+    Version,
+    /// No hello in time, or bytes that come too slowly.
+    Timeout,
+    /// Too many frames or bytes; `retry_after_ms` says when to go on.
+    RateLimited,
+    /// The rate was exceeded for too long.
+    Flood,
+    /// A limit of the room or the server is reached.
+    Full,
+    /// A room or member name that cannot be used.
+    Name,
+    /// The session cannot be resumed.
+    Resume,
+    /// Another connection took the session over.
+    Replaced,
+    /// This connection takes its bytes too slowly; the session is kept.
+    SlowConsumer,
+    /// The frame names a track that is not the sender's or does not exist.
+    Track,
+    /// The server is about to stop; `retry_after_ms` says when to come back.
+    ShuttingDown,
+    /// A fault of the server.
+    Internal,
+    /// A code that this version does not know.
+    #[serde(other)]
+    Unknown,
+}
+
+impl Code {
+    /// The code as it stands on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::BadHeader => "bad_header",
+            Self::TooLarge => "too_large",
+            Self::Checksum => "checksum",
+            Self::Protocol => "protocol",
+            Self::Version => "version",
+            Self::Timeout => "timeout",
+            Self::RateLimited => "rate_limited",
+            Self::Flood => "flood",
+            Self::Full => "full",
+            Self::Name => "name",
+            Self::Resume => "resume",
+            Self::Replaced => "replaced",
+            Self::SlowConsumer => "slow_consumer",
+            Self::Track => "track",
+            Self::ShuttingDown => "shutting_down",
+            Self::Internal => "internal",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// Why a stream of bytes is not a stream of frames. None of the variants carries bytes of the peer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// The first four bytes give a length that no header has.
+    #[error("header length {0}: expected 2 to {1}")]
+    HeaderLength(u32, usize),
+    /// The bytes belong to another protocol, named here.
+    #[error("this is {0}, not a confkit frame")]
+    Foreign(&'static str),
+    /// The header is not one JSON object as described.
+    #[error("header: {0}")]
+    Header(String),
+    /// The payload is larger than its type allows.
+    #[error("{kind} payload of {size} bytes: at most {limit}")]
+    TooLarge {
+        /// Type of the frame.
+        kind: &'static str,
+        /// What the header says.
+        size: u64,
+        /// What is allowed.
+        limit: usize,
+    },
+    /// The payload of a control frame is not a control operation.
+    #[error("control: {0}")]
+    Control(String),
+    /// The stream ended inside a frame.
+    #[error("the stream ended inside a frame, {0} bytes after its start")]
+    Truncated(usize),
+}
+
+impl Error {
+    /// The code under which a peer is told.
+    pub fn code(&self) -> Code {
+        match self {
+            Self::HeaderLength(..) | Self::Foreign(_) | Self::Header(_) => Code::BadHeader,
+            Self::TooLarge { .. } => Code::TooLarge,
+            Self::Control(_) | Self::Truncated(_) => Code::Protocol,
+        }
+    }
+}

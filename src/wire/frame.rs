@@ -1,0 +1,90 @@
+//! One frame, as the bytes that travel and the header that was read from them.
+
+use bytes::Bytes;
+use md5::{Digest, Md5};
+
+use super::control::{self, Control};
+use super::{Error, Header, Kind, Media};
+
+/// A frame. Cloning it copies no payload.
+#[derive(Debug, Clone)]
+pub struct Frame {
+    /// The header.
+    pub header: Header,
+    /// Length, header and payload, exactly as they travel.
+    bytes: Bytes,
+    /// Where in `bytes` the payload begins.
+    payload_at: usize,
+}
+
+impl Frame {
+    /// A frame of `kind` over `payload`, stamped with `wall` microseconds since 1970.
+    ///
+    /// The payload must fit the limit of its kind; everything that makes frames from foreign data
+    /// checks before it comes here.
+    pub fn new(kind: Kind, media: Option<Media>, payload: &[u8], wall: u64) -> Self {
+        debug_assert!(payload.len() <= kind.limit(), "the maker of a payload knows its limit");
+        let header = Header {
+            kind,
+            timestamp: wall as f64 / 1e6,
+            size: payload.len(),
+            checksum: checksum(payload),
+            media,
+        };
+        Self::assemble(header, payload)
+    }
+
+    /// A video frame over one access unit.
+    pub fn video(media: Media, access_unit: &[u8], wall: u64) -> Self {
+        Self::new(Kind::Video, Some(media), access_unit, wall)
+    }
+
+    /// A control frame.
+    pub fn control(operation: &Control, wall: u64) -> Self {
+        Self::new(Kind::Control, None, &control::write(operation), wall)
+    }
+
+    /// The same payload and checksum under another media header (a new track number, say).
+    pub fn with_media(&self, media: Media) -> Self {
+        Self::assemble(Header { media: Some(media), ..self.header.clone() }, self.payload())
+    }
+
+    /// Length, header and payload, exactly as they travel.
+    pub fn bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+
+    /// What the frame carries.
+    pub fn payload(&self) -> &[u8] {
+        &self.bytes[self.payload_at..]
+    }
+
+    /// What the frame carries, sharing its memory.
+    pub fn payload_bytes(&self) -> Bytes {
+        self.bytes.slice(self.payload_at..)
+    }
+
+    /// The operation of a control frame.
+    pub fn operation(&self) -> Result<Control, Error> {
+        control::read(self.payload())
+    }
+
+    /// A frame that the parser has found in `bytes`.
+    pub(super) fn found(header: Header, bytes: Bytes, payload_at: usize) -> Self {
+        Self { header, bytes, payload_at }
+    }
+
+    fn assemble(header: Header, payload: &[u8]) -> Self {
+        let head = header.write();
+        let mut bytes = Vec::with_capacity(4 + head.len() + payload.len());
+        bytes.extend_from_slice(&(head.len() as u32).to_be_bytes());
+        bytes.extend_from_slice(&head);
+        bytes.extend_from_slice(payload);
+        Self { header, bytes: bytes.into(), payload_at: 4 + head.len() }
+    }
+}
+
+/// MD5 of a payload: a check against damage, not against malice.
+pub fn checksum(payload: &[u8]) -> [u8; 16] {
+    Md5::digest(payload).into()
+}

@@ -1,0 +1,394 @@
+//! What goes over the wire, and what must not get through.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::id::TrackId;
+use crate::limits;
+
+const EMPTY_MD5: &str = "d41d8cd98f00b204e9800998ecf8427e";
+
+fn raw(header: &[u8], payload: &[u8]) -> Vec<u8> {
+    let mut bytes = (header.len() as u32).to_be_bytes().to_vec();
+    bytes.extend_from_slice(header);
+    bytes.extend_from_slice(payload);
+    bytes
+}
+
+/// A header for `payload` with `extra` (`,"k":v`...) at its end.
+fn header(kind: &str, payload: &[u8], extra: &str) -> String {
+    let sum = crate::id::hex(&checksum(payload));
+    format!(r#"{{"type":"{kind}","timestamp":1.5,"size":{},"checksum":"{sum}"{extra}}}"#, payload.len())
+}
+
+fn read_all(bytes: &[u8]) -> Result<Vec<Incoming>, Error> {
+    let mut parser = Parser::new();
+    parser.push(bytes);
+    let mut found = Vec::new();
+    while let Some(incoming) = parser.poll()? {
+        found.push(incoming);
+    }
+    parser.finish()?;
+    Ok(found)
+}
+
+fn refused(header: &str) -> Error {
+    match Header::parse(header.as_bytes()) {
+        Ok(header) => panic!("accepted: {header:?}"),
+        Err(error) => error,
+    }
+}
+
+fn base_with(replace: &str, by: &str) -> String {
+    let base = header("message", b"hi", "");
+    assert!(base.contains(replace), "{base} has no {replace}");
+    base.replace(replace, by)
+}
+
+fn picture(payload: &[u8]) -> Frame {
+    let media =
+        Media { track: TrackId(3), seq: 9, pts: 33_333, key: true, rendition: Rendition::High, tid: 0 };
+    Frame::video(media, payload, 1_700_000_000_250_000)
+}
+
+#[test]
+fn a_frame_reads_as_it_was_written() {
+    let sent = picture(b"\0\0\0\x01picture");
+    let found = read_all(sent.bytes()).unwrap();
+    let [Incoming::Frame(frame)] = &found[..] else { panic!("{found:?}") };
+    assert_eq!(frame.header, sent.header);
+    assert_eq!(frame.payload(), b"\0\0\0\x01picture");
+    assert_eq!(frame.bytes(), sent.bytes());
+}
+
+#[test]
+fn w01_header_length_0() {
+    assert_eq!(read_all(&[0; 4]).unwrap_err().code(), Code::BadHeader);
+}
+
+#[test]
+fn w02_header_length_1() {
+    assert_eq!(read_all(&[0, 0, 0, 1]).unwrap_err(), Error::HeaderLength(1, limits::HEADER));
+}
+
+#[test]
+fn w03_header_length_16385() {
+    assert!(read_all(&16_385_u32.to_be_bytes()).is_err());
+    let mut stranger = Parser::for_stranger();
+    stranger.push(&4_097_u32.to_be_bytes());
+    assert!(stranger.poll().is_err());
+}
+
+#[test]
+fn w04_huge_header_lengths_allocate_nothing() {
+    for length in [0xffff_ffff_u32, 0x8000_0000] {
+        let mut parser = Parser::new();
+        parser.push(&length.to_be_bytes());
+        assert!(parser.poll().is_err());
+        assert!(parser.memory() < 4096);
+    }
+}
+
+#[test]
+fn w05_a_tls_hello_is_named() {
+    let error = read_all(&[0x16, 3, 1, 2, 0, 1, 0, 1]).unwrap_err();
+    assert!(error.to_string().contains("TLS"), "{error}");
+}
+
+#[test]
+fn w06_other_protocols_are_refused_within_the_first_bytes() {
+    let smb = [0, 0, 0, 0x54, 0xff];
+    for head in [&b"GET "[..], b"SSH-", b"HTTP", b"\x93\x01\x7f\x44", &smb] {
+        let error = read_all(head).unwrap_err();
+        assert_eq!(error.code(), Code::BadHeader);
+        assert!(!error.to_string().contains("GET "), "no bytes of the peer come back: {error}");
+    }
+}
+
+#[test]
+fn w08_a_hundred_frames_in_one_portion_come_in_order() {
+    let bytes: Vec<u8> =
+        (0..100_u64).flat_map(|id| Frame::control(&Control::Ping { id }, 0).bytes().to_vec()).collect();
+    let ids: Vec<Control> = read_all(&bytes)
+        .unwrap()
+        .into_iter()
+        .map(|i| if let Incoming::Frame(f) = i { f.operation().unwrap() } else { panic!() })
+        .collect();
+    assert_eq!(ids, (0..100).map(|id| Control::Ping { id }).collect::<Vec<_>>());
+}
+
+#[test]
+fn w09_the_end_inside_a_length_is_an_error_and_between_frames_is_none() {
+    assert!(read_all(&[]).unwrap().is_empty());
+    for n in 1..4 {
+        assert_eq!(read_all(&[0, 0, 0][..n]).unwrap_err(), Error::Truncated(n));
+    }
+}
+
+#[test]
+fn w10_the_end_at_every_offset_delivers_nothing() {
+    let whole = picture(&[7; 200]);
+    for cut in 1..whole.bytes().len() {
+        assert_eq!(read_all(&whole.bytes()[..cut]).unwrap_err(), Error::Truncated(cut));
+    }
+}
+
+#[test]
+fn w11_headers_that_are_not_clean_utf8() {
+    let lone = base_with(r#""type""#, r#""x":"\ud800","type""#);
+    refused(&lone);
+    let bom = format!("\u{feff}{}", header("message", b"hi", ""));
+    refused(&bom);
+    refused(&base_with("1.5", "1.5\0"));
+    for bad in [&b"{\"type\":\"\xff\"}"[..], b"{\"a\":\"\xc0\xaf\"}", b"{\"a\":\"\xed\xa0\x80\"}"] {
+        assert!(Header::parse(bad).is_err());
+    }
+}
+
+#[test]
+fn w12_json_that_is_not_an_object() {
+    for bad in ["[]", "[1,2]", "\"type\"", "42", "null", "true"] {
+        refused(bad);
+    }
+}
+
+#[test]
+fn w13_bytes_behind_the_object() {
+    let good = header("message", b"hi", "");
+    refused(&format!("{good}x"));
+    refused(&format!("{good}{good}"));
+    Header::parse(format!("{good}  ").as_bytes()).unwrap();
+}
+
+#[test]
+fn w14_nesting_of_16_and_more() {
+    for depth in [16, 17, 200, 4_000] {
+        let nested = format!(r#","x":{}{}"#, "[".repeat(depth - 1), "]".repeat(depth - 1));
+        let error = refused(&header("message", b"hi", &nested));
+        assert!(error.to_string().contains("nested"), "{error}");
+    }
+    let legal = format!(r#","x":{}{}"#, "[".repeat(14), "]".repeat(14));
+    Header::parse(header("message", b"hi", &legal).as_bytes()).unwrap();
+}
+
+#[test]
+fn w15_the_same_key_twice() {
+    refused(&base_with(r#""size":2"#, r#""size":1,"size":2"#));
+    refused(&header("message", b"hi", r#","x":1,"x":2"#));
+    refused(&header("message", b"hi", r#","x":{"y":1,"y":2}"#));
+    refused(&base_with(r#""size":2"#, r#""size":1,"\u0073ize":2"#));
+}
+
+#[test]
+fn w16_a_missing_key_is_named() {
+    for (part, key) in
+        [(r#""type":"message","#, "type"), (r#""timestamp":1.5,"#, "timestamp"), (r#""size":2,"#, "size")]
+    {
+        assert!(refused(&base_with(part, "")).to_string().contains(key));
+    }
+    let error = refused(r#"{"type":"message","timestamp":1,"size":2}"#);
+    assert!(error.to_string().contains("checksum"));
+}
+
+#[test]
+fn w17_sizes_that_are_no_sizes() {
+    for bad in
+        ["-1", "1.5", "1e3", "\"10\"", "9007199254740993", "18446744073709551616", "NaN", "null", "1e999"]
+    {
+        refused(&base_with(r#""size":2"#, &format!(r#""size":{bad}"#)));
+    }
+}
+
+#[test]
+fn w18_a_size_above_the_limit_is_refused_before_the_payload() {
+    for (kind, limit) in [("video", limits::VIDEO), ("audio", limits::AUDIO), ("file", limits::FILE)] {
+        let text = header(kind, b"hi", r#","track":1,"seq":1,"pts":1,"key":true"#)
+            .replace(r#""size":2"#, &format!(r#""size":{}"#, limit + 1));
+        let error = read_all(&raw(text.as_bytes(), b"")).unwrap_err();
+        assert_eq!(error.code(), Code::TooLarge);
+    }
+}
+
+#[test]
+fn w19_a_size_that_is_too_small_ends_the_stream() {
+    let payload = b"longer than announced";
+    let text = header("message", &payload[..4], "");
+    assert!(read_all(&raw(text.as_bytes(), payload)).is_err());
+}
+
+#[test]
+fn w20_memory_stays_at_what_came_in() {
+    let text = header("video", b"hi", r#","track":1,"seq":1,"pts":1,"key":true"#)
+        .replace(r#""size":2"#, r#""size":4000000"#);
+    let mut parser = Parser::new();
+    parser.push(&raw(text.as_bytes(), &[0; 1000]));
+    assert!(parser.poll().unwrap().is_none());
+    assert!(parser.memory() < 8 * 1024);
+    assert_eq!(parser.missing(), 4_000_000 - 1000);
+}
+
+#[test]
+fn w21_a_wrong_checksum_drops_the_frame_and_not_the_stream() {
+    let mut bytes = picture(b"damaged on the way").bytes().to_vec();
+    *bytes.last_mut().unwrap() ^= 1;
+    bytes.extend_from_slice(picture(b"whole").bytes());
+    let found = read_all(&bytes).unwrap();
+    assert!(matches!(&found[0], Incoming::Damaged(h) if h.media.unwrap().track == TrackId(3)));
+    assert!(matches!(&found[1], Incoming::Frame(f) if f.payload() == b"whole"));
+}
+
+#[test]
+fn w22_checksums_in_either_case_and_nothing_else() {
+    let sum = crate::id::hex(&checksum(b"hi"));
+    Header::parse(base_with(&sum, &sum.to_uppercase()).as_bytes()).unwrap();
+    for bad in
+        ["", &sum[1..], &format!("{sum}0"), &sum.replace(['0', 'a'], "g"), "QUJDREVGR0hJSktMTU5PUA==........"]
+    {
+        if *bad != sum {
+            refused(&base_with(&sum, bad));
+        }
+    }
+}
+
+#[test]
+fn w24_empty_payloads_only_where_they_mean_something() {
+    let with = |kind: &str, extra: &str| {
+        format!(r#"{{"type":"{kind}","timestamp":1,"size":0,"checksum":"{EMPTY_MD5}"{extra}}}"#)
+    };
+    for kind in ["video", "audio", "message", "control"] {
+        refused(&with(kind, r#","track":1,"seq":1,"pts":1"#));
+    }
+    for kind in ["file", "x-later"] {
+        assert_eq!(Header::parse(with(kind, "").as_bytes()).unwrap().checksum, checksum(b""));
+    }
+}
+
+#[test]
+fn w25_an_unknown_type_is_kept_for_the_caller_to_judge() {
+    let header = Header::parse(header("x-whiteboard", b"hi", "").as_bytes()).unwrap();
+    assert_eq!(header.kind, Kind::Extension("x-whiteboard".into()));
+}
+
+#[test]
+fn w26_more_than_64_keys_are_refused_and_unknown_ones_ignored() {
+    let many = |n: usize| (0..n).map(|i| format!(r#","k{i}":{i}"#)).collect::<String>();
+    let few = raw(header("message", b"hi", &many(60)).as_bytes(), b"hi");
+    let found = read_all(&few).unwrap();
+    assert!(matches!(&found[0], Incoming::Frame(f) if f.bytes()[..] == few[..]), "kept as they came");
+    refused(&header("message", b"hi", &many(61)));
+    refused(&header("message", b"hi", &many(1000)));
+    refused(&header("message", b"hi", &format!(r#","x":{{"a":0{}}}"#, many(5_000))));
+}
+
+#[test]
+fn w28_types_that_are_no_names() {
+    for bad in ["", "../x", "a b", "x\\u0007", "Video", "ä", &"x".repeat(33), &"x".repeat(1024)] {
+        refused(&base_with("\"message\"", &format!("\"{bad}\"")));
+    }
+}
+
+#[test]
+fn w29_any_timestamp_that_is_a_number() {
+    for odd in ["0", "-5", "253402300800", "1.25", "1e9"] {
+        Header::parse(base_with("1.5", odd).as_bytes()).unwrap();
+    }
+    refused(&base_with("1.5", "\"now\""));
+    refused(&base_with("1.5", "1e999"));
+}
+
+#[test]
+fn w31_a_header_full_of_spaces_and_escapes() {
+    let text = header("message", b"hi", "").replace("\"type\"", "\"\\u0074\\u0079\\u0070\\u0065\"");
+    Header::parse(text.as_bytes()).unwrap();
+    let spaces = text.replacen(',', &format!(",{}", " ".repeat(limits::HEADER - text.len())), 1);
+    Header::parse(spaces.as_bytes()).unwrap();
+}
+
+#[test]
+fn w32_a_control_frame_above_64_kib() {
+    let text = header("control", b"hi", "").replace(r#""size":2"#, r#""size":65537"#);
+    assert_eq!(refused(&text), Error::TooLarge { kind: "control", size: 65_537, limit: 65_536 });
+}
+
+#[test]
+fn media_headers_carry_what_a_relay_needs() {
+    for key in ["track", "seq", "pts"] {
+        let all = r#","track":1,"seq":2,"pts":3,"key":true"#;
+        let without = all.replace(&format!(r#""{key}""#), r#""other""#);
+        assert!(refused(&header("video", b"hi", &without)).to_string().contains(key));
+    }
+    refused(&header("video", b"hi", r#","track":1,"seq":2,"pts":3,"tid":3"#));
+    refused(&header("video", b"hi", r#","track":4294967296,"seq":2,"pts":3"#));
+}
+
+#[test]
+fn operations_of_a_later_version_are_ignored() {
+    let frame = Frame::new(Kind::Control, None, br#"{"op":"teleport","to":{"x":1}}"#, 0);
+    assert_eq!(frame.operation(), Ok(Control::Unknown));
+    for bad in [&b"{}"[..], b"[]", b"{\"op\":7}", b"{\"op\":\"ping\"}", b"{\"op\":\"ping\",\"id\":-1}"] {
+        assert!(Frame::new(Kind::Control, None, bad, 0).operation().is_err());
+    }
+}
+
+#[test]
+fn w27_text_of_peers_is_shortened_and_scrubbed_where_it_comes_in() {
+    let long = format!(r#"{{"op":"member","member":1,"name":"\u001b[2J{}"}}"#, "x".repeat(15_000));
+    let Control::Member(member) = Frame::new(Kind::Control, None, long.as_bytes(), 0).operation().unwrap()
+    else {
+        panic!()
+    };
+    assert_eq!(member.name.chars().count(), limits::LABEL);
+    assert!(!member.name.contains('\u{1b}'));
+}
+
+#[test]
+fn v16_streams_are_told_by_their_first_bytes() {
+    let frame = picture(b"x");
+    for n in 0..5 {
+        assert_eq!(sniff(&frame.bytes()[..n]), Ok(None));
+    }
+    assert_eq!(sniff(frame.bytes()), Ok(Some(Stream::Frames)));
+    assert_eq!(sniff(&[0, 0, 0, 1, 0x67]), Ok(Some(Stream::AnnexB)));
+    assert_eq!(sniff(&[0, 0, 1, 0x67, 0x42]), Ok(Some(Stream::AnnexB)));
+    assert_eq!(sniff(b"YUV4MPEG2 W640"), Ok(Some(Stream::Y4m)));
+    assert_eq!(sniff(b"YUV4"), Ok(None));
+    assert_eq!(sniff(&[0x1a, 0x45, 0xdf, 0xa3, 0]), Ok(Some(Stream::Matroska)));
+    assert_eq!(sniff(b"hello world"), Err(()));
+}
+
+proptest! {
+    #[test]
+    fn w07_w35_any_cut_into_portions_gives_the_same_frames(
+        payloads in prop::collection::vec(prop::collection::vec(any::<u8>(), 1..300), 1..8),
+        cuts in prop::collection::vec(1_usize..80, 1..200),
+    ) {
+        let bytes: Vec<u8> = payloads.iter().flat_map(|p| picture(p).bytes().to_vec()).collect();
+        let mut parser = Parser::new();
+        let mut found = Vec::new();
+        let mut rest = &bytes[..];
+        let mut cuts = cuts.iter().cycle();
+        while !rest.is_empty() {
+            let (portion, later) = rest.split_at((*cuts.next().unwrap()).min(rest.len()));
+            rest = later;
+            parser.push(portion);
+            while let Some(Incoming::Frame(frame)) = parser.poll().unwrap() {
+                found.push(frame.payload().to_vec());
+            }
+        }
+        prop_assert_eq!(found, payloads);
+        prop_assert!(parser.finish().is_ok());
+    }
+
+    #[test]
+    fn w06_random_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..2000)) {
+        let _ = read_all(&bytes);
+    }
+
+    #[test]
+    fn mutated_frames_never_panic(at in 0_usize..180, value in any::<u8>()) {
+        let mut bytes = picture(b"payload").bytes().to_vec();
+        let at = at % bytes.len();
+        bytes[at] = value;
+        let _ = read_all(&bytes);
+    }
+}
