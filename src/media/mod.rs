@@ -1,8 +1,10 @@
 //! Pictures and what is said about them; no device, no codec.
 
 pub mod clock;
+mod latest;
 mod picture;
 mod quality;
 
+pub use latest::Latest;
 pub use picture::{Picture, Range};
-pub use quality::{Quality, Size};
+pub use quality::{ParseSizeError, Quality, Size};
