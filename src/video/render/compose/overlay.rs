@@ -1,0 +1,99 @@
+//! What is painted over or beside the tiles: the banner, statistics, the explanation of the keys.
+
+use super::{ACCENT, BACKGROUND, FAINT, Face, Rect, TEXT, Typesetter, WARNING};
+use crate::video::render::Canvas;
+
+/// The height of the line across the top.
+pub(super) const BANNER: usize = 26;
+
+/// The keys, as in docs and `--help`.
+const KEYS: [(&str, &str); 8] = [
+    ("q", "quit"),
+    ("Tab  1-8", "focus the next, or one"),
+    ("g", "grid"),
+    ("SPACE", "freeze"),
+    ("s", "save a snapshot"),
+    ("i", "statistics"),
+    ("[  ]", "lower, higher quality"),
+    ("?", "these keys"),
+];
+
+pub(super) fn banner(canvas: &mut Canvas, text: &mut Typesetter, words: &str) {
+    let bar = Rect::new(0, 0, canvas.width(), BANNER);
+    canvas.fill(bar, WARNING);
+    let line = text.line(words, Face::Plain, 15, bar.width.saturating_sub(16));
+    let x = bar.width.saturating_sub(line.width) / 2;
+    canvas.write(&line, x, (BANNER - line.height) / 2, BACKGROUND, bar);
+}
+
+/// Words in the middle of `area`, in as many lines as it takes.
+pub(super) fn centred(canvas: &mut Canvas, text: &mut Typesetter, area: Rect, words: &str, colour: u32) {
+    let size = (area.height / 12).clamp(10, 20);
+    let room = area.width.saturating_sub(8);
+    let lines: Vec<_> = wrap(words, room / (size / 2).max(1))
+        .iter()
+        .map(|words| text.line(words, Face::Plain, size, room))
+        .collect();
+    let step = size * 5 / 4;
+    let mut y = area.y + area.height.saturating_sub(lines.len() * step) / 2;
+    for line in lines {
+        canvas.write(&line, area.x + area.width.saturating_sub(line.width) / 2, y, colour, area);
+        y += step;
+    }
+}
+
+/// Figures in the corner of a picture that has just been painted.
+pub(super) fn statistics(canvas: &mut Canvas, text: &mut Typesetter, area: Rect, lines: &[String]) {
+    let size = if area.height < 160 { 9 } else { 12 };
+    let step = size + 4;
+    let room = area.width.saturating_sub(12);
+    let drawn: Vec<_> = lines.iter().map(|line| text.line(line, Face::Fixed, size, room)).collect();
+    let width = drawn.iter().map(|l| l.width).max().unwrap_or(0);
+    let panel = Rect {
+        x: area.x,
+        y: area.y,
+        width: (width + 12).min(area.width),
+        height: (drawn.len() * step + 8).min(area.height),
+    };
+    canvas.shade(panel, BACKGROUND, 190);
+    for (index, line) in drawn.iter().enumerate() {
+        canvas.write(line, area.x + 6, area.y + 4 + index * step, TEXT, panel);
+    }
+}
+
+/// The keys, in the middle of the window.
+pub(super) fn help(canvas: &mut Canvas, text: &mut Typesetter) {
+    let window = Rect::new(0, 0, canvas.width(), canvas.height());
+    let size = if window.height < 400 || window.width < 400 { 12 } else { 16 };
+    let step = size * 8 / 5;
+    let (width, height) = ((size * 22).min(window.width), (KEYS.len() * step + 2 * size).min(window.height));
+    let panel = Rect::new((window.width - width) / 2, (window.height - height) / 2, width, height);
+    canvas.fill(panel, FAINT);
+    let inside = Rect::new(panel.x + 1, panel.y + 1, width.saturating_sub(2), height.saturating_sub(2));
+    canvas.fill(inside, BACKGROUND);
+    for (index, (key, what)) in KEYS.iter().enumerate() {
+        let y = inside.y + size + index * step;
+        let key = text.line(key, Face::Fixed, size, size * 7);
+        canvas.write(&key, inside.x + size, y, ACCENT, inside);
+        let what = text.line(what, Face::Plain, size, width.saturating_sub(size * 8));
+        canvas.write(&what, inside.x + size * 8, y, TEXT, inside);
+    }
+}
+
+/// Breaks a sentence where it has spaces, at about `columns` letters.
+fn wrap(words: &str, columns: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in words.split(' ') {
+        let line = lines.last_mut().expect("there is a first line");
+        if line.is_empty() {
+            line.push_str(word);
+        } else if line.chars().count() + 1 + word.chars().count() <= columns || lines.len() >= 6 {
+            let line = lines.last_mut().expect("there is a first line");
+            line.push(' ');
+            line.push_str(word);
+        } else {
+            lines.push(word.into());
+        }
+    }
+    lines
+}
