@@ -20,7 +20,7 @@ pub use nal::{Kind, Unit, units};
 pub use split::{AccessUnit, Error, Splitter};
 
 /// Bytes of one access unit: what one video frame may carry.
-pub const MAX_ACCESS_UNIT: usize = 4 * 1024 * 1024;
+pub const MAX_ACCESS_UNIT: usize = crate::limits::VIDEO;
 
 /// NAL units in one access unit. A 4096x2304 picture with one slice per row of macroblocks has 144; encoders that cut
 /// slices to packets of 1 KB reach some thousands in a large keyframe.

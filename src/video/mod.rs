@@ -1,4 +1,5 @@
-//! Pictures at the edges of the machine: decoding them and drawing them.
+//! Pictures at the edges of the machine: capturing, encoding, decoding and drawing them, each role behind a trait.
 
 pub mod decode;
+pub mod encode;
 pub mod render;
