@@ -48,6 +48,8 @@ pub const HEARTBEAT: Duration = Duration::from_secs(4);
 pub const SILENCE: Duration = Duration::from_secs(12);
 /// A timer that fires this much too late means that this program itself was stopped.
 pub const PAUSE: Duration = Duration::from_secs(2);
+/// After such a stop a client wants proof within this time that its connection still works.
+pub const WAKE: Duration = Duration::from_secs(3);
 /// A started frame must go on at [`FRAME_RATE`] after this time (slow-sending attacks).
 pub const FRAME_GRACE: Duration = Duration::from_secs(5);
 /// Slowest delivery of a frame after [`FRAME_GRACE`], in bytes per second.

@@ -1,1 +1,15 @@
-//! cli
+//! The command line: what programs share, and one module per program.
+//!
+//! A program is `fn main() -> ExitCode { cli::run(|args: Args| ...) }`: [`run`] parses, starts the log,
+//! runs the body and turns its end into an exit code and a sentence on stderr. Payload goes through
+//! [`output::Output`]; nothing else writes to stdout.
+
+mod common;
+mod exit;
+pub mod identity;
+mod logging;
+pub mod output;
+pub mod signal;
+
+pub use common::{Common, LogFormat, Meeting, When};
+pub use exit::{Exit, Failure, Program, run};

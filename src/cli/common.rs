@@ -1,0 +1,135 @@
+//! Options that programs share.
+
+use std::io::{self, IsTerminal, Write};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+
+use super::{Exit, Failure, output};
+use crate::id::Nick;
+use crate::session::Address;
+
+/// What every program understands.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "General options")]
+pub struct Common {
+    /// Say less: errors only
+    #[arg(short, long, conflicts_with = "verbose")]
+    pub quiet: bool,
+    /// Say more; twice for everything
+    #[arg(short, long, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+    /// Write the log to a file instead of stderr
+    #[arg(long, value_name = "FILE")]
+    pub log_file: Option<PathBuf>,
+    /// How the log is written
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t = LogFormat::Text)]
+    pub log_format: LogFormat,
+    /// When to use colours on stderr
+    #[arg(long, value_name = "WHEN", value_enum, default_value_t = When::Auto)]
+    pub color: When,
+    /// Never ask anything
+    #[arg(long)]
+    pub no_input: bool,
+    /// Print the completions of a shell
+    #[arg(long, value_name = "SHELL", hide = true)]
+    pub completions: Option<clap_complete::Shell>,
+    /// Print the manual page
+    #[arg(long, hide = true)]
+    pub man: bool,
+}
+
+/// How the log is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people
+    Text,
+    /// One JSON object a line
+    Json,
+}
+
+/// When to do something that depends on a terminal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum When {
+    /// Where it makes sense
+    Auto,
+    /// Everywhere
+    Always,
+    /// Nowhere
+    Never,
+}
+
+impl Common {
+    /// Whether stderr gets colours: the option, else `NO_COLOR`, else `FORCE_COLOR`, else whether it is
+    /// a terminal that can show them.
+    pub fn colors(&self) -> bool {
+        let set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+        match self.color {
+            When::Always => true,
+            When::Never => false,
+            When::Auto if set("NO_COLOR") => false,
+            When::Auto if set("FORCE_COLOR") => true,
+            When::Auto => io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|t| t != "dumb"),
+        }
+    }
+
+    /// Writes completions or the manual page to stdout where that is asked for; whether it was.
+    pub(super) fn generate(&self, mut command: clap::Command) -> anyhow::Result<bool> {
+        let mut text = Vec::new();
+        if let Some(shell) = self.completions {
+            let name = command.get_name().to_owned();
+            clap_complete::generate(shell, &mut command, name, &mut text);
+        } else if self.man {
+            clap_mangen::Man::new(command).render(&mut text)?;
+        } else {
+            return Ok(false);
+        }
+        output::stdout()?.write_all(&text)?;
+        Ok(true)
+    }
+}
+
+/// Which room to join, as whom, and how long to try.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Room options")]
+pub struct Meeting {
+    /// The room: conf://HOST[:PORT]/ROOM
+    #[arg(short, long, value_name = "URI", env = "CONF_ROOM")]
+    pub room: Option<String>,
+    /// The name that the others see [default: the login name]
+    #[arg(long, value_name = "NICK", env = "CONF_NAME")]
+    pub name: Option<String>,
+    /// How long one try to connect may take
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = humantime::parse_duration)]
+    pub connect_timeout: Duration,
+    /// Give up after this many tries in a row to come back; 0 never comes back [default: never gives up]
+    #[arg(long, value_name = "TRIES")]
+    pub reconnect: Option<u32>,
+}
+
+impl Meeting {
+    /// Where the room is.
+    pub fn address(&self) -> Result<Address, Failure> {
+        let missing = || Failure::usage("which room? Type: export CONF_ROOM=conf://HOST/ROOM");
+        let text = self.room.as_deref().filter(|text| !text.trim().is_empty()).ok_or_else(missing)?;
+        text.parse().map_err(|error| {
+            let shown = crate::text::for_log(text.as_bytes(), 100);
+            Failure::usage(format!("the room address \"{shown}\" cannot be used: {error}"))
+        })
+    }
+
+    /// Under which name to join: the option, else the login name, else `guest`.
+    pub fn nick(&self) -> Result<Nick, Failure> {
+        match self.name.as_deref().filter(|name| !name.is_empty()) {
+            Some(name) => {
+                name.parse().map_err(|error| Failure::usage(format!("{error}; choose another with --name")))
+            }
+            None => whoami::username()
+                .ok()
+                .and_then(|login| login.parse().ok())
+                .or_else(|| "guest".parse().ok())
+                .ok_or_else(|| Failure::new(Exit::Usage, "choose a name with --name")),
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! The log: `tracing` to stderr or a file, as text or JSON lines.
+
+use std::fs::OpenOptions;
+use std::io::{self, Write};
+use std::sync::Mutex;
+
+use tracing::Level;
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::writer::BoxMakeWriter;
+
+use super::common::LogFormat;
+use super::{Common, Exit, Failure};
+
+/// Starts the log as the options say; `level` is what is logged without them. `CONF_LOG` takes a filter
+/// such as `confkit::net=trace` instead.
+pub(super) fn start(common: &Common, level: Level) -> Result<(), Failure> {
+    let level = match common.verbose {
+        _ if common.quiet => Level::ERROR,
+        0 => level,
+        1 if level < Level::INFO => Level::INFO,
+        1 | 2 => Level::DEBUG,
+        _ => Level::TRACE,
+    };
+    let filter = std::env::var("CONF_LOG")
+        .ok()
+        .and_then(|text| EnvFilter::try_new(text).ok())
+        .unwrap_or_else(|| EnvFilter::new(format!("warn,confkit={level}")));
+    let (writer, colors) = match &common.log_file {
+        None => (BoxMakeWriter::new(|| Stderr), common.colors()),
+        Some(path) => {
+            let file = OpenOptions::new().append(true).create(true).open(path).map_err(|error| {
+                Failure::new(Exit::File, format!("cannot write the log to {}: {error}", path.display()))
+            })?;
+            (BoxMakeWriter::new(Mutex::new(file)), common.color == super::When::Always)
+        }
+    };
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(writer)
+        .with_ansi(colors)
+        .log_internal_errors(false);
+    let started = match common.log_format {
+        LogFormat::Text => log.with_target(false).try_init(),
+        LogFormat::Json => log.json().flatten_event(true).try_init(),
+    };
+    started.map_err(|error| Failure::new(Exit::Other, format!("cannot start the log: {error}")))
+}
+
+/// Stderr that may be closed: what cannot be said is not said.
+struct Stderr;
+
+impl Write for Stderr {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let _ = io::stderr().write_all(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
