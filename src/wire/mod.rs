@@ -23,4 +23,4 @@ pub use error::{Code, Error};
 pub use frame::{Frame, checksum};
 pub use header::{Header, Kind, Media, Rendition};
 pub use parser::{Incoming, Parser};
-pub use sniff::{Stream, sniff};
+pub use sniff::{Stream, UnknownStream, sniff};

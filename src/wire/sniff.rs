@@ -15,13 +15,18 @@ pub enum Stream {
     Mp4,
 }
 
+/// Bytes that begin no kind of stream that we read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("neither frames, H.264 (Annex B), Y4M, Matroska nor MP4")]
+pub struct UnknownStream;
+
 /// The kind of stream that begins with `head`: `Ok(None)` while more bytes are needed (at most 9),
 /// `Err` when it is none of them.
 ///
 /// `00 00 01 xx` begins both a NAL unit and a frame with a long header; the byte behind it decides: a
 /// header begins with `{`, and no NAL unit of a stream's start has 0x7B there (it would be the
 /// `profile_idc` of an SPS, and 123 is none).
-pub fn sniff(head: &[u8]) -> Result<Option<Stream>, ()> {
+pub fn sniff(head: &[u8]) -> Result<Option<Stream>, UnknownStream> {
     const Y4M: &[u8] = b"YUV4MPEG2";
     const EBML: &[u8] = &[0x1a, 0x45, 0xdf, 0xa3];
     let begins = |magic: &[u8]| head.iter().zip(magic).all(|(a, b)| a == b);
@@ -40,5 +45,5 @@ pub fn sniff(head: &[u8]) -> Result<Option<Stream>, ()> {
         return Ok(Some(Stream::Matroska));
     }
     let undecided = head.len() < 5 || (head.len() < 9 && (begins(Y4M) || head[0] == 0));
-    if undecided { Ok(None) } else { Err(()) }
+    if undecided { Ok(None) } else { Err(UnknownStream) }
 }

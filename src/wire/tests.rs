@@ -353,7 +353,7 @@ fn v16_streams_are_told_by_their_first_bytes() {
     assert_eq!(sniff(b"YUV4MPEG2 W640"), Ok(Some(Stream::Y4m)));
     assert_eq!(sniff(b"YUV4"), Ok(None));
     assert_eq!(sniff(&[0x1a, 0x45, 0xdf, 0xa3, 0]), Ok(Some(Stream::Matroska)));
-    assert_eq!(sniff(b"hello world"), Err(()));
+    assert_eq!(sniff(b"hello world"), Err(UnknownStream));
 }
 
 proptest! {
