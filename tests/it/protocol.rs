@@ -1,0 +1,344 @@
+//! docs/protocol.md against the code, both ways: the worked examples read and are written as they
+//! stand there, and every operation, key, code and limit of the code has its place in the page.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use confkit::id::{MemberId, Secret, SessionId, TrackId};
+use confkit::limits;
+use confkit::wire::control::{
+    Goodbye, Hello, Member, PROTOCOL, PipeTrack, Presence, Publish, Refusal, Source, State, Track, TrackKind,
+    Tracks, Welcome,
+};
+use confkit::wire::{Code, Control, Frame, Incoming, Media, Parser, Rendition};
+
+const PAGE: &str = include_str!("../../docs/protocol.md");
+const WALL: u64 = 1_700_000_000_250_000;
+
+struct Example {
+    name: String,
+    header: String,
+    payload: Option<String>,
+    bytes: Vec<u8>,
+}
+
+fn section(number: u32) -> &'static str {
+    let from = PAGE.find(&format!("\n## {number}. ")).expect("the section is there");
+    let rest = &PAGE[from + 1..];
+    &rest[..rest.find("\n## ").unwrap_or(rest.len())]
+}
+
+fn fenced<'a>(text: &'a str, language: &str) -> &'a str {
+    let (_, rest) = text.split_once(&format!("```{language}\n")).expect("the block is there");
+    rest.split_once("\n```").expect("the block ends").0
+}
+
+fn examples() -> Vec<Example> {
+    let parse = |text: &str| {
+        let (heading, body) = text.split_once('\n').unwrap();
+        let json = fenced(body, "json");
+        let hex = fenced(body, "hex");
+        Example {
+            name: heading.rsplit(' ').next().unwrap().into(),
+            header: json.lines().next().unwrap().into(),
+            payload: json.lines().nth(1).map(str::to_owned),
+            bytes: hex.split_whitespace().map(|byte| u8::from_str_radix(byte, 16).unwrap()).collect(),
+        }
+    };
+    section(11).split("\n### ").skip(1).map(parse).collect()
+}
+
+fn read(bytes: &[u8]) -> Frame {
+    let mut parser = Parser::new();
+    parser.push(bytes);
+    let Some(Incoming::Frame(frame)) = parser.poll().unwrap() else { panic!("not a whole, undamaged frame") };
+    parser.finish().unwrap();
+    frame
+}
+
+fn camera() -> Source {
+    Source {
+        kind: TrackKind::Video,
+        label: "camera".into(),
+        codec: "h264".into(),
+        width: 640,
+        height: 480,
+        fps: 30.0,
+    }
+}
+
+fn hello() -> Hello {
+    Hello {
+        protocol: PROTOCOL,
+        room: "standup".into(),
+        name: "Ann".into(),
+        client: "example 1.0".into(),
+        identity: None,
+        resume: None,
+        subscribe: vec![TrackKind::Video],
+    }
+}
+
+fn token() -> Secret<16> {
+    Secret(std::array::from_fn(|i| i as u8))
+}
+
+fn member(number: u32, name: &str) -> Member {
+    Member { member: MemberId(number), name: name.into(), state: Presence::Here }
+}
+
+/// What the example of this name says, made by the code.
+fn operation(name: &str) -> Control {
+    match name {
+        "hello" => Control::Hello(hello()),
+        "hello-resume" => Control::Hello(Hello { resume: Some(token()), ..hello() }),
+        "welcome" => Control::Welcome(Welcome {
+            protocol: 1,
+            server: "conf-serve 0.1.0".into(),
+            epoch: "5f3a".into(),
+            room: "standup".into(),
+            session: SessionId(2),
+            member: MemberId(2),
+            name: "Ann".into(),
+            token: token(),
+            resumed: false,
+            heartbeat_ms: limits::HEARTBEAT.as_millis() as u64,
+            grace_ms: limits::GRACE.as_millis() as u64,
+        }),
+        "state" => Control::State(State {
+            members: vec![member(1, "王小明"), member(2, "Ann")],
+            tracks: vec![Track { track: TrackId(1), member: MemberId(1), source: camera() }],
+            more: false,
+        }),
+        "publish" => Control::Publish(Publish { id: 1, source: camera() }),
+        "published" => Control::Published { id: 1, track: TrackId(2) },
+        "keyframe" => Control::Keyframe { track: TrackId(2), rendition: Rendition::High },
+        "ping" => Control::Ping { id: 7 },
+        "pong" => Control::Pong { id: 7 },
+        "error" => Control::Error(Refusal::new(Code::Track, "track 1 is not yours")),
+        "version" => Control::Error(Refusal {
+            protocol: Some(PROTOCOL),
+            ..Refusal::new(Code::Version, "this server speaks protocol 1")
+        }),
+        "goodbye" => Control::Goodbye(Goodbye {
+            code: Some(Code::ShuttingDown),
+            message: "the server restarts".into(),
+            retry_after_ms: Some(1000),
+        }),
+        "tracks" => Control::Tracks(Tracks {
+            tracks: vec![PipeTrack { track: TrackId(1), source: camera() }],
+            feedback: Some("/run/user/1000/confkit/cam-42/feedback".into()),
+        }),
+        other => panic!("the example {other} is not known here"),
+    }
+}
+
+/// The same for media.
+fn picture(name: &str) -> Option<Frame> {
+    let media = Media { track: TrackId(2), seq: 0, pts: 0, key: true, rendition: Rendition::High, tid: 0 };
+    match name {
+        "video" => Some(Frame::video(
+            media,
+            &[
+                0, 0, 0, 1, 0x67, 0x42, 0xc0, 0x1e, 0xda, 0x02, 0x80, 0x2d, 0xe5, 0, 0, 0, 1, 0x68, 0xce,
+                0x3c, 0x80, 0, 0, 0, 1, 0x65, 0x88, 0x84, 0x0f,
+            ],
+            WALL,
+        )),
+        "video-t2" => Some(Frame::video(
+            Media { seq: 1, pts: 33_333, key: false, tid: 2, ..media },
+            &[0, 0, 0, 1, 0x01, 0xe0, 0x23, 0x20],
+            WALL,
+        )),
+        _ => None,
+    }
+}
+
+#[test]
+fn the_examples_of_the_page_read_as_it_says() {
+    let examples = examples();
+    assert!(examples.len() >= 15, "{} examples", examples.len());
+    for example in &examples {
+        let frame = read(&example.bytes);
+        let length = u32::from_be_bytes(*example.bytes.first_chunk().unwrap()) as usize;
+        assert_eq!(&example.bytes[4..4 + length], example.header.as_bytes(), "{}", example.name);
+        if let Some(expected) = picture(&example.name) {
+            assert_eq!(frame.header, expected.header, "{}", example.name);
+            assert_eq!(frame.payload(), expected.payload(), "{}", example.name);
+        } else {
+            let text = example.payload.as_deref().expect("a control frame has text for a payload");
+            assert_eq!(frame.payload(), text.as_bytes(), "{}", example.name);
+            assert_eq!(frame.operation().unwrap(), operation(&example.name), "{}", example.name);
+        }
+    }
+}
+
+#[test]
+fn the_examples_of_the_page_are_what_the_code_writes() {
+    for example in examples() {
+        let frame = picture(&example.name).unwrap_or_else(|| Frame::control(&operation(&example.name), WALL));
+        assert_eq!(confkit::id::hex(frame.bytes()), confkit::id::hex(&example.bytes), "{}", example.name);
+    }
+}
+
+/// One of every operation with every key set. A new variant or field does not compile until it is
+/// added here, and then fails until it stands in the page.
+fn all_operations() -> Vec<Control> {
+    let all: Vec<Control> = vec![
+        Control::Hello(Hello { identity: Some(Secret([1; 32])), resume: Some(token()), ..hello() }),
+        operation("welcome"),
+        operation("state"),
+        Control::Member(member(1, "Ann")),
+        Control::MemberLeft { member: MemberId(1) },
+        operation("publish"),
+        operation("published"),
+        Control::Unpublish { track: TrackId(1) },
+        Control::Track(Track { track: TrackId(1), member: MemberId(1), source: camera() }),
+        Control::TrackGone { track: TrackId(1) },
+        Control::Subscribe { tracks: vec![TrackId(1)] },
+        Control::Unsubscribe { tracks: vec![TrackId(1)] },
+        operation("keyframe"),
+        operation("ping"),
+        operation("pong"),
+        operation("goodbye"),
+        Control::Error(Refusal {
+            code: Code::Version,
+            message: "no".into(),
+            retry_after_ms: Some(1),
+            id: Some(1),
+            protocol: Some(PROTOCOL),
+        }),
+        operation("tracks"),
+    ];
+    let mut seen = BTreeSet::new();
+    for operation in &all {
+        seen.insert(match operation {
+            Control::Hello(_) => 0,
+            Control::Welcome(_) => 1,
+            Control::State(_) => 2,
+            Control::Member(_) => 3,
+            Control::MemberLeft { .. } => 4,
+            Control::Publish(_) => 5,
+            Control::Published { .. } => 6,
+            Control::Unpublish { .. } => 7,
+            Control::Track(_) => 8,
+            Control::TrackGone { .. } => 9,
+            Control::Subscribe { .. } => 10,
+            Control::Unsubscribe { .. } => 11,
+            Control::Keyframe { .. } => 12,
+            Control::Ping { .. } => 13,
+            Control::Pong { .. } => 14,
+            Control::Goodbye(_) => 15,
+            Control::Error(_) => 16,
+            Control::Tracks(_) => 17,
+            Control::Unknown => unreachable!("is never sent"),
+        });
+    }
+    assert_eq!(seen.len(), 18, "one of every operation");
+    all
+}
+
+#[test]
+fn every_operation_and_key_stands_in_section_4() {
+    let page = section(4);
+    for operation in all_operations() {
+        let json: serde_json::Value =
+            serde_json::from_slice(Frame::control(&operation, 0).payload()).unwrap();
+        let keys = json.as_object().unwrap();
+        let op = keys["op"].as_str().unwrap();
+        let row = page
+            .lines()
+            .find(|line| line.starts_with(&format!("| `{op}` |")))
+            .unwrap_or_else(|| panic!("section 4 has no row for {op}"));
+        let cell = row.rsplit('|').nth(1).unwrap();
+        let listed: BTreeSet<&str> = cell.split('`').skip(1).step_by(2).collect();
+        let written: BTreeSet<&str> = keys.keys().map(String::as_str).filter(|&key| key != "op").collect();
+        let missing: Vec<_> = written.difference(&listed).collect();
+        assert!(missing.is_empty(), "{op}: the page does not list {missing:?}");
+        let surplus: Vec<_> = listed.difference(&written).filter(|&&key| key != "more").collect();
+        assert!(surplus.is_empty(), "{op}: the code does not write {surplus:?}");
+    }
+}
+
+#[test]
+fn keys_that_the_page_marks_optional_may_be_absent_and_no_others() {
+    for operation in all_operations() {
+        let json: serde_json::Value =
+            serde_json::from_slice(Frame::control(&operation, 0).payload()).unwrap();
+        let op = json["op"].as_str().unwrap().to_owned();
+        let row = section(4).lines().find(|line| line.starts_with(&format!("| `{op}` |"))).unwrap();
+        for key in json.as_object().unwrap().keys().filter(|key| *key != "op") {
+            let mut without = json.clone();
+            without.as_object_mut().unwrap().remove(key);
+            let payload = serde_json::to_vec(&without).unwrap();
+            let read = Frame::new(confkit::wire::Kind::Control, None, &payload, 0).operation();
+            let optional = row.contains(&format!("`{key}`?"));
+            assert_eq!(read.is_ok(), optional, "{op} without {key}: {read:?}");
+        }
+    }
+}
+
+#[test]
+fn every_header_key_stands_in_section_3() {
+    let frame = picture("video").unwrap();
+    let length = u32::from_be_bytes(*frame.bytes().first_chunk().unwrap()) as usize;
+    let header: serde_json::Value = serde_json::from_slice(&frame.bytes()[4..4 + length]).unwrap();
+    for key in header.as_object().unwrap().keys() {
+        assert!(section(3).contains(&format!("\n| `{key}` |")), "section 3 has no row for {key}");
+    }
+}
+
+#[test]
+fn every_code_stands_in_section_8_and_no_other() {
+    let source = include_str!("../../src/wire/error.rs");
+    let in_code: BTreeSet<&str> = source
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("Self::")?.split_once(" => \"")?.1.strip_suffix("\","))
+        .filter(|&code| code != "unknown")
+        .collect();
+    let in_page: BTreeSet<&str> =
+        section(8).lines().filter_map(|line| Some(line.strip_prefix("| `")?.split_once('`')?.0)).collect();
+    assert!(in_code.len() >= 16);
+    assert_eq!(in_code, in_page);
+    for code in in_page {
+        let read: Code = serde_json::from_value(code.into()).unwrap();
+        assert_eq!(read.as_str(), code);
+    }
+}
+
+/// Limits that no peer can notice.
+const OWN: &[&str] = &["DRAIN", "DESCRIPTORS", "READ", "NOTSENT_LOWAT", "DECODERS"];
+
+#[test]
+fn every_limit_stands_in_section_9_with_its_value() {
+    let mut known = BTreeSet::new();
+    let mut row = |name: &'static str, value: String| {
+        known.insert(name);
+        let found = section(9).lines().any(|line| line.starts_with(&format!("| {name} | {value} |")));
+        assert!(found, "section 9 has no row | {name} | {value} |");
+    };
+    macro_rules! rows {
+        ($text:ident: $($name:ident)*) => { $(row(stringify!($name), $text(limits::$name));)* };
+    }
+    let plain = |n: usize| n.to_string();
+    rows!(plain: HEADER HEADER_BEFORE_ADMISSION HEADER_KEYS HEADER_DEPTH CONTROL MESSAGE AUDIO FILE VIDEO EXTENSION
+        NAME ROOM LABEL SENTENCE MARKS QUEUE QUEUE_RELIABLE GOP_CACHE GOP_CACHE_PICTURES DAMAGED MEMBERS SESSIONS
+        TRACKS ROOM_TRACKS ROOMS ROOMS_PER_ADDRESS PENDING_PER_ADDRESS CONNECTIONS_PER_ADDRESS PICTURE_WIDTH
+        PICTURE_HEIGHT);
+    let large = |n: u64| n.to_string();
+    rows!(large: INTEGER FRAME_RATE);
+    let seconds = |span: Duration| format!("{} s", span.as_secs_f64());
+    rows!(seconds: HELLO HEARTBEAT SILENCE PAUSE FRAME_GRACE WRITE_STALL GRACE ROOM_GRACE BACKOFF_FIRST BACKOFF_LAST
+        QUEUE_AGE_T2 QUEUE_AGE_T1 QUEUE_AGE_GOP KEYFRAME_INTERVAL KEYFRAME_OVERDUE FLOOD DAMAGED_WINDOW);
+    let rate = |(each, burst): (u32, u32)| format!("{each}/s, burst {burst}");
+    rows!(rate: CONTROL_RATE MESSAGE_RATE MEDIA_RATE);
+    let bytes = |(each, burst): (u64, u64)| format!("{each}/s, burst {burst}");
+    rows!(bytes: INGRESS_RATE);
+
+    for line in include_str!("../../src/limits.rs").lines() {
+        let Some(name) = line.strip_prefix("pub const ").and_then(|rest| rest.split_once(':')) else {
+            continue;
+        };
+        assert!(known.contains(name.0) || OWN.contains(&name.0), "section 9 does not speak of {}", name.0);
+    }
+}
