@@ -1,0 +1,77 @@
+# `make` lists what there is to do.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+CARGO ?= cargo
+
+.PHONY: help deps build install demo test test-devices check layers drift links faults generate \
+	bench bench-relay bench-latency bench-encode bench-view
+
+help: ## what there is to do
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+
+deps: ## installs the system packages that building and testing need, where they are missing
+	@scripts/deps
+
+build: ## the programs, optimised, in target/release
+	$(CARGO) build --release --bins
+
+install: ## the programs into ~/.cargo/bin
+	$(CARGO) install --path . --locked
+
+demo: ## a meeting on this machine: server, two members, window (STAY=1: until Ctrl-C; SECONDS_LONG=20)
+	@scripts/deps --build
+	$(CARGO) build --release --bins
+	@scripts/demo
+
+test: ## every test that needs no hardware
+	@scripts/deps
+	@if $(CARGO) nextest --version >/dev/null 2>&1; then $(CARGO) nextest run; else $(CARGO) test --lib --bins --tests; fi
+	$(CARGO) test --doc
+
+test-devices: ## conf-cam against a V4L2 camera in the device lab (../shared/lab), where it is there
+	@if [[ ! -x ../shared/lab/device-lab ]]; then echo "make test-devices: ../shared/lab/device-lab is not there; nothing was tested" >&2; exit 1; fi
+	$(CARGO) build --bins
+	tests/devices.sh
+
+check: ## format, lints, documentation, layers, drift of completions and man pages, links
+	$(CARGO) fmt --check
+	$(CARGO) clippy --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --document-private-items
+	@scripts/layers
+	@$(MAKE) --no-print-directory drift
+	@scripts/links
+
+layers: ## no module imports from a layer above its own
+	@scripts/layers
+
+drift: ## completions and man pages are those of the programs
+	$(CARGO) build --bins
+	@scripts/generate --check
+
+links: ## links between the documents lead somewhere
+	@scripts/links
+
+faults: ## rows of ../shared/design/FAULTS.md that no test is named after
+	@scripts/faults
+
+generate: ## writes completions and man pages anew
+	$(CARGO) build --bins
+	@scripts/generate
+
+bench: bench-relay bench-latency bench-encode bench-view ## all benchmarks
+
+bench-relay: ## CPU and delay of the relay against a bare loop of sends; stalled and idle connections
+	$(CARGO) build --release --bins
+	$(CARGO) bench --bench relay
+
+bench-latency: ## glass to glass on loopback, through all programs
+	$(CARGO) build --release --bins
+	$(CARGO) bench --bench latency
+
+bench-encode: ## pictures per second of capture and encoding
+	$(CARGO) bench --bench encode
+
+bench-view: ## pictures per second of decoding and drawing
+	$(CARGO) bench --bench view
