@@ -1,7 +1,8 @@
 //! A picture in the size and colours of the screen.
 
-use fast_image_resize::images::{Image, ImageRef};
-use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
+use fast_image_resize::images::{TypedImage, TypedImageRef};
+use fast_image_resize::pixels::U8;
+use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions, Resizer};
 use yuv::{YuvPlanarImage, YuvRange, YuvStandardMatrix, yuv420_to_bgra};
 
 use crate::media::{Picture, Range};
@@ -66,10 +67,11 @@ fn resize(
     (to_width, to_height): (usize, usize),
 ) -> Option<()> {
     target.resize(to_width * to_height, 0);
-    let source = ImageRef::new(width as u32, height as u32, source, PixelType::U8).ok()?;
-    let mut target = Image::from_slice_u8(to_width as u32, to_height as u32, target, PixelType::U8).ok()?;
+    // Typed, because the other way compiles the resizer for each of its sixteen kinds of pixels.
+    let source = TypedImageRef::<U8>::from_buffer(width as u32, height as u32, source).ok()?;
+    let mut target = TypedImage::<U8>::from_buffer(to_width as u32, to_height as u32, target).ok()?;
     let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
-    resizer.resize(&source, &mut target, &options).ok()
+    resizer.resize_typed(&source, &mut target, &options).ok()
 }
 
 #[cfg(test)]
