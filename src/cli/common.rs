@@ -6,9 +6,12 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
-use super::{Exit, Failure, output};
+use super::{Exit, Failure, identity, output};
 use crate::id::Nick;
+use crate::net::client::{Config, Down, End};
 use crate::session::Address;
+use crate::wire::Code;
+use crate::wire::control::TrackKind;
 
 /// What every program understands.
 #[derive(Debug, Clone, Args)]
@@ -109,6 +112,19 @@ pub struct Meeting {
 }
 
 impl Meeting {
+    /// All that is needed to join, for the program `client` that wants the tracks of these kinds.
+    pub fn config(&self, client: &str, subscribe: Vec<TrackKind>) -> Result<Config, Failure> {
+        Ok(Config {
+            address: self.address()?,
+            name: self.nick()?,
+            identity: identity::load(),
+            client: format!("{client} {}", env!("CARGO_PKG_VERSION")),
+            subscribe,
+            reconnect: self.reconnect,
+            connect_timeout: self.connect_timeout,
+        })
+    }
+
     /// Where the room is.
     pub fn address(&self) -> Result<Address, Failure> {
         let missing = || Failure::usage("which room? Type: export CONF_ROOM=conf://HOST/ROOM");
@@ -132,4 +148,30 @@ impl Meeting {
                 .ok_or_else(|| Failure::new(Exit::Usage, "choose a name with --name")),
         }
     }
+}
+
+/// The end of a session at `address` as the end of a program; nothing where it was meant to end.
+pub fn ended(end: &End, address: &Address) -> Result<(), Failure> {
+    let Address { host, port, .. } = address;
+    Err(match end {
+        End::Left => return Ok(()),
+        End::Unreachable(Down::Garbled(error)) => {
+            Failure::new(Exit::Protocol, format!("{host} port {port} is no conf-serve: {error}"))
+        }
+        End::Unreachable(reason) => Failure::new(
+            Exit::Connect,
+            format!("cannot connect to {host} port {port}: {reason}; is conf-serve running there?"),
+        ),
+        End::GaveUp { .. } => Failure::new(Exit::Connect, format!("{host} port {port}: {end}")),
+        End::Version(..) => Failure::new(Exit::Protocol, end.to_string()),
+        End::Replaced => Failure::new(Exit::Refused, end.to_string()),
+        End::Refused(refusal) => {
+            let exit = match refusal.code {
+                Code::Protocol | Code::BadHeader | Code::Version => Exit::Protocol,
+                Code::Name => Exit::Usage,
+                _ => Exit::Refused,
+            };
+            Failure::new(exit, format!("the server refused: {refusal}"))
+        }
+    })
 }

@@ -11,5 +11,5 @@ mod logging;
 pub mod output;
 pub mod signal;
 
-pub use common::{Common, LogFormat, Meeting, When};
+pub use common::{Common, LogFormat, Meeting, When, ended};
 pub use exit::{Exit, Failure, Program, run};

@@ -1,0 +1,485 @@
+//! A session over TCP: the task that owns the socket of a [`session::Client`](crate::session::Client).
+//!
+//! Events wait in a queue of [`EVENTS`]; when it is full the task stops reading, so that what is too
+//! much waits at the server, which knows what to drop. Frames to send wait in a queue of one: the task
+//! takes the next when the kernel has taken the last, and the kernel is kept short, so
+//! [`Handle::send`] is as slow as the way out. Without a connection it is fast and the frames are
+//! dropped and counted.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::io::{self, IoSlice};
+use std::net::Shutdown;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::{Buf, Bytes};
+use socket2::SockRef;
+use tokio::io::Interest;
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use super::dial::dial;
+use super::tcp;
+use crate::id::{Identity, Nick, TrackId};
+pub use crate::session::client::{Counts, Down, End, Event};
+use crate::session::client::{Profile, Want};
+use crate::session::{Address, Client};
+use crate::wire::control::{Publish, TrackKind};
+use crate::wire::{Frame, Rendition};
+use crate::{limits, time};
+
+/// Events that may wait for the program: a quarter of a second of nine tracks at 30 pictures.
+pub const EVENTS: usize = 64;
+/// The task looks at the clock at least this often, because timers do not run while the machine sleeps.
+const TICK: Duration = Duration::from_secs(1);
+/// Buffers in one write.
+const VECTORS: usize = 16;
+
+/// What to join and how.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where.
+    pub address: Address,
+    /// As whom.
+    pub name: Nick,
+    /// What makes all programs of one person one member.
+    pub identity: Option<Identity>,
+    /// Program and version, as in `conf-view 0.1.0`.
+    pub client: String,
+    /// Kinds of track that are wanted as they come.
+    pub subscribe: Vec<TrackKind>,
+    /// Tries in a row to come back; without a number any number.
+    pub reconnect: Option<u32>,
+    /// How long one try to connect may take.
+    pub connect_timeout: Duration,
+}
+
+/// What a session has done so far.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Stats {
+    /// Last round-trip time, with what waited before it in queues.
+    pub rtt: Option<Duration>,
+    /// Bytes given to the kernel.
+    pub sent: u64,
+    /// Bytes read.
+    pub received: u64,
+    /// Whether the session is up.
+    pub up: bool,
+    /// Drops, damage, reconnects.
+    pub counts: Counts,
+}
+
+/// Gives orders to a session. Dropping the last one leaves the room.
+#[derive(Debug, Clone)]
+pub struct Handle {
+    orders: mpsc::Sender<Order>,
+    stats: Arc<Mutex<Stats>>,
+}
+
+/// What a session tells. Dropping it leaves the room as well.
+#[derive(Debug)]
+pub struct Events {
+    queue: mpsc::Receiver<Event>,
+    task: JoinHandle<()>,
+}
+
+#[derive(Debug)]
+enum Order {
+    Send(Frame),
+    Publish(Publish),
+    Unpublish(TrackId),
+    Subscribe(Vec<TrackId>),
+    Unsubscribe(Vec<TrackId>),
+    Keyframe(TrackId, Rendition),
+    Leave,
+}
+
+/// Begins a session; must be called within a tokio runtime. The first event says whether it came about.
+pub fn connect(config: Config) -> (Handle, Events) {
+    let (orders, orders_in) = mpsc::channel(1);
+    let (events_out, events) = mpsc::channel(EVENTS);
+    let stats = Arc::new(Mutex::new(Stats::default()));
+    let profile = Profile {
+        room: config.address.room.clone(),
+        name: config.name.clone(),
+        client: config.client.clone(),
+        identity: config.identity,
+        subscribe: config.subscribe.clone(),
+        tries: config.reconnect,
+    };
+    // Without random numbers the jitter is that of all programs without them, and nothing else suffers.
+    let seed = getrandom::u64().unwrap_or_else(|_| time::wall());
+    let task = Task {
+        client: Client::new(profile, seed),
+        config,
+        orders: orders_in,
+        events: events_out,
+        undelivered: VecDeque::new(),
+        stats: Arc::clone(&stats),
+        traffic: (0, 0),
+        abandoned: false,
+    };
+    let task = tokio::spawn(task.run());
+    (Handle { orders, stats }, Events { queue: events, task })
+}
+
+impl Handle {
+    /// Sends a media frame of a track that is published; returns when there is room for the next.
+    pub async fn send(&self, frame: Frame) {
+        self.order(Order::Send(frame)).await;
+    }
+
+    /// Publishes a track; [`Event::Published`] brings its number.
+    pub async fn publish(&self, publish: Publish) {
+        self.order(Order::Publish(publish)).await;
+    }
+
+    /// Ends a published track.
+    pub async fn unpublish(&self, track: TrackId) {
+        self.order(Order::Unpublish(track)).await;
+    }
+
+    /// Asks for tracks.
+    pub async fn subscribe(&self, tracks: Vec<TrackId>) {
+        self.order(Order::Subscribe(tracks)).await;
+    }
+
+    /// Asks for tracks no more.
+    pub async fn unsubscribe(&self, tracks: Vec<TrackId>) {
+        self.order(Order::Unsubscribe(tracks)).await;
+    }
+
+    /// Asks for a picture at which decoding can begin.
+    pub async fn keyframe(&self, track: TrackId, rendition: Rendition) {
+        self.order(Order::Keyframe(track, rendition)).await;
+    }
+
+    /// Leaves the room when everything that was sent before is written, and waits until the server has
+    /// closed the connection (or has had its time to), so that nothing of it is lost. The events still
+    /// have to be taken in the meantime.
+    pub async fn close(&self) {
+        self.order(Order::Leave).await;
+        self.orders.closed().await;
+    }
+
+    /// What has been done so far.
+    pub fn stats(&self) -> Stats {
+        *self.stats.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// An order to a session that is over has nobody to carry it out, and its end has been told.
+    async fn order(&self, order: Order) {
+        let _ = self.orders.send(order).await;
+    }
+}
+
+impl Events {
+    /// The next event; `None` after [`Event::Ended`].
+    pub async fn next(&mut self) -> Option<Event> {
+        self.queue.recv().await
+    }
+
+    /// The same for a thread of its own.
+    pub fn next_blocking(&mut self) -> Option<Event> {
+        self.queue.blocking_recv()
+    }
+
+    /// Waits until the task has ended.
+    pub async fn finished(self) {
+        drop(self.queue);
+        let _ = self.task.await;
+    }
+}
+
+type Dialing = Pin<Box<dyn Future<Output = Result<TcpStream, String>> + Send>>;
+
+/// The connection as it is now.
+enum Link {
+    Idle,
+    Dialing(Dialing),
+    Open(Open),
+}
+
+struct Open {
+    stream: TcpStream,
+    /// What is to be written; media is added only when it is empty.
+    out: VecDeque<Bytes>,
+    /// Nothing more is written: the peer takes no more bytes (it may have said why), or we are done.
+    deaf: bool,
+}
+
+/// What a connection has done.
+enum Happened {
+    Dialed(Result<TcpStream, String>),
+    Written(io::Result<usize>),
+    Read(io::Result<usize>),
+}
+
+/// Why the task goes on.
+enum Wake {
+    /// An event may be delivered, or nobody wants any.
+    Room(bool),
+    Link(Happened),
+    Order(Option<Order>),
+    Tick,
+}
+
+struct Task {
+    client: Client,
+    config: Config,
+    orders: mpsc::Receiver<Order>,
+    events: mpsc::Sender<Event>,
+    /// Events that found the queue full; nothing is read while there are any.
+    undelivered: VecDeque<Event>,
+    stats: Arc<Mutex<Stats>>,
+    /// Bytes sent and received.
+    traffic: (u64, u64),
+    /// Nobody gives orders any more.
+    abandoned: bool,
+}
+
+impl Task {
+    async fn run(mut self) {
+        let mut link = Link::Idle;
+        let mut buffer = vec![0; limits::READ];
+        loop {
+            self.collect(&mut link);
+            if self.follow(&mut link) && self.undelivered.is_empty() {
+                return;
+            }
+            let pause = self.client.poll_timeout().map_or(TICK, |t| t.since(time::now()).min(TICK));
+            let reading = self.undelivered.is_empty();
+            let hungry = match &link {
+                Link::Open(open) => open.out.is_empty() || open.deaf,
+                _ => true,
+            };
+            let wake = tokio::select! {
+                room = self.events.reserve(), if !reading => Wake::Room(room.is_ok()),
+                happened = link.happens(&mut buffer, reading) => Wake::Link(happened),
+                order = self.orders.recv(), if hungry && !self.abandoned => Wake::Order(order),
+                () = tokio::time::sleep(pause) => Wake::Tick,
+            };
+            self.client.set_wall(time::wall());
+            match wake {
+                Wake::Room(true) => {}
+                Wake::Room(false) => self.abandon(),
+                Wake::Link(happened) => self.handle_link(happened, &buffer, &mut link),
+                Wake::Order(order) => self.handle_order(order, &mut link),
+                Wake::Tick => {}
+            }
+            let now = time::now();
+            if !reading {
+                self.client.handle_not_reading(now);
+            }
+            self.client.handle_timeout(now);
+        }
+    }
+
+    /// Passes on what the core has to say to the program and to the server.
+    fn collect(&mut self, link: &mut Link) {
+        while let Some(event) = self.client.poll_event() {
+            log(&event);
+            self.undelivered.push_back(event);
+        }
+        while let Some(event) = self.undelivered.pop_front() {
+            match self.events.try_send(event) {
+                Ok(()) => {}
+                Err(mpsc::error::TrySendError::Full(event)) => {
+                    self.undelivered.push_front(event);
+                    break;
+                }
+                Err(mpsc::error::TrySendError::Closed(_)) => self.abandon(),
+            }
+        }
+        if let Link::Open(open) = link {
+            while let Some(bytes) = self.client.poll_transmit() {
+                if !open.deaf {
+                    open.out.push_back(bytes);
+                }
+            }
+        }
+        let mut stats = self.stats.lock().unwrap_or_else(PoisonError::into_inner);
+        *stats = Stats {
+            rtt: self.client.rtt(),
+            sent: self.traffic.0,
+            received: self.traffic.1,
+            up: self.client.is_up(),
+            counts: self.client.counts(),
+        };
+    }
+
+    /// Brings the connection in line with what the core wants; whether all is over.
+    fn follow(&mut self, link: &mut Link) -> bool {
+        match self.client.want(time::now()) {
+            Want::Keep if self.client.is_leaving() => link.say_no_more(),
+            Want::Keep => {}
+            Want::Pause(_) => *link = Link::Idle,
+            Want::Connect => {
+                let (address, limit) = (self.config.address.clone(), self.config.connect_timeout);
+                self.client.handle_connecting();
+                *link = Link::Dialing(Box::pin(dialed(address, limit)));
+            }
+            Want::Nothing => {
+                *link = Link::Idle;
+                return true;
+            }
+        }
+        false
+    }
+
+    fn handle_link(&mut self, happened: Happened, buffer: &[u8], link: &mut Link) {
+        let now = time::now();
+        let lost = match happened {
+            Happened::Dialed(Ok(stream)) => {
+                *link = Link::Open(Open { stream, out: VecDeque::new(), deaf: false });
+                return self.client.handle_connected(now);
+            }
+            Happened::Dialed(Err(reason)) => Down::Unreachable(reason),
+            Happened::Written(Ok(count)) => {
+                self.traffic.0 += count as u64;
+                return self.client.handle_sent(now);
+            }
+            // The server may have said why before it closed; that is found by reading on.
+            Happened::Written(Err(_)) => return link.give_up_writing(),
+            Happened::Read(Ok(0)) => Down::Closed,
+            Happened::Read(Ok(count)) => {
+                self.traffic.1 += count as u64;
+                return self.client.handle_bytes(&buffer[..count], now);
+            }
+            Happened::Read(Err(error)) => Down::Broken(error.to_string()),
+        };
+        *link = Link::Idle;
+        self.client.handle_lost(lost, now);
+    }
+
+    fn handle_order(&mut self, order: Option<Order>, link: &mut Link) {
+        match order {
+            Some(Order::Send(frame)) if matches!(link, Link::Open(open) if open.deaf) => {
+                self.client.handle_dropped(&frame);
+            }
+            Some(Order::Send(frame)) => {
+                if let Some(frame) = self.client.prepare(frame)
+                    && let Link::Open(open) = link
+                {
+                    open.out.push_back(frame.bytes().clone());
+                }
+            }
+            Some(Order::Publish(publish)) => self.client.publish(publish),
+            Some(Order::Unpublish(track)) => self.client.unpublish(track),
+            Some(Order::Subscribe(tracks)) => self.client.subscribe(tracks),
+            Some(Order::Unsubscribe(tracks)) => self.client.unsubscribe(tracks),
+            Some(Order::Keyframe(track, rendition)) => self.client.keyframe(track, rendition),
+            Some(Order::Leave) => self.client.leave(time::now()),
+            None => self.abandon(),
+        }
+    }
+
+    /// Nobody listens or nobody gives orders any more.
+    fn abandon(&mut self) {
+        self.abandoned = true;
+        self.undelivered.clear();
+        self.client.leave(time::now());
+    }
+}
+
+impl Link {
+    /// Waits for whatever the connection does next; for ever where there is none.
+    async fn happens(&mut self, buffer: &mut [u8], reading: bool) -> Happened {
+        match self {
+            Self::Idle => std::future::pending().await,
+            Self::Dialing(dialing) => Happened::Dialed(dialing.await),
+            Self::Open(open) => open.happens(buffer, reading).await,
+        }
+    }
+
+    /// Closes our side when all is written, so that the server sees the end even if it overlooks the
+    /// goodbye.
+    fn say_no_more(&mut self) {
+        if let Self::Open(open) = self
+            && open.out.is_empty()
+            && !open.deaf
+        {
+            open.deaf = true;
+            // A connection that is broken already says so when it is read.
+            let _ = SockRef::from(&open.stream).shutdown(Shutdown::Write);
+        }
+    }
+
+    fn give_up_writing(&mut self) {
+        if let Self::Open(open) = self {
+            open.deaf = true;
+            open.out.clear();
+        }
+    }
+}
+
+impl Open {
+    async fn happens(&mut self, buffer: &mut [u8], reading: bool) -> Happened {
+        let writing = !self.out.is_empty() && !self.deaf;
+        let interest = match (reading, writing) {
+            (true, true) => Interest::READABLE | Interest::WRITABLE,
+            (true, false) => Interest::READABLE,
+            (false, true) => Interest::WRITABLE,
+            (false, false) => std::future::pending().await,
+        };
+        loop {
+            if let Err(error) = self.stream.ready(interest).await {
+                return Happened::Read(Err(error));
+            }
+            // Writing first: what a slow program does not take must not keep its own words back.
+            if writing && let Some(written) = unless_blocked(self.write()) {
+                return Happened::Written(written);
+            }
+            if reading && let Some(read) = unless_blocked(self.stream.try_read(buffer)) {
+                return Happened::Read(read);
+            }
+        }
+    }
+
+    /// Writes as much as the kernel takes.
+    fn write(&mut self) -> io::Result<usize> {
+        let slices: Vec<IoSlice<'_>> = self.out.iter().take(VECTORS).map(|b| IoSlice::new(b)).collect();
+        let count = self.stream.try_write_vectored(&slices)?;
+        let mut left = count;
+        while let Some(first) = self.out.front_mut() {
+            let part = left.min(first.len());
+            first.advance(part);
+            left -= part;
+            if !first.is_empty() {
+                break;
+            }
+            self.out.pop_front();
+        }
+        Ok(count)
+    }
+}
+
+fn unless_blocked(result: io::Result<usize>) -> Option<io::Result<usize>> {
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
+        other => Some(other),
+    }
+}
+
+async fn dialed(address: Address, limit: Duration) -> Result<TcpStream, String> {
+    let stream = dial(&address.host, address.port, limit).await.map_err(|error| error.to_string())?;
+    tcp::configure_media(&stream).map_err(|error| error.to_string())?;
+    Ok(stream)
+}
+
+fn log(event: &Event) {
+    match event {
+        Event::Up { welcome, resumed } => {
+            tracing::info!(room = welcome.room, member = %welcome.member, name = welcome.name, resumed, "joined");
+        }
+        Event::Down { reason, retry_in, attempt } => {
+            tracing::warn!(attempt, "{reason}; trying again in {:.1} s", retry_in.as_secs_f64());
+        }
+        Event::Refused(refusal) => tracing::warn!(code = refusal.code.as_str(), "refused: {refusal}"),
+        Event::Ended(end) => tracing::info!("{end}"),
+        _ => {}
+    }
+}

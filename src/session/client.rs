@@ -1,0 +1,635 @@
+//! The client's side of a session (docs/protocol.md section 5).
+//!
+//! ```text
+//! waiting -> connecting -> greeting -> up -> leaving -> ended
+//!    ^____________|___________|________|
+//! ```
+//!
+//! [`Client`] holds what must survive a connection: the token, what is published, what is subscribed.
+//! It asks for a connection ([`Want`]), is told what becomes of it, takes bytes in and gives bytes and
+//! [`Event`]s out. A session that the server does not know any more is begun afresh without the program
+//! having to do anything; a connection lost before the first welcome is final, since then the address
+//! is more likely wrong than the network.
+//!
+//! Bounds: the edge passes on all events and bytes after each call, so neither list holds more than one
+//! read gives rise to. While there is no connection media is dropped and counted; control operations
+//! need no queue, because what they asked for is held here and asked for again.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::backoff::Backoff;
+use super::heartbeat::{self, Heartbeat, Side};
+use super::publications::Publications;
+use crate::id::{Identity, MemberId, Nick, ResumeToken, RoomName, TrackId};
+use crate::limits;
+use crate::time::Moment;
+use crate::wire::control::{
+    self, Goodbye, Hello, Member, Publish, Refusal, State, Track, TrackKind, Welcome,
+};
+use crate::wire::{self, Code, Control, Frame, Header, Incoming, Kind, Parser, Rendition};
+
+/// How long the server may take to end the connection after our goodbye.
+const LEAVE: Duration = Duration::from_secs(2);
+
+/// Who joins what.
+#[derive(Debug, Clone)]
+pub struct Profile {
+    /// The room.
+    pub room: RoomName,
+    /// The person's name.
+    pub name: Nick,
+    /// Program and version.
+    pub client: String,
+    /// What makes all programs of one person one member.
+    pub identity: Option<Identity>,
+    /// Kinds of track that are wanted as they come.
+    pub subscribe: Vec<TrackKind>,
+    /// Tries in a row to come back; without a number any number.
+    pub tries: Option<u32>,
+}
+
+/// What the program learns. Track numbers of what it publishes itself stay the same for it over all
+/// connections.
+#[derive(Debug, Clone)]
+pub enum Event {
+    /// The session is up. Without `resumed` it is a new one: what the program knew of the room is void.
+    Up {
+        /// What the server said.
+        welcome: Welcome,
+        /// Whether the earlier session goes on.
+        resumed: bool,
+    },
+    /// Who and what is in the room, complete; replaces what was known.
+    State(State),
+    /// A member came or changed.
+    Member(Member),
+    /// A member left.
+    MemberLeft(MemberId),
+    /// A track came or changed.
+    Track(Track),
+    /// A track ended.
+    TrackGone(TrackId),
+    /// A request to publish was granted; comes once per request.
+    Published {
+        /// The request.
+        id: u64,
+        /// What to put into the headers.
+        track: TrackId,
+    },
+    /// A picture at which decoding can begin is wanted of what this program publishes.
+    KeyframeWanted {
+        /// Of which track.
+        track: TrackId,
+        /// Of which encoding.
+        rendition: Rendition,
+    },
+    /// A frame of a subscribed track.
+    Media(Frame),
+    /// The server refused something; the session goes on.
+    Refused(Refusal),
+    /// The connection is lost; another is tried after `retry_in`.
+    Down {
+        /// Why.
+        reason: Down,
+        /// The pause before the next try.
+        retry_in: Duration,
+        /// Which try in a row that will be.
+        attempt: u32,
+    },
+    /// The session is over; the last event.
+    Ended(End),
+}
+
+/// Why a connection was lost.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum Down {
+    /// It was never made.
+    #[error("{0}")]
+    Unreachable(String),
+    /// The server ended it without a word.
+    #[error("the server closed the connection")]
+    Closed,
+    /// The network broke it.
+    #[error("the connection broke: {0}")]
+    Broken(String),
+    /// Nothing came for [`limits::SILENCE`].
+    #[error("the server does not answer any more")]
+    Silent,
+    /// No welcome came.
+    #[error("nothing there answered as a conf-serve would")]
+    NoWelcome,
+    /// What came is no stream of frames, or makes no sense.
+    #[error("{0}")]
+    Garbled(#[from] wire::Error),
+    /// Too many payloads did not match their checksums.
+    #[error("too much arrives damaged")]
+    Damaged,
+    /// The server said why.
+    #[error("{0}")]
+    Told(Refusal),
+}
+
+/// Why a session is over.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum End {
+    /// The program left.
+    #[error("left the room")]
+    Left,
+    /// The first connection did not come about.
+    #[error("{0}")]
+    Unreachable(Down),
+    /// The server does not want this program.
+    #[error("{0}")]
+    Refused(Refusal),
+    /// The server speaks other versions of the protocol.
+    #[error("the server speaks protocol version {0} to {1}, this program version {p0} to {p1}: upgrade the older of the two",
+        p0 = control::PROTOCOL[0], p1 = control::PROTOCOL[1])]
+    Version(u32, u32),
+    /// Another connection took this session over.
+    #[error("this session was taken over by another connection")]
+    Replaced,
+    /// All tries to come back failed.
+    #[error("gave up after {tries} tries to come back: {last}")]
+    GaveUp {
+        /// How many.
+        tries: u32,
+        /// Why the last failed.
+        last: Down,
+    },
+}
+
+/// What the core wants of the edge.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Want {
+    /// No connection before this moment.
+    Pause(Moment),
+    /// A connection; then [`Client::handle_connected`] or [`Client::handle_lost`].
+    Connect,
+    /// The connection that is being made or is there.
+    Keep,
+    /// No connection any more.
+    Nothing,
+}
+
+/// What was counted over all connections.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Media frames of this program that did not go out: no connection, or a keyframe was missing.
+    pub dropped: u64,
+    /// Frames that arrived damaged.
+    pub damaged: u64,
+    /// Connections after the first.
+    pub reconnects: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Waiting(Moment),
+    Connecting,
+    Greeting { until: Moment },
+    Up { since: Moment },
+    Leaving { until: Moment },
+    Ended,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Client {
+    profile: Profile,
+    phase: Phase,
+    token: Option<ResumeToken>,
+    /// Whether there has been a welcome.
+    joined: bool,
+    backoff: Backoff,
+    heartbeat: Heartbeat,
+    parser: Parser,
+    publications: Publications,
+    subscribed: BTreeSet<TrackId>,
+    unsubscribed: BTreeSet<TrackId>,
+    /// Parts of a state that is not complete.
+    state: State,
+    /// When frames arrived damaged, newest last; at most [`limits::DAMAGED`].
+    damaged: VecDeque<Moment>,
+    counts: Counts,
+    outbox: VecDeque<Bytes>,
+    events: VecDeque<Event>,
+    /// Wall-clock time for headers; given by the edge with each call that may write.
+    wall: u64,
+}
+
+impl Client {
+    /// A session that has not begun; `seed` is for jitter.
+    pub fn new(profile: Profile, seed: u64) -> Self {
+        Self {
+            backoff: Backoff::new(seed, profile.tries),
+            profile,
+            phase: Phase::Waiting(Moment::default()),
+            token: None,
+            joined: false,
+            heartbeat: Heartbeat::new(Side::Client, Moment::default()),
+            parser: Parser::new(),
+            publications: Publications::default(),
+            subscribed: BTreeSet::new(),
+            unsubscribed: BTreeSet::new(),
+            state: State::default(),
+            damaged: VecDeque::new(),
+            counts: Counts::default(),
+            outbox: VecDeque::new(),
+            events: VecDeque::new(),
+            wall: 0,
+        }
+    }
+
+    /// What to do about the connection at `now`.
+    pub fn want(&self, now: Moment) -> Want {
+        match self.phase {
+            Phase::Waiting(until) if until > now => Want::Pause(until),
+            Phase::Waiting(_) => Want::Connect,
+            Phase::Ended => Want::Nothing,
+            _ => Want::Keep,
+        }
+    }
+
+    /// The edge begins to connect.
+    pub fn handle_connecting(&mut self) {
+        self.phase = Phase::Connecting;
+    }
+
+    /// The edge has a connection.
+    pub fn handle_connected(&mut self, now: Moment) {
+        self.parser = Parser::new();
+        self.heartbeat = Heartbeat::new(Side::Client, now);
+        self.damaged.clear();
+        self.phase = Phase::Greeting { until: now + limits::HELLO };
+        let hello = Hello {
+            protocol: control::PROTOCOL,
+            room: self.profile.room.to_string(),
+            name: self.profile.name.to_string(),
+            client: self.profile.client.clone(),
+            identity: self.profile.identity,
+            resume: self.token,
+            subscribe: self.profile.subscribe.clone(),
+        };
+        self.say(&Control::Hello(hello));
+    }
+
+    /// The edge has lost the connection, or could not make it.
+    pub fn handle_lost(&mut self, reason: Down, now: Moment) {
+        if !matches!(self.phase, Phase::Ended | Phase::Waiting(_)) {
+            self.lose(reason, None, now);
+        }
+    }
+
+    /// Bytes have come in.
+    pub fn handle_bytes(&mut self, bytes: &[u8], now: Moment) {
+        self.heartbeat.handle_received(now);
+        self.parser.push(bytes);
+        while self.is_connected() {
+            match self.parser.poll() {
+                Ok(None) => return,
+                Ok(Some(Incoming::Frame(frame))) => self.handle_frame(frame, now),
+                Ok(Some(Incoming::Damaged(header))) => self.handle_damaged(&header, now),
+                Err(error) => self.lose(error.into(), None, now),
+            }
+        }
+    }
+
+    /// Bytes have been given to the kernel.
+    pub fn handle_sent(&mut self, now: Moment) {
+        self.heartbeat.handle_sent(now);
+    }
+
+    /// The edge does not read, because the program is slow; the server's silence means nothing.
+    pub fn handle_not_reading(&mut self, now: Moment) {
+        self.heartbeat.handle_received(now);
+    }
+
+    /// Time has passed.
+    pub fn handle_timeout(&mut self, now: Moment) {
+        match self.phase {
+            Phase::Greeting { until } if until <= now => self.lose(Down::NoWelcome, None, now),
+            Phase::Leaving { until } if until <= now => self.end(End::Left),
+            Phase::Up { .. } => loop {
+                match self.heartbeat.handle_timeout(now) {
+                    heartbeat::Action::None => return,
+                    heartbeat::Action::Ping(id) => self.say(&Control::Ping { id }),
+                    heartbeat::Action::Dead => return self.lose(Down::Silent, None, now),
+                }
+            },
+            _ => {}
+        }
+    }
+
+    /// When [`Self::handle_timeout`] or [`Self::want`] has news.
+    pub fn poll_timeout(&self) -> Option<Moment> {
+        match self.phase {
+            Phase::Waiting(until) | Phase::Greeting { until } | Phase::Leaving { until } => Some(until),
+            Phase::Up { .. } => Some(self.heartbeat.poll_timeout()),
+            Phase::Connecting | Phase::Ended => None,
+        }
+    }
+
+    /// What the program should learn next.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// What to write next, in front of any media.
+    pub fn poll_transmit(&mut self) -> Option<Bytes> {
+        self.outbox.pop_front()
+    }
+
+    /// The wall clock, for the headers of what is written from now on.
+    pub fn set_wall(&mut self, wall: u64) {
+        self.wall = wall;
+    }
+
+    /// A track is to be published, now and after every new beginning.
+    pub fn publish(&mut self, publish: Publish) {
+        if self.is_up() {
+            self.say(&Control::Publish(publish.clone()));
+        }
+        self.publications.add(publish);
+    }
+
+    /// A published track ends.
+    pub fn unpublish(&mut self, track: TrackId) {
+        if let Some(track) = self.publications.remove(track)
+            && self.is_up()
+        {
+            self.say(&Control::Unpublish { track });
+        }
+    }
+
+    /// These tracks are wanted.
+    pub fn subscribe(&mut self, tracks: Vec<TrackId>) {
+        for track in &tracks {
+            self.unsubscribed.remove(track);
+            self.subscribed.insert(*track);
+        }
+        if self.is_up() {
+            self.say(&Control::Subscribe { tracks });
+        }
+    }
+
+    /// These tracks are not wanted any more.
+    pub fn unsubscribe(&mut self, tracks: Vec<TrackId>) {
+        for track in &tracks {
+            self.subscribed.remove(track);
+            self.unsubscribed.insert(*track);
+        }
+        if self.is_up() {
+            self.say(&Control::Unsubscribe { tracks });
+        }
+    }
+
+    /// A picture at which decoding can begin is wanted. Without a connection there is nothing to do:
+    /// the next one begins with such a picture.
+    pub fn keyframe(&mut self, track: TrackId, rendition: Rendition) {
+        if self.is_up() {
+            self.say(&Control::Keyframe { track, rendition });
+        }
+    }
+
+    /// A media frame as it is to be written, or nothing where it cannot go out now (counted).
+    pub fn prepare(&mut self, frame: Frame) -> Option<Frame> {
+        let prepared = if self.is_up() { self.publications.prepare(frame) } else { None };
+        self.counts.dropped += u64::from(prepared.is_none());
+        prepared
+    }
+
+    /// A media frame did not even come here, because the edge had no room.
+    pub fn handle_dropped(&mut self, frame: &Frame) {
+        self.counts.dropped += 1;
+        self.publications.lost(frame);
+    }
+
+    /// The program leaves.
+    pub fn leave(&mut self, now: Moment) {
+        match self.phase {
+            Phase::Up { .. } => {
+                self.say(&Control::Goodbye(Goodbye::default()));
+                self.phase = Phase::Leaving { until: now + LEAVE };
+            }
+            Phase::Leaving { .. } | Phase::Ended => {}
+            _ => self.end(End::Left),
+        }
+    }
+
+    /// Whether the session is up.
+    pub fn is_up(&self) -> bool {
+        matches!(self.phase, Phase::Up { .. })
+    }
+
+    /// Whether the goodbye is said and the server's end is awaited.
+    pub fn is_leaving(&self) -> bool {
+        matches!(self.phase, Phase::Leaving { .. })
+    }
+
+    /// The last round-trip time.
+    pub fn rtt(&self) -> Option<Duration> {
+        self.heartbeat.rtt()
+    }
+
+    /// What was counted.
+    pub fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    fn is_connected(&self) -> bool {
+        matches!(self.phase, Phase::Greeting { .. } | Phase::Up { .. } | Phase::Leaving { .. })
+    }
+
+    fn handle_frame(&mut self, frame: Frame, now: Moment) {
+        match (&frame.header.kind, self.phase) {
+            (Kind::Control, _) => match frame.operation() {
+                Ok(operation) => self.handle_operation(operation, now),
+                Err(error) => self.lose(error.into(), None, now),
+            },
+            (Kind::Video | Kind::Audio, Phase::Up { .. }) => self.events.push_back(Event::Media(frame)),
+            _ => {}
+        }
+    }
+
+    fn handle_damaged(&mut self, header: &Header, now: Moment) {
+        self.counts.damaged += 1;
+        self.damaged.retain(|&at| now.since(at) < limits::DAMAGED_WINDOW);
+        self.damaged.push_back(now);
+        // Without a control frame the two sides no longer agree on who is here.
+        if header.kind == Kind::Control || self.damaged.len() >= limits::DAMAGED {
+            self.lose(Down::Damaged, None, now);
+        }
+    }
+
+    fn handle_operation(&mut self, operation: Control, now: Moment) {
+        match (operation, self.phase) {
+            (Control::Ping { id }, _) => self.say(&Control::Pong { id }),
+            (Control::Pong { id }, _) => self.heartbeat.handle_pong(id, now),
+            (Control::Welcome(welcome), Phase::Greeting { .. }) => self.handle_welcome(welcome, now),
+            (Control::Goodbye(goodbye), _) => self.handle_goodbye(goodbye, now),
+            (Control::Error(refusal), Phase::Greeting { .. }) => self.handle_rejection(refusal, now),
+            (operation, Phase::Up { .. }) => self.handle_news(operation, now),
+            _ => {}
+        }
+    }
+
+    fn handle_welcome(&mut self, welcome: Welcome, now: Moment) {
+        let [oldest, newest] = control::PROTOCOL;
+        if !(oldest..=newest).contains(&welcome.protocol) {
+            return self.end(End::Version(welcome.protocol, welcome.protocol));
+        }
+        self.counts.reconnects += u64::from(self.joined);
+        self.joined = true;
+        self.phase = Phase::Up { since: now };
+        let resumed = welcome.resumed && self.token.is_some();
+        self.token = Some(welcome.token);
+        self.state = State::default();
+        self.publications.interrupt();
+        if !resumed {
+            self.publications.forget();
+            self.subscribed.clear();
+            self.unsubscribed.clear();
+        }
+        self.events.push_back(Event::Up { welcome, resumed });
+        for publish in self.publications.unanswered().collect::<Vec<_>>() {
+            self.say(&Control::Publish(publish));
+        }
+        self.want_keyframes(None);
+    }
+
+    /// An error instead of a welcome.
+    fn handle_rejection(&mut self, refusal: Refusal, now: Moment) {
+        let retry_after = refusal.retry_after_ms.map(Duration::from_millis);
+        match refusal.code {
+            Code::Resume => {
+                self.token = None;
+                self.lose(Down::Told(refusal), retry_after, now);
+            }
+            Code::Version => {
+                let end = refusal.protocol.map_or(End::Refused(refusal), |[min, max]| End::Version(min, max));
+                self.end(end);
+            }
+            Code::Name | Code::Full | Code::Protocol => self.end(End::Refused(refusal)),
+            Code::Replaced => self.end(End::Replaced),
+            _ => self.lose(Down::Told(refusal), retry_after, now),
+        }
+    }
+
+    fn handle_goodbye(&mut self, goodbye: Goodbye, now: Moment) {
+        let retry_after = goodbye.retry_after_ms.map(Duration::from_millis);
+        let code = goodbye.code.unwrap_or(Code::Unknown);
+        let mut refusal = Refusal::new(code, goodbye.message);
+        refusal.retry_after_ms = goodbye.retry_after_ms;
+        if refusal.message.is_empty() && code == Code::Unknown {
+            refusal.message = "the server ended the session".into();
+        }
+        match code {
+            Code::Replaced => self.end(End::Replaced),
+            Code::Unknown if retry_after.is_none() => self.end(End::Refused(refusal)),
+            Code::Version | Code::Name | Code::Full if !self.is_up() => self.end(End::Refused(refusal)),
+            _ => self.lose(Down::Told(refusal), retry_after, now),
+        }
+    }
+
+    /// What the server says while the session is up.
+    fn handle_news(&mut self, operation: Control, now: Moment) {
+        let event = match operation {
+            Control::State(part) => return self.handle_state(part, now),
+            Control::Member(member) => Event::Member(member),
+            Control::MemberLeft { member } => Event::MemberLeft(member),
+            Control::Track(track) => Event::Track(track),
+            Control::TrackGone { track } => {
+                self.subscribed.remove(&track);
+                self.unsubscribed.remove(&track);
+                Event::TrackGone(track)
+            }
+            Control::Published { id, track } => {
+                if let Some(track) = self.publications.accept(id, track) {
+                    self.events.push_back(Event::Published { id, track });
+                }
+                return self.want_keyframes(Some(id));
+            }
+            Control::Keyframe { track, rendition } => match self.publications.outer(track) {
+                Some(track) => Event::KeyframeWanted { track, rendition },
+                None => return,
+            },
+            Control::Error(refusal) => {
+                if let Some(id) = refusal.id {
+                    self.publications.refuse(id);
+                }
+                Event::Refused(refusal)
+            }
+            _ => return,
+        };
+        self.events.push_back(event);
+    }
+
+    fn handle_state(&mut self, part: State, now: Moment) {
+        self.state.members.extend(part.members);
+        self.state.tracks.extend(part.tracks);
+        if self.state.members.len() > limits::MEMBERS || self.state.tracks.len() > limits::ROOM_TRACKS {
+            let error = wire::Error::Control("more members or tracks than a room can have".into());
+            return self.lose(error.into(), None, now);
+        }
+        if part.more {
+            return;
+        }
+        let state = std::mem::take(&mut self.state);
+        // What was asked for just before the connection broke may not have arrived.
+        let here = |track: &TrackId| state.tracks.iter().any(|t| t.track == *track);
+        self.subscribed.retain(here);
+        self.unsubscribed.retain(here);
+        if !self.subscribed.is_empty() {
+            self.say(&Control::Subscribe { tracks: self.subscribed.iter().copied().collect() });
+        }
+        if !self.unsubscribed.is_empty() {
+            self.say(&Control::Unsubscribe { tracks: self.unsubscribed.iter().copied().collect() });
+        }
+        self.events.push_back(Event::State(state));
+    }
+
+    fn want_keyframes(&mut self, id: Option<u64>) {
+        for (track, rendition) in self.publications.waiting(id) {
+            self.events.push_back(Event::KeyframeWanted { track, rendition });
+        }
+    }
+
+    /// The connection is worth nothing any more. Another is tried, unless there has never been a
+    /// welcome and the server did not name a time either.
+    fn lose(&mut self, reason: Down, retry_after: Option<Duration>, now: Moment) {
+        if self.is_leaving() {
+            return self.end(End::Left);
+        }
+        if let Phase::Up { since } = self.phase
+            && now.since(since) >= limits::BACKOFF_LAST
+        {
+            self.backoff.reset();
+        }
+        self.outbox.clear();
+        self.publications.interrupt();
+        if !self.joined && retry_after.is_none() {
+            return self.end(End::Unreachable(reason));
+        }
+        match self.backoff.pause(retry_after) {
+            None => self.end(End::GaveUp { tries: self.backoff.tries(), last: reason }),
+            Some(retry_in) => {
+                self.phase = Phase::Waiting(now + retry_in);
+                let attempt = self.backoff.tries();
+                self.events.push_back(Event::Down { reason, retry_in, attempt });
+            }
+        }
+    }
+
+    fn end(&mut self, end: End) {
+        self.phase = Phase::Ended;
+        self.outbox.clear();
+        self.events.push_back(Event::Ended(end));
+    }
+
+    fn say(&mut self, operation: &Control) {
+        self.outbox.push_back(Frame::control(operation, self.wall).bytes().clone());
+    }
+}
