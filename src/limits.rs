@@ -117,7 +117,7 @@ pub const ROOMS: usize = 10_000;
 /// Rooms that may be made from one address, so that one host cannot use up the others' share.
 pub const ROOMS_PER_ADDRESS: usize = 32;
 /// Connections from one address that have not said hello yet.
-pub const PENDING_PER_ADDRESS: usize = 64;
+pub const PENDING_PER_ADDRESS: usize = 1_024;
 /// Connections from one address.
 pub const CONNECTIONS_PER_ADDRESS: usize = 2_000;
 /// Share of the process's file descriptors that connections may use; the rest is for its own files.

@@ -1,2 +1,9 @@
-#![allow(missing_docs)]
-fn main() {}
+//! Hosts meetings.
+
+use std::process::ExitCode;
+
+use confkit::cli::{self, serve};
+
+fn main() -> ExitCode {
+    cli::run(|args: serve::Serve| serve::serve(&args))
+}

@@ -9,6 +9,7 @@ mod exit;
 pub mod identity;
 mod logging;
 pub mod output;
+pub mod serve;
 pub mod signal;
 
 pub use common::{Common, LogFormat, Meeting, When, ended};

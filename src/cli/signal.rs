@@ -36,3 +36,9 @@ pub fn install() -> io::Result<CancellationToken> {
 pub fn received() -> Option<u8> {
     u8::try_from(RECEIVED.load(Ordering::Relaxed)).ok().filter(|&signal| signal > 0)
 }
+
+/// The program has done what the signal asked for and ends like one that was not interrupted: a server
+/// that is told to stop and stops in order has not failed.
+pub fn acknowledge() {
+    RECEIVED.store(0, Ordering::Relaxed);
+}

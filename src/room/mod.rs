@@ -1,1 +1,14 @@
-//! room
+//! Who is in a room, what they publish, and what waits for whom.
+//!
+//! [`Room`] decides about members, sessions and tracks; [`Queue`] about what one receiver is sent and
+//! when it is dropped; [`Gop`] keeps what starts a late joiner. None of them does I/O or reads a clock:
+//! the server gives them events and the time, and carries out what they say.
+
+mod core;
+mod gop;
+mod presence;
+pub mod queue;
+
+pub use core::{Admitted, Join, Output, Room, Terms};
+pub use gop::Gop;
+pub use queue::{Drops, Flow, Overflow, Queue};

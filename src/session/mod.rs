@@ -14,3 +14,5 @@ pub mod random;
 pub use address::Address;
 pub use client::Client;
 pub use heartbeat::Heartbeat;
+
+pub mod guard;

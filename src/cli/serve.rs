@@ -1,0 +1,192 @@
+//! `conf-serve`: its options and what it prints.
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+use clap::Parser;
+use qrcode::QrCode;
+use qrcode::render::unicode::Dense1x2;
+use tracing::Level;
+
+use super::{Common, Exit, Failure, Program, output, signal};
+use crate::id::RoomName;
+use crate::room::Terms;
+use crate::session::Address;
+use crate::session::address::PORT;
+use crate::{limits, net, server};
+
+/// Host meetings on this machine: one TCP port, no accounts, nothing to configure.
+#[derive(Debug, Parser)]
+#[command(name = "conf-serve", version, about, before_help = EXAMPLES)]
+pub struct Serve {
+    /// Where to listen: an address, a port, or both; port 0 takes a free one.
+    #[arg(value_name = "ADDR:PORT", default_value = "[::]:2663", value_parser = listen_address)]
+    pub listen: SocketAddr,
+
+    /// The room in the join link; others come into being when somebody joins them.
+    #[arg(long, value_name = "NAME", default_value = "main")]
+    pub room: RoomName,
+
+    /// Show the join link as a QR code too.
+    #[arg(long)]
+    pub qr: bool,
+
+    /// Members that a room takes.
+    #[arg(long, value_name = "N", default_value_t = limits::MEMBERS, value_parser = members)]
+    pub max_members: usize,
+
+    /// How long a member whose network broke is waited for.
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = humantime::parse_duration)]
+    pub grace: Duration,
+
+    /// How long an empty room is kept.
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = humantime::parse_duration)]
+    pub room_grace: Duration,
+
+    #[command(flatten)]
+    common: Common,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  conf-serve                        serve on port 2663 of every address
+  conf-serve 192.168.1.5:9000       only there
+  conf-serve --room standup --qr    print a link to this room, as a QR code too
+";
+
+impl Program for Serve {
+    const LOG: Level = Level::INFO;
+
+    fn common(&self) -> &Common {
+        &self.common
+    }
+}
+
+/// Serves until a signal comes.
+pub fn serve(args: &Serve) -> anyhow::Result<()> {
+    let stop = signal::install()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("serve").build()?;
+    runtime.block_on(async {
+        let listener = net::tcp::listen(args.listen).map_err(|error| cannot_listen(args.listen, &error))?;
+        let bound = listener.local_addr()?;
+        let text = invitation(bound, &server::reachable(), &args.room, args.qr);
+        output::stdout()?.write_all(text.as_bytes())?;
+        let terms = Terms { max_members: args.max_members, grace: args.grace, room_grace: args.room_grace };
+        server::run(listener, server::Config { terms, ..server::Config::default() }, stop).await?;
+        anyhow::Ok(())
+    })?;
+    // Everybody was told and everything written: a server that is asked to stop and stops has done well.
+    signal::acknowledge();
+    Ok(())
+}
+
+/// What others have to type, for every address under which they reach this machine.
+fn invitation(bound: SocketAddr, reachable: &[IpAddr], room: &RoomName, qr: bool) -> String {
+    let everywhere = bound.ip().is_unspecified();
+    let fits = |ip: &&IpAddr| bound.is_ipv6() || ip.is_ipv4();
+    let mut hosts: Vec<IpAddr> = match everywhere {
+        true => reachable.iter().filter(fits).copied().collect(),
+        false => vec![bound.ip()],
+    };
+    let alone = hosts.is_empty();
+    if alone {
+        hosts.push(Ipv4Addr::LOCALHOST.into());
+    }
+    let link = |ip: &IpAddr| {
+        Address { host: ip.to_canonical().to_string(), port: bound.port(), room: room.clone() }.to_string()
+    };
+    let mut text = format!("conf-serve {} is listening. To join, type\n\n", env!("CARGO_PKG_VERSION"));
+    let _ = writeln!(text, "    export CONF_ROOM={}\n", link(&hosts[0]));
+    text.push_str("and then, in the same terminal,\n\n    conf-view                # see everybody\n    conf-cam | conf-send     # be seen\n");
+    if let [_, others @ ..] = &hosts[..]
+        && !others.is_empty()
+    {
+        text.push_str("\nThis machine is also reached as\n\n");
+        for other in others {
+            let _ = writeln!(text, "    {}", link(other));
+        }
+    }
+    if alone || hosts[0].is_loopback() {
+        text.push_str("\nThis address works on this machine only.\n");
+    }
+    if qr && let Ok(code) = QrCode::new(link(&hosts[0])) {
+        let _ = write!(text, "\n{}\n", code.render::<Dense1x2>().build());
+    }
+    text.push('\n');
+    text
+}
+
+fn cannot_listen(address: SocketAddr, error: &std::io::Error) -> Failure {
+    let hint = match error.kind() {
+        std::io::ErrorKind::AddrInUse => {
+            "another program has this port, perhaps a conf-serve that is already running; \
+             choose another one, as in: conf-serve [::]:2664"
+        }
+        std::io::ErrorKind::AddrNotAvailable => "this machine does not have that address",
+        std::io::ErrorKind::PermissionDenied => "ports below 1024 need more rights; choose a higher one",
+        _ => "choose another address, as in: conf-serve 127.0.0.1:2663",
+    };
+    Failure::new(Exit::Connect, format!("cannot listen on {address}: {error}; {hint}"))
+}
+
+/// `ADDR:PORT`, `ADDR`, `PORT` or `:PORT`.
+fn listen_address(text: &str) -> Result<SocketAddr, String> {
+    if let Ok(address) = text.parse() {
+        return Ok(address);
+    }
+    if let Ok(port) = text.trim_start_matches(':').parse::<u16>() {
+        return Ok(SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)));
+    }
+    let ip = text.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+    ip.map(|ip| SocketAddr::from((ip, PORT)))
+        .map_err(|_| "expected ADDR:PORT, as in 192.168.1.5:2663 or [::]:2663".into())
+}
+
+fn members(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(n) if (1..=limits::MEMBERS).contains(&n) => Ok(n),
+        _ => Err(format!("expected a number from 1 to {}", limits::MEMBERS)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn room() -> RoomName {
+        "main".parse().unwrap()
+    }
+
+    #[test]
+    fn every_reachable_address_is_printed_with_the_port_where_it_is_not_the_usual_one() {
+        let reachable = ["192.168.1.5".parse().unwrap(), "2001:db8::5".parse().unwrap()];
+        let text = invitation("[::]:2663".parse().unwrap(), &reachable, &room(), false);
+        assert!(text.contains("export CONF_ROOM=conf://192.168.1.5/main\n"), "{text}");
+        assert!(text.contains("    conf://[2001:db8::5]/main\n"), "{text}");
+        let text = invitation("0.0.0.0:9000".parse().unwrap(), &reachable, &room(), false);
+        assert!(text.contains("conf://192.168.1.5:9000/main") && !text.contains("db8"), "{text}");
+    }
+
+    #[test]
+    fn a_machine_without_a_network_prints_loopback_and_says_so() {
+        let text = invitation("[::]:2663".parse().unwrap(), &[], &room(), true);
+        assert!(text.contains("conf://127.0.0.1/main") && text.contains("this machine only"), "{text}");
+        assert!(text.contains('█'), "the QR code");
+    }
+
+    #[test]
+    fn an_address_a_port_or_both() {
+        for (text, expected) in [
+            ("9000", "[::]:9000"),
+            (":9000", "[::]:9000"),
+            ("127.0.0.1", "127.0.0.1:2663"),
+            ("[::1]", "[::1]:2663"),
+            ("127.0.0.1:0", "127.0.0.1:0"),
+        ] {
+            assert_eq!(listen_address(text), Ok(expected.parse().unwrap()));
+        }
+        assert!(listen_address("nowhere").is_err());
+    }
+}

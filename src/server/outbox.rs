@@ -1,0 +1,199 @@
+//! The sending half of a connection: its socket and what waits for it.
+//!
+//! Whoever has a frame for the connection writes it at once when nothing waits, without waking the
+//! connection's task; what the kernel does not take waits in the [`Queue`], which the task drains.
+
+use std::io::{self, IoSlice};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use tokio::net::TcpStream;
+use tokio::sync::Notify;
+
+use crate::id::{ConnectionId, TrackId};
+use crate::room::{Flow, Gop, Queue};
+use crate::time::{self, Moment};
+use crate::wire::control::{Control, Goodbye, Refusal};
+use crate::wire::{Frame, Media};
+
+/// Slices that one write takes: a control frame or a few pictures each.
+const SLICES: usize = 16;
+
+/// Shared by the connection's task and everybody who sends to it. Nobody holds the lock across an
+/// await, and a write under it never blocks.
+#[derive(Debug)]
+pub(super) struct Outbox {
+    pub(super) id: ConnectionId,
+    pub(super) socket: TcpStream,
+    queue: Mutex<Queue>,
+    /// The connection's task has something to do: drain, or end.
+    pub(super) wake: Notify,
+    /// Nothing more is accepted; what waits is written, then the connection ends.
+    ending: AtomicBool,
+    /// Bytes given to the kernel.
+    sent: AtomicU64,
+}
+
+impl Outbox {
+    pub(super) fn new(id: ConnectionId, socket: TcpStream, now: Moment) -> Self {
+        Self {
+            id,
+            socket,
+            queue: Mutex::new(Queue::new(now)),
+            wake: Notify::new(),
+            ending: AtomicBool::new(false),
+            sent: AtomicU64::new(0),
+        }
+    }
+
+    /// Sends an operation.
+    pub(super) fn send(&self, operation: &Control) {
+        self.send_bytes(Frame::control(operation, time::wall()).bytes().clone());
+    }
+
+    /// Sends a frame that must not be dropped; a connection that cannot take it is ended.
+    pub(super) fn send_bytes(&self, bytes: Bytes) {
+        if self.is_ending() {
+            return;
+        }
+        let now = time::now();
+        let mut queue = self.queue();
+        if queue.push_reliable(bytes, now).is_err() {
+            drop(queue);
+            self.ending.store(true, Ordering::Release);
+            self.wake.notify_one();
+            return;
+        }
+        self.write(queue, now);
+    }
+
+    /// Sends a frame that this server does not know, if little waits.
+    pub(super) fn send_optional(&self, bytes: Bytes) {
+        let now = time::now();
+        let mut queue = self.queue();
+        if !self.is_ending() && queue.push_optional(bytes, now) {
+            self.write(queue, now);
+        }
+    }
+
+    /// Sends a media frame, or drops it by the queue's rule.
+    pub(super) fn send_media(&self, media: &Media, bytes: Bytes, now: Moment) {
+        if self.is_ending() {
+            return;
+        }
+        let mut queue = self.queue();
+        if queue.push_media(media, bytes, now) {
+            self.write(queue, now);
+        }
+    }
+
+    /// Starts the connection on a track with what its group of pictures has so far.
+    pub(super) fn replay(&self, flow: Flow, gop: &Gop, now: Moment) {
+        let mut queue = self.queue();
+        queue.interrupt(flow.0);
+        for (media, bytes) in gop.replay() {
+            queue.push_media(media, bytes.clone(), now);
+        }
+        if !gop.is_short() {
+            queue.hold_layers(flow);
+        }
+        self.write(queue, now);
+    }
+
+    /// What comes next of `track` does not continue what was sent.
+    pub(super) fn interrupt(&self, track: TrackId) {
+        self.queue().interrupt(track);
+    }
+
+    /// Nothing more of `track` will be sent.
+    pub(super) fn forget(&self, track: TrackId) {
+        self.queue().forget(track);
+    }
+
+    /// Flows that need a keyframe to go on.
+    pub(super) fn starved(&self) -> Vec<Flow> {
+        self.queue().starved().collect()
+    }
+
+    /// Says why and ends the connection when that is written.
+    pub(super) fn refuse(&self, refusal: Refusal) {
+        let goodbye = Goodbye {
+            code: Some(refusal.code),
+            message: String::new(),
+            retry_after_ms: refusal.retry_after_ms,
+        };
+        self.send(&Control::Error(refusal));
+        self.goodbye(goodbye);
+    }
+
+    /// Says goodbye and ends the connection when that is written.
+    pub(super) fn goodbye(&self, goodbye: Goodbye) {
+        self.send(&Control::Goodbye(goodbye));
+        self.ending.store(true, Ordering::Release);
+        self.wake.notify_one();
+    }
+
+    /// Whether the connection is about to end.
+    pub(super) fn is_ending(&self) -> bool {
+        self.ending.load(Ordering::Acquire)
+    }
+
+    /// Whether nothing waits.
+    pub(super) fn is_empty(&self) -> bool {
+        self.queue().is_empty()
+    }
+
+    /// When the connection counts as stalled.
+    pub(super) fn poll_timeout(&self) -> Option<Moment> {
+        self.queue().poll_timeout()
+    }
+
+    /// Bytes given to the kernel so far.
+    pub(super) fn sent(&self) -> u64 {
+        self.sent.load(Ordering::Relaxed)
+    }
+
+    /// The queue, for figures.
+    pub(super) fn queue(&self) -> MutexGuard<'_, Queue> {
+        // A panic while the lock was held ended that connection's task; the queue itself is only data.
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes what waits as far as the kernel takes it. For the connection's task.
+    pub(super) fn drain(&self, now: Moment) -> io::Result<()> {
+        let mut queue = self.queue();
+        self.write_some(&mut queue, now)
+    }
+
+    fn write(&self, mut queue: MutexGuard<'_, Queue>, now: Moment) {
+        // A fault of the socket is found by the connection's task, which reads it; here it only means
+        // that nothing can be written.
+        let written = self.write_some(&mut queue, now);
+        if written.is_err() || !queue.is_empty() {
+            drop(queue);
+            self.wake.notify_one();
+        }
+    }
+
+    fn write_some(&self, queue: &mut Queue, now: Moment) -> io::Result<()> {
+        while !queue.is_empty() {
+            let mut slices = [IoSlice::new(&[]); SLICES];
+            let filled = queue.slices(&mut slices);
+            // One buffer goes by send, which is cheaper than sendmsg.
+            let result = match &slices[..filled] {
+                [one] => self.socket.try_write(one),
+                many => self.socket.try_write_vectored(many),
+            };
+            match result {
+                Ok(count) => {
+                    self.sent.fetch_add(count as u64, Ordering::Relaxed);
+                    queue.wrote(count, now);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+}
