@@ -10,6 +10,10 @@ pub mod client;
 pub mod heartbeat;
 mod publications;
 pub mod random;
+#[cfg(test)]
+pub(crate) mod sim;
+#[cfg(test)]
+mod tests;
 
 pub use address::Address;
 pub use client::Client;

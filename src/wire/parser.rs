@@ -160,7 +160,7 @@ impl Parser {
 /// The protocol that usually begins with these bytes, where it is a well-known one.
 fn foreign(head: [u8; 4]) -> Option<&'static str> {
     match &head {
-        [0x16, 3, ..] => Some("TLS; this port speaks plain frames"),
+        [0x15 | 0x16, 3, ..] => Some("TLS; this port speaks plain frames"),
         b"GET " | b"POST" | b"HEAD" | b"PUT " | b"OPTI" | b"CONN" | b"PRI " | b"HTTP" => Some("HTTP"),
         b"SSH-" => Some("SSH"),
         b"RTSP" => Some("RTSP"),

@@ -1,0 +1,119 @@
+//! A TCP connection without a network, in virtual time: bytes arrive late, in portions of any size down
+//! to one byte, no faster than a rate, and the connection can stall, half-close, break or be cut after
+//! an exact number of bytes. Everything follows from a seed.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use super::random::Random;
+use crate::time::Moment;
+
+/// How a direction behaves.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Shape {
+    pub(crate) latency: Duration,
+    /// Bytes per second.
+    pub(crate) rate: u64,
+    /// Largest portion in which bytes arrive.
+    pub(crate) portion: u64,
+}
+
+/// What the reader finds.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Arrival {
+    Bytes(Vec<u8>),
+    /// The writer closed its side.
+    End,
+    /// The connection broke.
+    Reset,
+}
+
+/// One direction.
+#[derive(Debug)]
+pub(crate) struct Direction {
+    shape: Shape,
+    random: Random,
+    /// What is on its way and when it arrives.
+    flight: VecDeque<(Moment, Vec<u8>)>,
+    /// When the last byte that was written arrives.
+    busy_until: Moment,
+    end_at: Option<Moment>,
+    reset: bool,
+    /// Bytes until the connection is cut.
+    left: Option<usize>,
+}
+
+impl Direction {
+    pub(crate) fn new(shape: Shape, seed: u64) -> Self {
+        Self {
+            shape,
+            random: Random::new(seed),
+            flight: VecDeque::new(),
+            busy_until: Moment::default(),
+            end_at: None,
+            reset: false,
+            left: None,
+        }
+    }
+
+    /// The connection breaks behind this many bytes.
+    pub(crate) fn cut_after(&mut self, bytes: usize) {
+        self.left = Some(bytes);
+    }
+
+    pub(crate) fn write(&mut self, mut bytes: &[u8], now: Moment) {
+        while !bytes.is_empty() && !self.reset && self.end_at.is_none() {
+            let portion = self.random.between(1, self.shape.portion).min(bytes.len() as u64) as usize;
+            let (head, rest) = bytes.split_at(portion);
+            bytes = rest;
+            let takes = Duration::from_micros(portion as u64 * 1_000_000 / self.shape.rate);
+            self.busy_until = self.busy_until.max(now) + takes;
+            self.flight.push_back((self.busy_until + self.shape.latency, head.to_vec()));
+        }
+    }
+
+    /// Nothing arrives for a while.
+    pub(crate) fn stall(&mut self, span: Duration) {
+        for (at, _) in &mut self.flight {
+            *at += span;
+        }
+        self.busy_until += span;
+    }
+
+    /// The writer closes its side behind what it has written.
+    pub(crate) fn close(&mut self, now: Moment) {
+        self.end_at = Some(self.busy_until.max(now) + self.shape.latency);
+    }
+
+    /// The connection breaks; what is on its way is lost.
+    pub(crate) fn reset(&mut self) {
+        self.reset = true;
+        self.flight.clear();
+    }
+
+    pub(crate) fn read(&mut self, now: Moment) -> Option<Arrival> {
+        if self.reset {
+            return Some(Arrival::Reset);
+        }
+        if self.flight.front().is_some_and(|(at, _)| *at <= now) {
+            let (_, mut bytes) = self.flight.pop_front()?;
+            if let Some(left) = &mut self.left {
+                bytes.truncate(*left);
+                *left -= bytes.len();
+                if *left == 0 {
+                    self.reset();
+                }
+            }
+            return Some(Arrival::Bytes(bytes));
+        }
+        (self.flight.is_empty() && self.end_at.is_some_and(|at| at <= now)).then_some(Arrival::End)
+    }
+
+    /// When there is something to read.
+    pub(crate) fn next(&self) -> Option<Moment> {
+        if self.reset {
+            return Some(Moment::default());
+        }
+        self.flight.front().map(|(at, _)| *at).or(self.end_at)
+    }
+}
