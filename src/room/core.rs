@@ -129,6 +129,8 @@ enum Link {
 struct Track {
     session: SessionId,
     member: MemberId,
+    /// The `id` under which it was asked for.
+    request: u64,
     source: Source,
 }
 
@@ -227,6 +229,12 @@ impl Room {
     /// A member wants a track number.
     pub fn handle_publish(&mut self, connection: ConnectionId, publish: Publish) {
         let Some(&id) = self.connections.get(&connection) else { return };
+        // A client whose connection broke before the answer came asks again.
+        let mut asked = self.tracks.iter().filter(|(_, t)| t.session == id);
+        if let Some((&track, _)) = asked.find(|(_, t)| t.request == publish.id) {
+            let answer = Control::Published { id: publish.id, track };
+            return self.outputs.push_back(Output::Send(connection, answer));
+        }
         let refuse = |message: &str| {
             let mut refusal = Refusal::new(Code::Full, message);
             refusal.id = Some(publish.id);
@@ -242,7 +250,7 @@ impl Room {
         let track = TrackId(self.last_track);
         let member = self.sessions[&id].member;
         let kind = publish.source.kind;
-        self.tracks.insert(track, Track { session: id, member, source: publish.source });
+        self.tracks.insert(track, Track { session: id, member, request: publish.id, source: publish.source });
         self.outputs.push_back(Output::Open(track, connection));
         self.outputs.push_back(Output::Send(connection, Control::Published { id: publish.id, track }));
         self.announce_now(member);
