@@ -51,7 +51,7 @@ fn scene(size: Size, number: usize) -> Picture {
         noise = noise.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
         let inside = x.abs_diff(centre).pow(2) + row.abs_diff(size.height / 2).pow(2) < radius * radius;
         let value =
-            if inside { 120 + (x - centre + radius + row) % 64 } else { 60 + (x + row) * 40 / size.width };
+            if inside { 120 + (x + radius + row - centre) % 64 } else { 60 + (x + row) * 40 / size.width };
         *pixel = (value as u64 + (noise >> 62)) as u8;
     }
     u.fill(110);
