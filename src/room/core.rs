@@ -1,6 +1,6 @@
 //! Members, sessions and tracks of one room.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use super::presence::Presence;
@@ -356,7 +356,8 @@ impl Room {
 
     /// Members who are here or reconnecting.
     pub fn members(&self) -> usize {
-        self.members.len()
+        // Those whose leaving has not been told yet are still listed, but no longer here.
+        self.sessions.values().map(|s| s.member).collect::<BTreeSet<_>>().len()
     }
 
     fn session_with(&self, token: ResumeToken) -> Option<SessionId> {
@@ -453,6 +454,12 @@ impl Room {
 
     /// Something about a member may have changed: tells the others, now or with the next batch.
     fn announce(&mut self, member: MemberId, now: Moment) {
+        let present = self.sessions.values().any(|s| s.member == member);
+        if !present && self.members.get(&member).is_some_and(|m| m.announced.is_none()) {
+            // Nobody has heard of them, so nobody needs to hear that they left.
+            self.members.remove(&member);
+            return;
+        }
         if self.presence.change(member, now) {
             self.announce_now(member);
         }
@@ -515,5 +522,167 @@ fn presence(links: &[Link]) -> control::Presence {
     match links.iter().any(|link| matches!(link, Link::Up(_))) {
         true => control::Presence::Here,
         false => control::Presence::Reconnecting,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(ms: u64) -> Moment {
+        Moment::from_micros(ms * 1_000)
+    }
+
+    fn room(max_members: usize) -> Room {
+        Room::new("test".parse().unwrap(), Terms { max_members, ..Terms::default() }, at(0))
+    }
+
+    fn token(n: u64) -> ResumeToken {
+        let mut bytes = [0; 16];
+        bytes[..8].copy_from_slice(&n.to_le_bytes());
+        crate::id::Secret(bytes)
+    }
+
+    fn join(connection: u64, name: &str) -> Join {
+        Join {
+            connection: ConnectionId(connection),
+            name: name.parse().unwrap(),
+            identity: None,
+            resume: None,
+            token: token(connection),
+            subscribe: vec![TrackKind::Video],
+        }
+    }
+
+    fn enter(room: &mut Room, join: Join, now: Moment) -> Admitted {
+        let connection = join.connection;
+        let admitted = room.handle_join(join).unwrap();
+        room.handle_welcomed(connection, now);
+        admitted
+    }
+
+    fn outputs(room: &mut Room) -> Vec<Output> {
+        std::iter::from_fn(|| room.poll_output()).collect()
+    }
+
+    fn publish(room: &mut Room, connection: u64, id: u64) -> Vec<Output> {
+        let source = Source {
+            kind: TrackKind::Video,
+            label: "camera".into(),
+            codec: "h264".into(),
+            width: 0,
+            height: 0,
+            fps: 0.0,
+        };
+        outputs(room);
+        room.handle_publish(ConnectionId(connection), Publish { id, source });
+        outputs(room)
+    }
+
+    #[test]
+    fn a_broken_connection_is_not_a_leave_until_the_grace_time_is_over() {
+        let mut room = room(9);
+        enter(&mut room, join(1, "Ann"), at(0));
+        enter(&mut room, join(2, "Bob"), at(0));
+        publish(&mut room, 1, 1);
+        room.handle_broken(ConnectionId(1), at(1_000));
+        let told = outputs(&mut room);
+        assert!(told.iter().any(|o| matches!(o, Output::Broadcast(Control::Member(m)) if m.state == control::Presence::Reconnecting)));
+        assert!(!told.iter().any(|o| matches!(o, Output::Shut(_))), "the track waits with its publisher");
+        assert_eq!(room.poll_timeout(), Some(at(31_000)));
+        room.handle_timeout(at(30_999));
+        assert!(outputs(&mut room).is_empty());
+        room.handle_timeout(at(31_000));
+        let told = outputs(&mut room);
+        assert!(told.contains(&Output::Broadcast(Control::MemberLeft { member: MemberId(1) })), "{told:?}");
+        assert!(told.contains(&Output::Shut(TrackId(1))), "{told:?}");
+    }
+
+    #[test]
+    fn who_comes_back_keeps_member_tracks_and_subscriptions() {
+        let mut room = room(9);
+        let first = enter(&mut room, join(1, "Ann"), at(0));
+        enter(&mut room, join(2, "Bob"), at(0));
+        publish(&mut room, 1, 1);
+        publish(&mut room, 2, 1);
+        room.handle_broken(ConnectionId(1), at(1_000));
+        outputs(&mut room);
+        let back = enter(&mut room, Join { resume: Some(token(1)), ..join(3, "Ann") }, at(2_000));
+        assert_eq!((back.member, back.resumed, back.token), (first.member, true, first.token));
+        let told = outputs(&mut room);
+        assert!(told.contains(&Output::Interrupt(TrackId(1), Some(ConnectionId(3)))), "{told:?}");
+        assert!(told.contains(&Output::Attach(TrackId(2), ConnectionId(3))), "{told:?}");
+        assert!(room.publishes(ConnectionId(3), TrackId(1)));
+    }
+
+    #[test]
+    fn s07_equal_names_get_numbers() {
+        let mut room = room(9);
+        let names: Vec<_> =
+            (1..4).map(|n| enter(&mut room, join(n, "Ann"), at(0)).name.to_string()).collect();
+        assert_eq!(names, ["Ann", "Ann#2", "Ann#3"]);
+    }
+
+    #[test]
+    fn s28_a_flood_of_joins_and_leaves_is_told_once_a_second() {
+        let mut room = room(100);
+        enter(&mut room, join(1, "Ann"), at(0));
+        outputs(&mut room);
+        let mut told = 0;
+        for n in 0..1_000 {
+            let now = at(n * 10);
+            enter(&mut room, join(n + 2, "Flood"), now);
+            room.handle_goodbye(ConnectionId(n + 2), now);
+            room.handle_timeout(now);
+            let presence =
+                |o: &Output| matches!(o, Output::Broadcast(Control::Member(_) | Control::MemberLeft { .. }));
+            told += outputs(&mut room).iter().filter(|o| presence(o)).count();
+        }
+        assert!(told <= 100, "{told} messages for 2,000 changes in 10 s");
+        room.handle_timeout(at(12_000));
+        outputs(&mut room);
+        assert_eq!(room.members.len(), 1, "nobody is left behind");
+    }
+
+    #[test]
+    fn a_full_room_and_too_many_tracks_are_refused() {
+        let mut room = room(1);
+        enter(&mut room, join(1, "Ann"), at(0));
+        assert_eq!(room.handle_join(join(2, "Bob")).unwrap_err().code, Code::Full);
+        for id in 0..limits::TRACKS as u64 {
+            assert!(publish(&mut room, 1, id).iter().any(|o| matches!(o, Output::Open(..))));
+        }
+        let told = publish(&mut room, 1, 99);
+        assert!(matches!(&told[..], [Output::Send(_, Control::Error(r))] if r.id == Some(99)), "{told:?}");
+    }
+
+    #[test]
+    fn an_empty_room_is_over_after_its_grace_time() {
+        let mut room = room(9);
+        enter(&mut room, join(1, "Ann"), at(0));
+        assert!(!room.is_over(at(1_000_000)));
+        room.handle_goodbye(ConnectionId(1), at(1_000_000));
+        assert!(!room.is_over(at(1_059_999)));
+        assert_eq!(room.poll_timeout(), Some(at(1_060_000)));
+        assert!(room.is_over(at(1_060_000)));
+    }
+
+    #[test]
+    fn a_large_room_is_told_in_parts_that_fit_a_control_frame() {
+        let mut room = room(1_000);
+        for n in 0..450 {
+            enter(&mut room, join(n, &format!("{n}{}", "名".repeat(60))), at(n * 1_000));
+            outputs(&mut room);
+        }
+        enter(&mut room, join(999, "Late"), at(500_000));
+        let parts: Vec<control::State> = outputs(&mut room)
+            .into_iter()
+            .filter_map(|o| if let Output::Send(_, Control::State(state)) = o { Some(state) } else { None })
+            .collect();
+        assert_eq!(parts.iter().map(|p| p.members.len()).sum::<usize>(), 451);
+        assert_eq!(parts.iter().map(|p| p.more).collect::<Vec<_>>(), [true, true, true, true, false]);
+        for part in parts {
+            assert!(serde_json::to_vec(&Control::State(part)).unwrap().len() <= limits::CONTROL);
+        }
     }
 }

@@ -1,4 +1,6 @@
 //! What users and peers see, a module per behaviour.
-#![allow(clippy::unwrap_used, clippy::print_stderr)]
+#![allow(unreachable_pub, clippy::unwrap_used, clippy::print_stderr)]
 
 mod protocol;
+mod server;
+mod support;

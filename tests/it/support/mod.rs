@@ -1,0 +1,3 @@
+//! What the tests need to play the other side.
+
+pub mod peer;
