@@ -4,6 +4,7 @@
 //! runs the body and turns its end into an exit code and a sentence on stderr. Payload goes through
 //! [`output::Output`]; nothing else writes to stdout.
 
+pub mod cam;
 mod common;
 mod exit;
 pub mod identity;

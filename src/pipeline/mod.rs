@@ -1,1 +1,3 @@
-//! pipeline
+//! What the programs do with pictures, one module per program.
+
+pub mod cam;

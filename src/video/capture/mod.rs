@@ -25,8 +25,8 @@ pub use self::pattern::{Pattern, Test};
 pub use self::recovery::{Device, Opener, Recovering, Recovery, Step};
 use crate::media::{Picture, Quality, Size};
 
-/// Gives pictures.
-pub trait Source: Send {
+/// Gives pictures. A source stays on the thread that made it.
+pub trait Source {
     /// Waits for the next picture. Picture times never go backwards.
     fn next(&mut self) -> Result<Picture, Error>;
 

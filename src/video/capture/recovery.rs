@@ -199,10 +199,7 @@ impl<O: Opener> Recovering<O> {
     }
 }
 
-impl<O: Opener> Source for Recovering<O>
-where
-    O::Device: Send,
-{
+impl<O: Opener> Source for Recovering<O> {
     fn next(&mut self) -> Result<Picture, Error> {
         self.next_picture()
     }
