@@ -2,5 +2,6 @@
 #![allow(unreachable_pub, clippy::unwrap_used, clippy::print_stderr)]
 
 mod protocol;
+mod python;
 mod server;
 mod support;

@@ -307,7 +307,7 @@ fn every_code_stands_in_section_8_and_no_other() {
 }
 
 /// Limits that no peer can notice.
-const OWN: &[&str] = &["DRAIN", "DESCRIPTORS", "READ", "NOTSENT_LOWAT", "DECODERS"];
+const OWN: &[&str] = &["DRAIN", "DESCRIPTORS", "READ", "NOTSENT_LOWAT", "DECODERS", "WAKE"];
 
 #[test]
 fn every_limit_stands_in_section_9_with_its_value() {

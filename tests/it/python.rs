@@ -1,0 +1,110 @@
+//! docs/example.py, which is written from docs/protocol.md alone, against a running server.
+
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+
+use confkit::h264::{AccessUnit, Splitter};
+
+const EXAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/example.py");
+const PICTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/media/MIDR_MW_D.264");
+
+/// A process that ends with the test.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn missing() -> bool {
+    let python = Command::new("python3").arg("--version").output().is_ok_and(|out| out.status.success());
+    let missing = !python || !Path::new(PICTURES).exists();
+    if missing {
+        eprintln!("skipped: needs python3 and ../shared/media");
+    }
+    missing
+}
+
+fn serve() -> (Running, String) {
+    let mut server = Command::new(env!("CARGO_BIN_EXE_conf-serve"))
+        .args(["--quiet", "127.0.0.1:0"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .map(Running)
+        .unwrap();
+    let lines = BufReader::new(server.0.stdout.take().unwrap()).lines();
+    let link = lines.map_while(Result::ok).find_map(|line| Some(line.split_once("conf://")?.1.to_owned()));
+    (server, format!("conf://{}", link.unwrap().trim()))
+}
+
+fn example(args: &[&str]) -> Command {
+    let mut command = Command::new("python3");
+    command.arg(EXAMPLE).args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+fn text(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+fn pictures(path: &Path) -> Vec<AccessUnit> {
+    let mut splitter = Splitter::new();
+    splitter.push(&std::fs::read(path).unwrap());
+    splitter.finish();
+    std::iter::from_fn(|| splitter.poll().unwrap()).collect()
+}
+
+#[test]
+fn the_python_example_publishes_lists_and_receives() {
+    if missing() {
+        return;
+    }
+    let (_server, room) = serve();
+    let mut publisher =
+        example(&["--name", "王小明", "publish", &room, PICTURES, "--fps", "50", "--loop", "100"])
+            .env("PYTHONIOENCODING", "utf-8")
+            .spawn()
+            .map(Running)
+            .unwrap();
+    let mut said = String::new();
+    BufReader::new(publisher.0.stdout.take().unwrap()).read_line(&mut said).unwrap();
+    if !said.contains("publishing 100 pictures as track 1") {
+        let mut error = String::new();
+        publisher.0.stderr.take().unwrap().read_to_string(&mut error).unwrap();
+        panic!("{said}{error}");
+    }
+
+    let listed =
+        example(&["--name", "list", "list", &room]).env("PYTHONIOENCODING", "utf-8").output().unwrap();
+    assert!(listed.status.success(), "{}", text(&listed));
+    assert!(text(&listed).contains("member 1: 王小明 (here)"), "{}", text(&listed));
+    assert!(text(&listed).contains("track 1: 王小明/file h264"), "{}", text(&listed));
+
+    let dir = tempfile::tempdir().unwrap();
+    let file: PathBuf = dir.path().join("received.h264");
+    let received =
+        example(&["receive", &room, "1", file.to_str().unwrap(), "--pictures", "120"]).output().unwrap();
+    assert!(received.status.success(), "{}", text(&received));
+    let (sent, got) = (pictures(Path::new(PICTURES)), pictures(&file));
+    assert_eq!(got.len(), 120);
+    assert!(got[0].key, "decoding can begin with the first picture");
+    let follows = |at: &usize| got.iter().zip(sent.iter().cycle().skip(*at)).all(|(a, b)| a.data == b.data);
+    assert!((0..sent.len()).any(|at| follows(&at)), "the pictures are those that were sent, in order");
+}
+
+#[test]
+fn the_python_example_is_told_why_it_is_refused() {
+    if missing() {
+        return;
+    }
+    let (_server, room) = serve();
+    let refused = example(&["receive", &room, "7", "/dev/null"]).output().unwrap();
+    assert!(!refused.status.success());
+    assert!(text(&refused).contains("refused: track"), "{}", text(&refused));
+    let refused = example(&["--name", "a\u{202e}b", "list", &room]).output().unwrap();
+    assert!(text(&refused).contains("refused: name"), "{}", text(&refused));
+}
