@@ -12,6 +12,7 @@ mod logging;
 pub mod output;
 pub mod serve;
 pub mod signal;
+pub mod view;
 
 pub use common::{Common, LogFormat, Meeting, When, ended};
 pub use exit::{Exit, Failure, Program, run};

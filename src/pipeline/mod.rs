@@ -1,3 +1,4 @@
 //! What the programs do with pictures, one module per program.
 
 pub mod cam;
+pub mod view;

@@ -123,6 +123,12 @@ impl Recovery {
         self.gate.close();
     }
 
+    /// The track is not on the screen: its decoder ends, and begins again with a keyframe.
+    pub fn rest(&mut self) {
+        self.gate.close();
+        self.decoder = None;
+    }
+
     /// What the stream says about itself.
     pub fn info(&self) -> Option<StreamInfo> {
         self.gate.info()

@@ -7,14 +7,13 @@ use crate::video::render::Canvas;
 pub(super) const BANNER: usize = 26;
 
 /// The keys, as in docs and `--help`.
-const KEYS: [(&str, &str); 8] = [
+const KEYS: [(&str, &str); 7] = [
     ("q", "quit"),
     ("Tab  1-8", "focus the next, or one"),
     ("g", "grid"),
     ("SPACE", "freeze"),
     ("s", "save a snapshot"),
     ("i", "statistics"),
-    ("[  ]", "lower, higher quality"),
     ("?", "these keys"),
 ];
 

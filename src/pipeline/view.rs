@@ -1,0 +1,76 @@
+//! conf-view without its command line: tracks come from a room or a pipe, pictures go to a window, a PNG, a file or
+//! nowhere.
+//!
+//! A source ([`room`], [`pipe`]) tells a [`Stage`] what is there and hands it access units; each track decodes on a
+//! thread of its own ([`track`]); [`show`] draws what is on the stage and measures. Nothing that
+//! comes in can stop another track or the window.
+
+mod figures;
+pub mod pipe;
+pub mod room;
+pub mod show;
+mod sink;
+mod stage;
+mod track;
+
+use std::io;
+
+pub use figures::Figures;
+pub use show::{Settings, Statistics};
+pub use sink::Format;
+pub use stage::{Only, Person, Recording, Stage};
+pub use track::{About, Track, Unit};
+
+use crate::session::client::End;
+use crate::video::decode::Refused;
+use crate::video::render::window::NoWindow;
+
+/// Why viewing ended before its time.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No window could be opened.
+    #[error(transparent)]
+    NoWindow(#[from] NoWindow),
+    /// What comes through the pipe cannot be read.
+    #[error("{what}, at byte {offset} of the input")]
+    Input {
+        /// What is wrong.
+        what: String,
+        /// Where.
+        offset: u64,
+    },
+    /// The pipe broke.
+    #[error("cannot read the input: {0}")]
+    Read(io::Error),
+    /// The stream is of a kind that cannot be shown.
+    #[error("{0}")]
+    Refused(Refused),
+    /// The output cannot be written.
+    #[error("cannot write: {0}")]
+    Output(#[source] io::Error),
+    /// The snapshot cannot be written.
+    #[error("cannot write the snapshot {path}: {error}")]
+    Snapshot {
+        /// Where to.
+        path: String,
+        /// Why not.
+        error: io::Error,
+    },
+    /// Y4M has one size.
+    #[error(
+        "the picture changed from {}x{} to {}x{}, which Y4M cannot do; use -f h264",
+        before.0, before.1, size.0, size.1
+    )]
+    SizeChanged {
+        /// Up to now.
+        before: (usize, usize),
+        /// From now on.
+        size: (usize, usize),
+    },
+    /// The session in the room is over.
+    #[error("{0}")]
+    Ended(End),
+    /// The system has no thread or runtime left.
+    #[error("cannot start: {0}")]
+    Start(io::Error),
+}

@@ -1,0 +1,170 @@
+//! A room as the source: its session runs on a thread of its own.
+
+use std::collections::HashMap;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::{Error, Person, Stage, Unit};
+use crate::id::{MemberId, TrackId};
+use crate::net::client::{self, Event, Handle};
+use crate::session::client::End;
+use crate::time;
+use crate::wire::Rendition;
+use crate::wire::control::{Member, Presence, Track, TrackKind};
+
+/// How often wishes for keyframes are collected.
+const WISHES: Duration = Duration::from_millis(100);
+
+/// Joins a room and puts what happens there on `stage` until `stop` is cancelled or the session ends.
+///
+/// # Errors
+/// When there is no thread.
+pub fn join(config: client::Config, stage: Stage, stop: CancellationToken) -> Result<JoinHandle<()>, Error> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Start)?;
+    let body = move || {
+        runtime.block_on(async {
+            let (handle, events) = client::connect(config);
+            Room { stage, own: None, names: HashMap::new(), tracks: HashMap::new(), handle }
+                .run(events, stop)
+                .await;
+        });
+    };
+    std::thread::Builder::new().name("room".into()).spawn(body).map_err(Error::Start)
+}
+
+struct Room {
+    stage: Stage,
+    own: Option<MemberId>,
+    names: HashMap<MemberId, String>,
+    tracks: HashMap<TrackId, Track>,
+    handle: Handle,
+}
+
+impl Room {
+    async fn run(mut self, mut events: client::Events, stop: CancellationToken) {
+        let mut wishes = tokio::time::interval(WISHES);
+        wishes.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        self.stage.announce(Some("connecting".into()));
+        loop {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                event = events.next() => match event {
+                    Some(event) => self.handle(event),
+                    None => return,
+                },
+                _ = wishes.tick() => self.wish().await,
+            }
+        }
+        let leaving = self.handle.close();
+        tokio::pin!(leaving);
+        loop {
+            tokio::select! {
+                () = &mut leaving => return,
+                event = events.next() => if event.is_none() { return },
+            }
+        }
+    }
+
+    async fn wish(&self) {
+        for (id, track) in self.stage.tracks() {
+            if track.take_wish() {
+                self.handle.keyframe(TrackId(id), Rendition::High).await;
+            }
+        }
+    }
+
+    fn handle(&mut self, event: Event) {
+        match event {
+            Event::Up { welcome, resumed } => {
+                self.own = Some(welcome.member);
+                if !resumed {
+                    self.names.clear();
+                    self.tracks.clear();
+                }
+                self.stage.announce(None);
+            }
+            Event::State(state) => {
+                let gone: Vec<u32> = self
+                    .tracks
+                    .keys()
+                    .filter(|id| !state.tracks.iter().any(|t| t.track == **id))
+                    .map(|id| id.0)
+                    .collect();
+                let left: Vec<u32> = self
+                    .names
+                    .keys()
+                    .filter(|id| !state.members.iter().any(|m| m.member == **id))
+                    .map(|id| id.0)
+                    .collect();
+                if self.tracks.is_empty() && self.names.is_empty() {
+                    self.stage.clear();
+                }
+                gone.into_iter().for_each(|id| self.gone(TrackId(id)));
+                left.into_iter().for_each(|id| self.left(MemberId(id)));
+                state.members.into_iter().for_each(|member| self.member(member));
+                state.tracks.into_iter().for_each(|track| self.track(track));
+            }
+            Event::Member(member) => self.member(member),
+            Event::MemberLeft(id) => self.left(id),
+            Event::Track(track) => self.track(track),
+            Event::TrackGone(id) => self.gone(id),
+            Event::Media(frame) => {
+                if let Some(media) = frame.header.media {
+                    let (seq, pts) = (Some(media.seq), Some(media.pts));
+                    let unit = Unit { seq, pts, rendition: media.rendition, data: frame.payload_bytes() };
+                    self.stage.put(time::now(), media.track.0, unit);
+                }
+            }
+            Event::Down { reason, retry_in, attempt } => {
+                let seconds = retry_in.as_secs_f64();
+                tracing::warn!(%reason, attempt, "connection lost");
+                self.stage.announce(Some(format!("{reason}: trying again in {seconds:.1} s")));
+            }
+            Event::Refused(refusal) => tracing::warn!(%refusal, "the server refused something"),
+            Event::Ended(End::Left) => self.stage.finish(),
+            Event::Ended(end) => self.stage.fail(Error::Ended(end)),
+            Event::Published { .. } | Event::KeyframeWanted { .. } => {}
+        }
+    }
+
+    fn member(&mut self, member: Member) {
+        let person = Person {
+            name: member.name.clone(),
+            own: self.own == Some(member.member),
+            reconnecting: member.state == Presence::Reconnecting,
+        };
+        self.stage.meet(member.member.0, person);
+        let renamed =
+            self.names.insert(member.member, member.name.clone()).is_some_and(|old| old != member.name);
+        if renamed {
+            let theirs: Vec<Track> =
+                self.tracks.values().filter(|t| t.member == member.member).cloned().collect();
+            theirs.into_iter().for_each(|track| self.track(track));
+        }
+    }
+
+    fn left(&mut self, id: MemberId) {
+        self.names.remove(&id);
+        self.stage.part(id.0);
+    }
+
+    fn track(&mut self, track: Track) {
+        if track.source.kind != TrackKind::Video {
+            return;
+        }
+        let mut about = super::pipe::about(&track.source);
+        about.member =
+            self.names.get(&track.member).cloned().unwrap_or_else(|| format!("member {}", track.member.0));
+        about.own = self.own == Some(track.member);
+        self.stage.add(track.track.0, about);
+        self.tracks.insert(track.track, track);
+    }
+
+    fn gone(&mut self, id: TrackId) {
+        self.tracks.remove(&id);
+        self.stage.remove(id.0);
+    }
+}

@@ -1,0 +1,349 @@
+//! Draws what is on the stage, in a window or without one, and measures what was shown.
+
+use std::collections::HashMap;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::track::{Track, lock};
+use super::{Error, Stage};
+use crate::media::{self, Picture};
+use crate::time::{self, Moment};
+use crate::video::render::compose::{Composer, Notice, Scene, Tile};
+use crate::video::render::layout::{Mode, PER_PAGE};
+use crate::video::render::snapshot;
+use crate::video::render::window::{Input, PER_SECOND, Window};
+
+/// A track from which nothing has come for this long has stalled.
+const STALL: Duration = Duration::from_secs(2);
+/// A window that nothing changes in is painted again this often: what covered it may be gone.
+const REPAINT: Duration = Duration::from_millis(500);
+/// How long a snapshot waits for the first picture of each track.
+const SNAPSHOT_WAIT: Duration = Duration::from_secs(5);
+/// A snapshot waits at least this long for tracks to be announced.
+const SNAPSHOT_SETTLE: Duration = Duration::from_millis(300);
+/// Members without video have tiles with numbers from here on.
+const PEOPLE: u64 = 1 << 48;
+/// How long "saved as" stays.
+const SAID: Duration = Duration::from_secs(3);
+
+/// In which form statistics are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Statistics {
+    /// For people.
+    Text,
+    /// One JSON object a line and track.
+    Json,
+}
+
+/// What is done with the pictures.
+pub struct Settings {
+    /// Width and height of the window or the snapshot.
+    pub size: (usize, usize),
+    /// Whether one member is large from the start.
+    pub speaker: bool,
+    /// Whether a window is opened.
+    pub window: bool,
+    /// Where a picture of what is seen is written: as soon as every track has one, or at the end of `duration`.
+    pub snapshot: Option<PathBuf>,
+    /// When to end.
+    pub duration: Option<Duration>,
+    /// Statistics, once a second.
+    pub statistics: Option<(Statistics, Box<dyn Write + Send>)>,
+    /// The window's title.
+    pub title: String,
+    /// What is said while nobody sends video.
+    pub empty: String,
+}
+
+/// Shows `stage` until it is over, `stop` is cancelled, the window is closed or the time is up. With a window, for the
+/// main thread only.
+///
+/// # Errors
+/// The first thing that went wrong here or on the stage.
+pub fn run(stage: &Stage, settings: Settings, stop: &CancellationToken) -> Result<(), Error> {
+    let window = match settings.window {
+        true => Some(Window::open(&settings.title, settings.size.0, settings.size.1)?),
+        false => None,
+    };
+    let now = time::now();
+    let show = Show {
+        stage,
+        composer: Composer::default(),
+        scene: Scene { empty: settings.empty.clone(), ..Scene::default() },
+        pictures: HashMap::new(),
+        fresh: Vec::new(),
+        focus: None,
+        frozen: false,
+        said: None,
+        began: now,
+        reported: now,
+        settings,
+    };
+    match window {
+        Some(window) => show.with_window(window, stop),
+        None => show.without_window(stop),
+    }
+}
+
+struct Show<'a> {
+    stage: &'a Stage,
+    settings: Settings,
+    composer: Composer,
+    scene: Scene,
+    /// The picture of each track that is on the screen.
+    pictures: HashMap<u32, Arc<Picture>>,
+    /// Pictures that were taken and not yet handed over.
+    fresh: Vec<(Arc<Track>, Arc<Picture>)>,
+    focus: Option<u64>,
+    frozen: bool,
+    said: Option<(Moment, String)>,
+    began: Moment,
+    reported: Moment,
+}
+
+impl Show<'_> {
+    fn with_window(mut self, mut window: Window, stop: &CancellationToken) -> Result<(), Error> {
+        let frame = Duration::from_micros(1_000_000 / PER_SECOND);
+        let mut painted = Moment::default();
+        let mut waiting = true;
+        while !stop.is_cancelled() && !self.is_over(time::now()) {
+            // A picture is painted as soon as it is there, but not sooner than one refresh after the last.
+            waiting |= self.stage.bell().wait(frame);
+            let now = time::now();
+            let early = frame.saturating_sub(now.since(painted));
+            if !early.is_zero() && waiting {
+                std::thread::park_timeout(early);
+            }
+            let now = time::now();
+            self.refresh(now);
+            let (width, height) = window.size();
+            let changed = self.composer.paint(&self.scene, width, height);
+            let canvas = (changed || now.since(painted) >= REPAINT).then(|| self.composer.canvas());
+            if canvas.is_some() {
+                painted = now;
+            }
+            let inputs = window.update(canvas);
+            waiting = false;
+            self.handed_over(time::now());
+            self.report(time::now())?;
+            for input in inputs {
+                if !self.input(input) {
+                    return self.end();
+                }
+            }
+        }
+        self.end()
+    }
+
+    fn without_window(mut self, stop: &CancellationToken) -> Result<(), Error> {
+        while !stop.is_cancelled() && !self.is_over(time::now()) {
+            self.stage.bell().wait(Duration::from_millis(100));
+            let now = time::now();
+            self.refresh(now);
+            self.handed_over(now);
+            self.report(now)?;
+        }
+        self.refresh(time::now());
+        self.handed_over(time::now());
+        self.end()
+    }
+
+    /// Takes new pictures and sees what is there.
+    fn refresh(&mut self, now: Moment) {
+        let tracks = self.stage.tracks();
+        let mut tiles = Vec::with_capacity(tracks.len());
+        let mut seen = Vec::new();
+        for (id, track) in &tracks {
+            if !self.frozen
+                && let Some(picture) = track.take_picture()
+            {
+                let picture = Arc::new(picture);
+                self.fresh.push((Arc::clone(track), Arc::clone(&picture)));
+                self.pictures.insert(*id, picture);
+            }
+            seen.push(track.shared().about.member.clone());
+            tiles.push(self.tile(*id, track, now));
+        }
+        self.pictures.retain(|id, _| tracks.iter().any(|(there, _)| there == id));
+        for (id, person) in self.stage.people() {
+            let has_video = seen.contains(&person.name);
+            if has_video && person.reconnecting {
+                let theirs = tiles.iter_mut().zip(&seen).filter(|(_, name)| **name == person.name);
+                theirs.for_each(|(tile, _)| tile.notice = Notice::Because("reconnecting".into()));
+            }
+            if !has_video && !person.own {
+                let notice = if person.reconnecting {
+                    Notice::Because("reconnecting".into())
+                } else {
+                    Notice::CameraOff
+                };
+                tiles.push(Tile { id: PEOPLE + u64::from(id), name: person.name, notice, ..Tile::default() });
+            }
+        }
+        self.scene.tiles = tiles;
+        self.arrange(now);
+        let page = self.scene.page.min(self.scene.pages() - 1);
+        for (index, (_, track)) in tracks.iter().enumerate() {
+            track.set_visible(index / PER_PAGE == page);
+        }
+    }
+
+    fn tile(&self, id: u32, track: &Track, now: Moment) -> Tile {
+        let shared = track.shared();
+        let picture = self.pictures.get(&id).cloned();
+        let (words, age) = track.notice(now);
+        let notice = match (words, age) {
+            (Some(words), _) => Notice::Because(words),
+            (None, Some(age)) if age >= STALL && picture.is_some() => Notice::Stalled(age.as_secs()),
+            _ if picture.is_none() => Notice::Waiting,
+            _ => Notice::Live,
+        };
+        let statistics = if self.scene.statistics { lock(&shared.figures).lines(now) } else { Vec::new() };
+        Tile {
+            id: u64::from(id),
+            name: shared.about.title(),
+            own: shared.about.own,
+            picture,
+            aspect: shared.about.size.map(|(width, height)| width as f32 / height as f32),
+            notice,
+            statistics,
+        }
+    }
+
+    /// Who is large, and what stands across the top.
+    fn arrange(&mut self, now: Moment) {
+        let place = |id: u64| self.scene.tiles.iter().position(|tile| tile.id == id);
+        let speaker = || self.scene.tiles.iter().position(|tile| !tile.own && tile.picture.is_some());
+        self.scene.mode = match self.focus.and_then(place) {
+            Some(index) => Mode::Focus(index),
+            None if self.settings.speaker => speaker().map_or(Mode::Grid, Mode::Focus),
+            None => Mode::Grid,
+        };
+        let said = self.said.as_ref().filter(|(at, _)| now.since(*at) < SAID).map(|(_, words)| words.clone());
+        let frozen = self.frozen.then(|| "frozen: press SPACE to go on".to_owned());
+        self.scene.banner = said.or_else(|| self.stage.banner()).or(frozen);
+    }
+
+    /// What was taken is on the screen now: the end of its way, at which latency is measured.
+    fn handed_over(&mut self, now: Moment) {
+        let wall = time::wall();
+        for (track, picture) in self.fresh.drain(..) {
+            let burnt = media::clock::read(picture.y(), picture.width(), picture.height(), picture.width());
+            let latency = burnt.and_then(|burnt| wall.checked_sub(burnt));
+            lock(&track.shared().figures).shown(now, latency);
+        }
+    }
+
+    /// Statistics once a second.
+    fn report(&mut self, now: Moment) -> Result<(), Error> {
+        if now.since(self.reported) < Duration::from_secs(1) {
+            return Ok(());
+        }
+        self.reported += Duration::from_secs(1);
+        self.write_statistics(now)
+    }
+
+    fn write_statistics(&mut self, now: Moment) -> Result<(), Error> {
+        let Some((form, out)) = &mut self.settings.statistics else { return Ok(()) };
+        let mut text = String::new();
+        for (_, track) in self.stage.tracks() {
+            let shared = track.shared();
+            let figures = lock(&shared.figures);
+            text += &match form {
+                Statistics::Json => figures.json(now, time::wall(), &shared.about),
+                Statistics::Text => figures.text(now, &shared.about),
+            };
+            text.push('\n');
+        }
+        out.write_all(text.as_bytes()).map_err(Error::Output)
+    }
+
+    fn is_over(&self, now: Moment) -> bool {
+        let age = now.since(self.began);
+        if self.stage.has_failed() {
+            return true;
+        }
+        if let Some(duration) = self.settings.duration {
+            return age >= duration || self.stage.is_over();
+        }
+        if self.settings.snapshot.is_some() && !self.settings.window {
+            let tracks = self.stage.tracks();
+            let complete = !tracks.is_empty() && tracks.iter().all(|(id, _)| self.pictures.contains_key(id));
+            return (complete && age >= SNAPSHOT_SETTLE) || age >= SNAPSHOT_WAIT || self.stage.is_over();
+        }
+        self.stage.is_over()
+    }
+
+    /// The last things, in order: what went wrong, the snapshot, the last figures.
+    fn end(mut self) -> Result<(), Error> {
+        if let Some(error) = self.stage.trouble() {
+            return Err(error);
+        }
+        if let Some(path) = self.settings.snapshot.take() {
+            self.save(&path).map_err(|error| Error::Snapshot { path: path.display().to_string(), error })?;
+        }
+        Ok(())
+    }
+
+    /// Writes what is seen, or would be.
+    fn save(&mut self, path: &Path) -> std::io::Result<()> {
+        if !self.settings.window {
+            let (width, height) = self.settings.size;
+            self.composer.paint(&self.scene, width, height);
+        }
+        snapshot::write(self.composer.canvas(), path)
+    }
+
+    /// Does what a person asks for; `false` to end.
+    fn input(&mut self, input: Input) -> bool {
+        match input {
+            Input::Close | Input::Letter('q') => return false,
+            Input::Letter('i') => self.scene.statistics ^= true,
+            Input::Letter('?') => self.scene.help ^= true,
+            Input::Letter('g') => self.focus = None,
+            Input::Letter(' ') => self.frozen ^= true,
+            Input::Letter('s') => self.save_numbered(),
+            Input::Letter(digit @ '1'..='8') => {
+                let index = digit as usize - '1' as usize;
+                self.focus = self.scene.tiles.get(index).map(|tile| tile.id).or(self.focus);
+            }
+            Input::Tab => {
+                let tiles = &self.scene.tiles;
+                let next = match self.focus.and_then(|id| tiles.iter().position(|tile| tile.id == id)) {
+                    Some(index) => (index + 1) % tiles.len(),
+                    None => 0,
+                };
+                self.focus = tiles.get(next).map(|tile| tile.id);
+            }
+            Input::Click(x, y) => {
+                let clicked = self.composer.tile_at(x, y);
+                // A second click on the large tile goes back.
+                self.focus = if clicked == self.focus { None } else { clicked.or(self.focus) };
+            }
+            Input::PageUp => self.scene.page = self.scene.page.saturating_sub(1),
+            Input::PageDown => self.scene.page = (self.scene.page + 1).min(self.scene.pages() - 1),
+            Input::Letter(_) => {}
+        }
+        self.stage.bell().ring();
+        true
+    }
+
+    /// Saves a snapshot under a name of its own in the current directory.
+    fn save_numbered(&mut self) {
+        let name = format!("conf-view-{}.png", time::wall() / 1_000_000);
+        let words = match snapshot::write(self.composer.canvas(), Path::new(&name)) {
+            Ok(()) => format!("saved as {name}"),
+            Err(error) => format!("cannot save {name}: {error}"),
+        };
+        self.said = Some((time::now(), words));
+    }
+}
+
+/// Whether a window or snapshot may have this size.
+pub fn is_size(width: usize, height: usize) -> bool {
+    (16..=7680).contains(&width) && (16..=4320).contains(&height)
+}

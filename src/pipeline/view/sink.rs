@@ -1,0 +1,110 @@
+//! A track written to a pipe or a file instead of a window.
+
+use std::io::Write;
+use std::sync::{Arc, Mutex};
+
+use super::Error;
+use super::track::{Unit, lock};
+use crate::media::Picture;
+use crate::video::decode::Refused;
+
+/// What is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// Access units as they came, from the first keyframe on.
+    H264,
+    /// Pictures, uncompressed.
+    Y4m,
+}
+
+/// Where errors of a sink go: it works on a track's thread, they are told by the main one.
+pub(super) type Trouble = Arc<Mutex<Option<Error>>>;
+
+/// Writes one track.
+pub(super) struct Sink {
+    format: Format,
+    out: Box<dyn Write + Send>,
+    trouble: Trouble,
+    fps: f64,
+    size: Option<(usize, usize)>,
+    started: bool,
+}
+
+impl Sink {
+    pub(super) fn new(
+        format: Format,
+        out: Box<dyn Write + Send>,
+        fps: Option<f64>,
+        trouble: Trouble,
+    ) -> Self {
+        let fps = fps.filter(|fps| fps.is_finite() && (0.1..=1000.0).contains(fps)).unwrap_or(30.0);
+        Self { format, out, trouble, fps, size: None, started: false }
+    }
+
+    pub(super) fn wants_pictures(&self) -> bool {
+        self.format == Format::Y4m
+    }
+
+    /// Writes an access unit where those are wanted.
+    pub(super) fn unit(&mut self, unit: &Unit) {
+        if self.format != Format::H264 || self.failed() {
+            return;
+        }
+        match crate::h264::inspect(&unit.data) {
+            Ok(summary) => {
+                self.started |= summary.key;
+                if self.started {
+                    let written = self.out.write_all(&unit.data);
+                    self.check(written);
+                }
+            }
+            Err(refusal) => self.refused(&refusal.into()),
+        }
+    }
+
+    /// Writes a picture where those are wanted.
+    pub(super) fn picture(&mut self, picture: &Picture) {
+        if self.format != Format::Y4m || self.failed() {
+            return;
+        }
+        let size = (picture.width(), picture.height());
+        let written = match self.size {
+            None => {
+                self.size = Some(size);
+                let rate = (self.fps * 1000.0).round() as u32;
+                let header = format!("YUV4MPEG2 W{} H{} F{rate}:1000 Ip A1:1 C420mpeg2\n", size.0, size.1);
+                self.out.write_all(header.as_bytes())
+            }
+            Some(before) if before != size => {
+                self.fail(Error::SizeChanged { before, size });
+                return;
+            }
+            Some(_) => Ok(()),
+        };
+        let written = written
+            .and_then(|()| self.out.write_all(b"FRAME\n"))
+            .and_then(|()| self.out.write_all(picture.data()));
+        self.check(written);
+    }
+
+    /// Nothing that could be written will come.
+    pub(super) fn refused(&mut self, refused: &Refused) {
+        if let Refused::Stream(_) = refused {
+            self.fail(Error::Refused(refused.clone()));
+        }
+    }
+
+    fn check(&mut self, written: std::io::Result<()>) {
+        if let Err(error) = written {
+            self.fail(Error::Output(error));
+        }
+    }
+
+    fn failed(&self) -> bool {
+        lock(&self.trouble).is_some()
+    }
+
+    fn fail(&mut self, error: Error) {
+        lock(&self.trouble).get_or_insert(error);
+    }
+}

@@ -1,0 +1,245 @@
+//! What there is to see: members and tracks, shared by the source that knows of them and whoever draws.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::sync::{Arc, Mutex};
+
+use super::Error;
+use super::sink::{Format, Sink, Trouble};
+use super::track::{About, Track, Unit, lock};
+use crate::limits;
+use crate::time::Moment;
+use crate::video::decode::{Decoder, Isolated, Recovery};
+use crate::video::render::window::Bell;
+
+/// Tracks that are known at once; more are not taken in.
+const TRACKS: usize = limits::ROOM_TRACKS;
+
+/// Which tracks are wanted: `NICK` or `NICK/LABEL`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Only {
+    nick: String,
+    label: Option<String>,
+}
+
+impl FromStr for Only {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (nick, label) = match text.split_once('/') {
+            Some((nick, label)) => (nick, Some(label.to_owned())),
+            None => (text, None),
+        };
+        if nick.is_empty() && label.is_none() {
+            return Err("expected NICK or NICK/LABEL".into());
+        }
+        Ok(Self { nick: nick.to_owned(), label })
+    }
+}
+
+impl Only {
+    /// Whether a track is meant. In a pipe there are no members, and the label is enough.
+    fn matches(&self, about: &About) -> bool {
+        if about.member.is_empty() {
+            return self.label.as_ref().unwrap_or(&self.nick) == &about.label;
+        }
+        (self.nick.is_empty() || self.nick == about.member)
+            && self.label.as_ref().is_none_or(|l| *l == about.label)
+    }
+}
+
+/// A member of the room.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Person {
+    /// Already scrubbed.
+    pub name: String,
+    /// Oneself.
+    pub own: bool,
+    /// Every connection of this member broke, and the others wait.
+    pub reconnecting: bool,
+}
+
+/// What one track is written to.
+pub struct Recording {
+    /// In which form.
+    pub format: Format,
+    /// Where to.
+    pub out: Box<dyn Write + Send>,
+}
+
+/// What there is to see. Cheap to clone; all clones are the same stage.
+#[derive(Clone)]
+pub struct Stage(Arc<Inner>);
+
+struct Inner {
+    program: PathBuf,
+    only: Option<Only>,
+    recording: Mutex<Option<Recording>>,
+    trouble: Trouble,
+    bell: Bell,
+    tracks: Mutex<BTreeMap<u32, Arc<Track>>>,
+    people: Mutex<BTreeMap<u32, Person>>,
+    banner: Mutex<Option<String>>,
+    ended: Mutex<bool>,
+}
+
+impl Stage {
+    /// An empty stage. Decoders are `program`; with a `recording`, the first track that is wanted goes there.
+    pub fn new(program: PathBuf, only: Option<Only>, recording: Option<Recording>) -> Self {
+        Self(Arc::new(Inner {
+            program,
+            only,
+            recording: Mutex::new(recording),
+            trouble: Trouble::default(),
+            bell: Bell::default(),
+            tracks: Mutex::default(),
+            people: Mutex::default(),
+            banner: Mutex::default(),
+            ended: Mutex::new(false),
+        }))
+    }
+
+    /// A track is there, or something about it changed.
+    pub fn add(&self, id: u32, about: About) {
+        let mut tracks = lock(&self.0.tracks);
+        if tracks.get(&id).is_some_and(|track| track.shared().about == about) {
+            return;
+        }
+        if self.0.only.as_ref().is_some_and(|only| !only.matches(&about)) || tracks.len() >= TRACKS {
+            return;
+        }
+        let program = self.0.program.clone();
+        let recovery = Recovery::new(move || {
+            Isolated::start(&program).map(|decoder| Box::new(decoder) as Box<dyn Decoder>)
+        });
+        let sink = lock(&self.0.recording)
+            .take()
+            .map(|r| Sink::new(r.format, r.out, about.fps, Arc::clone(&self.0.trouble)));
+        match Track::start(about, recovery, self.0.bell.clone(), sink) {
+            Ok(track) => {
+                tracks.insert(id, Arc::new(track));
+            }
+            Err(error) => self.fail(Error::Start(error)),
+        }
+        self.0.bell.ring();
+    }
+
+    /// A track is gone.
+    pub fn remove(&self, id: u32) {
+        lock(&self.0.tracks).remove(&id);
+        self.0.bell.ring();
+    }
+
+    /// Nobody and nothing is there any more.
+    pub fn clear(&self) {
+        lock(&self.0.tracks).clear();
+        lock(&self.0.people).clear();
+        self.0.bell.ring();
+    }
+
+    /// A member came or changed.
+    pub fn meet(&self, id: u32, person: Person) {
+        lock(&self.0.people).insert(id, person);
+        self.0.bell.ring();
+    }
+
+    /// A member left.
+    pub fn part(&self, id: u32) {
+        lock(&self.0.people).remove(&id);
+        self.0.bell.ring();
+    }
+
+    /// An access unit came; without effect for a track that is not wanted.
+    pub fn put(&self, now: Moment, id: u32, unit: Unit) {
+        if let Some(track) = self.track(id) {
+            track.put(now, unit);
+        }
+    }
+
+    /// The track with this number, if it is wanted.
+    pub fn track(&self, id: u32) -> Option<Arc<Track>> {
+        lock(&self.0.tracks).get(&id).cloned()
+    }
+
+    /// All tracks, in order.
+    pub fn tracks(&self) -> Vec<(u32, Arc<Track>)> {
+        lock(&self.0.tracks).iter().map(|(id, track)| (*id, Arc::clone(track))).collect()
+    }
+
+    pub(super) fn people(&self) -> Vec<(u32, Person)> {
+        lock(&self.0.people).iter().map(|(id, person)| (*id, person.clone())).collect()
+    }
+
+    /// What the program is doing when that is not showing pictures; `None` when all is well.
+    pub fn announce(&self, words: Option<String>) {
+        *lock(&self.0.banner) = words;
+        self.0.bell.ring();
+    }
+
+    pub(super) fn banner(&self) -> Option<String> {
+        lock(&self.0.banner).clone()
+    }
+
+    /// The source has given everything.
+    pub fn finish(&self) {
+        for (_, track) in self.tracks() {
+            track.finish();
+        }
+        *lock(&self.0.ended) = true;
+        self.0.bell.ring();
+    }
+
+    /// Whether the source has given everything and all of it has been decoded.
+    pub fn is_over(&self) -> bool {
+        *lock(&self.0.ended) && self.tracks().iter().all(|(_, track)| track.is_done())
+    }
+
+    /// Viewing cannot go on. The first reason counts.
+    pub fn fail(&self, error: Error) {
+        lock(&self.0.trouble).get_or_insert(error);
+        self.0.bell.ring();
+    }
+
+    /// Whether something went wrong for good.
+    pub(super) fn has_failed(&self) -> bool {
+        lock(&self.0.trouble).is_some()
+    }
+
+    pub(super) fn trouble(&self) -> Option<Error> {
+        lock(&self.0.trouble).take()
+    }
+
+    /// Rung when something new is to be seen.
+    pub fn bell(&self) -> &Bell {
+        &self.0.bell
+    }
+}
+
+impl std::fmt::Debug for Stage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Stage({} tracks)", lock(&self.0.tracks).len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_names_a_member_a_label_or_both() {
+        let track = |member: &str, label: &str| About {
+            member: member.into(),
+            label: label.into(),
+            ..About::default()
+        };
+        let ana: Only = "ana".parse().unwrap();
+        assert!(ana.matches(&track("ana", "camera")) && ana.matches(&track("ana", "slides")));
+        assert!(!ana.matches(&track("bob", "camera")));
+        let slides: Only = "ana/slides".parse().unwrap();
+        assert!(slides.matches(&track("ana", "slides")) && !slides.matches(&track("ana", "camera")));
+        assert!("camera".parse::<Only>().unwrap().matches(&track("", "camera")), "a pipe has no members");
+        assert!("".parse::<Only>().is_err());
+    }
+}

@@ -1,0 +1,336 @@
+//! One track: its access units wait for their time, are decoded on a thread of their own, and the
+//! latest picture lies ready for whoever draws.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::figures::Figures;
+use super::sink::Sink;
+use crate::media::{Latest, Picture};
+use crate::playout::{Clock, Due, Queue};
+use crate::time::{self, Moment};
+use crate::video::decode::{Outcome, Recovery, Refused};
+use crate::video::render::window::Bell;
+use crate::wire::Rendition;
+
+/// How long a notice about a decoder that was started again stays, if no picture comes.
+const IDLE: Duration = Duration::from_secs(1);
+
+/// What is known of a track beside its pictures. Texts are already scrubbed.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct About {
+    /// Whose it is; empty for a pipe.
+    pub member: String,
+    /// What it is called: `camera`, `screen`.
+    pub label: String,
+    /// One's own.
+    pub own: bool,
+    /// Width and height, where they are known before the first picture.
+    pub size: Option<(usize, usize)>,
+    /// Pictures a second, as intended.
+    pub fps: Option<f64>,
+}
+
+impl About {
+    /// The name under the picture.
+    pub fn title(&self) -> String {
+        match (self.member.as_str(), self.label.as_str()) {
+            ("", label) => label.to_owned(),
+            (member, "" | "camera") => member.to_owned(),
+            (member, label) => format!("{member} / {label}"),
+        }
+    }
+}
+
+/// One access unit as it came.
+#[derive(Debug, Clone)]
+pub struct Unit {
+    /// Counts up by one within a rendition; `None` where nobody counts.
+    pub seq: Option<u64>,
+    /// Time of capture in microseconds, on the publisher's clock; `None` to show it as it comes.
+    pub pts: Option<u64>,
+    /// Which encoding.
+    pub rendition: Rendition,
+    /// Annex B.
+    pub data: Bytes,
+}
+
+/// A track. Access units go in with [`Track::put`]; its thread ends with it.
+#[derive(Debug)]
+pub struct Track {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) about: About,
+    inbox: Mutex<Inbox>,
+    changed: Condvar,
+    pictures: Latest<Picture>,
+    pub(super) figures: Mutex<Figures>,
+    /// What is to be said instead of showing pictures.
+    notice: Mutex<Option<String>>,
+    visible: AtomicBool,
+    wants_key: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+struct Inbox {
+    queue: Queue<Unit>,
+    clock: Clock,
+    last: Option<(Rendition, u64)>,
+    state: State,
+}
+
+#[derive(Debug, Default, PartialEq, Clone, Copy)]
+enum State {
+    #[default]
+    Open,
+    /// Nothing more comes; what waits is still decoded.
+    Finished,
+    /// What waits is of no use either.
+    Abandoned,
+}
+
+impl Track {
+    /// A track that is decoded by `recovery`; `bell` is rung for each picture. With a `sink`, all goes there as fast as
+    /// it can and nothing is left out.
+    pub(super) fn start(
+        about: About,
+        recovery: Recovery,
+        bell: Bell,
+        sink: Option<Sink>,
+    ) -> std::io::Result<Self> {
+        let shared = Arc::new(Shared {
+            about,
+            inbox: Mutex::default(),
+            changed: Condvar::new(),
+            pictures: Latest::new(),
+            figures: Mutex::default(),
+            notice: Mutex::default(),
+            visible: AtomicBool::new(true),
+            wants_key: AtomicBool::new(false),
+        });
+        let mut worker = Worker { shared: Arc::clone(&shared), recovery, bell, sink };
+        let thread = std::thread::Builder::new().name("decode".into()).spawn(move || worker.run())?;
+        Ok(Self { shared, thread: Some(thread) })
+    }
+
+    /// Takes in `unit`, which came at `now`. When too many wait already (the decoder hangs or is too
+    /// slow), all of them are dropped and counted, and pictures go on at the next keyframe.
+    pub fn put(&self, now: Moment, unit: Unit) {
+        let mut inbox = self.shared.inbox();
+        if inbox.queue.is_full() {
+            let dropped = inbox.queue.len() as u64 + 1;
+            inbox.queue = Queue::default();
+            inbox.last = None;
+            drop(inbox);
+            lock(&self.shared.figures).drops += dropped;
+            self.shared.wants_key.store(true, Ordering::Relaxed);
+            return;
+        }
+        self.shared.admit(&mut inbox, now, unit, true);
+        drop(inbox);
+        self.shared.changed.notify_all();
+    }
+
+    /// As [`put`](Self::put), but waits until there is room, for a source that can be made to wait; with
+    /// `paced` off, it is decoded at once.
+    pub fn put_waiting(&self, unit: Unit, paced: bool) {
+        let mut inbox = self.shared.inbox();
+        while inbox.queue.is_full() && inbox.state == State::Open {
+            inbox = self.shared.changed.wait(inbox).unwrap_or_else(PoisonError::into_inner);
+        }
+        self.shared.admit(&mut inbox, time::now(), unit, paced);
+        drop(inbox);
+        self.shared.changed.notify_all();
+    }
+
+    /// Shows `picture`, which needs no decoding.
+    pub fn show(&self, picture: Picture, bell: &Bell) {
+        self.shared.inbox().clock.handle_arrival(time::now(), picture.captured.micros());
+        lock(&self.shared.figures).decoded(time::now(), &picture, Duration::ZERO);
+        self.shared.pictures.put(picture);
+        bell.ring();
+    }
+
+    /// Nothing more comes.
+    pub fn finish(&self) {
+        self.shared.inbox().state = State::Finished;
+        self.shared.changed.notify_all();
+    }
+
+    /// Whether it was finished and all that waited has been decoded.
+    pub fn is_done(&self) -> bool {
+        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+
+    /// Whether it is on the screen; what is not is not decoded.
+    pub(super) fn set_visible(&self, visible: bool) {
+        self.shared.visible.store(visible, Ordering::Relaxed);
+    }
+
+    /// Whether a keyframe should be asked for; asking takes the wish away.
+    pub fn take_wish(&self) -> bool {
+        self.shared.wants_key.swap(false, Ordering::Relaxed)
+    }
+
+    /// The newest picture that has not been taken.
+    pub(super) fn take_picture(&self) -> Option<Picture> {
+        self.shared.pictures.try_take()
+    }
+
+    /// What is to be said about it, and for how long nothing has come.
+    pub(super) fn notice(&self, now: Moment) -> (Option<String>, Option<Duration>) {
+        let age = self.shared.inbox().clock.age(now);
+        (lock(&self.shared.notice).clone(), age)
+    }
+
+    pub(super) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+}
+
+impl Drop for Track {
+    fn drop(&mut self) {
+        self.shared.inbox().state = State::Abandoned;
+        self.shared.changed.notify_all();
+        // The thread is not waited for: its decoder may take two seconds to be found hanging.
+    }
+}
+
+impl Shared {
+    fn inbox(&self) -> MutexGuard<'_, Inbox> {
+        lock(&self.inbox)
+    }
+
+    fn admit(&self, inbox: &mut Inbox, now: Moment, unit: Unit, paced: bool) {
+        let mut figures = lock(&self.figures);
+        figures.came(now, unit.data.len());
+        if let Some(seq) = unit.seq {
+            if let Some((rendition, last)) = inbox.last
+                && rendition == unit.rendition
+                && seq > last
+            {
+                figures.drops += seq - last - 1;
+            }
+            inbox.last = Some((unit.rendition, seq));
+        }
+        let due = match unit.pts {
+            Some(pts) if paced => inbox.clock.handle_arrival(now, pts),
+            _ => {
+                inbox.clock.handle_arrival(now, now.micros());
+                Due { at: now, show: true }
+            }
+        };
+        inbox.queue.push(due, unit.data.len(), unit);
+    }
+}
+
+struct Worker {
+    shared: Arc<Shared>,
+    recovery: Recovery,
+    bell: Bell,
+    sink: Option<Sink>,
+}
+
+impl Worker {
+    fn run(&mut self) {
+        while let Some((unit, show)) = self.next() {
+            if let Some(sink) = &mut self.sink {
+                sink.unit(&unit);
+                if !sink.wants_pictures() {
+                    continue;
+                }
+            }
+            if !self.shared.visible.load(Ordering::Relaxed) {
+                self.recovery.rest();
+                continue;
+            }
+            self.decode(&unit, show);
+        }
+        self.bell.ring();
+    }
+
+    /// The next access unit that is due and whether it is seen; `None` at the end.
+    fn next(&self) -> Option<(Unit, bool)> {
+        let mut inbox = self.shared.inbox();
+        loop {
+            if inbox.state == State::Abandoned {
+                return None;
+            }
+            let now = time::now();
+            if let Some(ready) = inbox.queue.poll(now) {
+                self.shared.changed.notify_all();
+                return Some((ready.unit, ready.show || self.sink.is_some()));
+            }
+            if inbox.state == State::Finished && inbox.queue.is_empty() {
+                return None;
+            }
+            let wait = inbox.queue.deadline().map_or(IDLE, |at| at.since(now)).min(IDLE);
+            inbox = self.shared.changed.wait_timeout(inbox, wait).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    fn decode(&mut self, unit: &Unit, show: bool) {
+        let began = time::now();
+        let outcome = self.recovery.take(began, &unit.data);
+        let now = time::now();
+        match outcome {
+            Outcome::Picture(picture) => {
+                lock(&self.shared.figures).decoded(now, &picture, now.since(began));
+                *lock(&self.shared.notice) = None;
+                if let Some(sink) = &mut self.sink {
+                    sink.picture(&picture);
+                }
+                if show {
+                    self.shared.pictures.put(picture);
+                    self.bell.ring();
+                }
+            }
+            Outcome::Nothing => {}
+            Outcome::AwaitKey => self.want_key(),
+            Outcome::Damaged => {
+                self.want_key();
+                self.say("the stream is damaged, waiting for a whole picture");
+            }
+            Outcome::Restarted => {
+                self.want_key();
+                self.say("decoder restarted");
+            }
+            Outcome::Refused(refused) => {
+                if !matches!(refused, Refused::Stream(_)) {
+                    self.want_key();
+                }
+                self.say(&refused.to_string());
+                if let Some(sink) = &mut self.sink {
+                    sink.refused(&refused);
+                }
+            }
+        }
+    }
+
+    fn want_key(&self) {
+        lock(&self.shared.figures).drops += 1;
+        self.shared.wants_key.store(true, Ordering::Relaxed);
+    }
+
+    fn say(&self, words: &str) {
+        let mut notice = lock(&self.shared.notice);
+        if notice.as_deref() != Some(words) {
+            tracing::warn!(track = self.shared.about.title(), "{words}");
+            *notice = Some(words.to_owned());
+            self.bell.ring();
+        }
+    }
+}
+
+/// A panic elsewhere leaves figures and notices that are still good enough to show.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
