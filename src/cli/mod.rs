@@ -10,9 +10,11 @@ mod exit;
 pub mod identity;
 mod logging;
 pub mod output;
+pub mod send;
 pub mod serve;
 pub mod signal;
 pub mod view;
 
 pub use common::{Common, LogFormat, Meeting, When, ended};
 pub use exit::{Exit, Failure, Program, run};
+pub use output::is_reader_gone;

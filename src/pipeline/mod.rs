@@ -1,4 +1,5 @@
-//! What the programs do with pictures, one module per program.
+//! What the programs do between their ends: pipes, codecs and sessions put together.
 
 pub mod cam;
+pub mod send;
 pub mod view;

@@ -1,0 +1,337 @@
+//! A pipe into a room: what `conf-send` does with its stdin.
+//!
+//! A thread reads and takes apart the stream ([`input`]); this task publishes the tracks and sends the
+//! frames, each when it is due ([`pace`]) and no faster than the network takes them, so that the writer
+//! of the pipe feels it. Between the two waits one frame. While there is no connection the stream is
+//! read on and dropped: what is live does not wait. Requests for keyframes go back to the encoder
+//! through its [`feedback`] socket.
+
+mod feedback;
+mod input;
+mod pace;
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::future::Future;
+use std::io::{self, Write};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use self::feedback::Feedback;
+use self::input::{Item, Reading};
+use self::pace::Pacer;
+use crate::id::TrackId;
+use crate::net::client::{self, Config, End, Event, Events, Handle, Stats};
+use crate::wire::control::{Publish, Refusal, Tracks};
+use crate::wire::{self, Control, Frame, Media, Rendition, Stream, UnknownStream};
+use crate::{h264, limits, time, video};
+
+/// How long leaving may take: what is on its way out, the goodbye, and the server's end.
+const LEAVE: Duration = Duration::from_secs(8);
+
+/// How to send a stream.
+pub struct Options {
+    /// What the others see as its name.
+    pub label: Option<String>,
+    /// What it is; by its first bytes if that is not said.
+    pub format: Option<Stream>,
+    /// Pictures per second of raw H.264.
+    pub fps: Option<f64>,
+    /// It comes from a file: every picture goes out at its time.
+    pub file: bool,
+    /// Gets everything as it was read.
+    pub pass: Option<Box<dyn Write + Send>>,
+}
+
+/// How it goes; given out every second.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Progress {
+    /// Pictures and packets that came out of the pipe.
+    pub frames: u64,
+    /// What the session has done.
+    pub session: Stats,
+}
+
+/// Why a stream ended before its end.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// It cannot be read, or not passed on.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    /// Nothing came.
+    #[error("nothing came in")]
+    Empty,
+    /// Not a kind of stream that is known.
+    #[error("this stream cannot be sent: {0}")]
+    Unknown(UnknownStream),
+    /// Another kind of stream than was said.
+    #[error("the stream is {0}, not what --format says")]
+    Format(&'static str),
+    /// A container.
+    #[error(
+        "this is {0}, which conf-send does not read; put in between: \
+         ffmpeg -i - -c copy -bsf:v h264_mp4toannexb -f h264 -"
+    )]
+    Container(&'static str),
+    /// Bytes that are no frames, or an end inside one.
+    #[error("the stream from the pipe is broken: {0}")]
+    Frames(#[from] wire::Error),
+    /// Media before any description.
+    #[error("the stream does not begin with a description of its tracks; was its beginning cut off?")]
+    NoTracks,
+    /// More tracks than a session may have.
+    #[error("the stream has {0} tracks, at most {max} can be sent", max = limits::TRACKS)]
+    TooManyTracks(usize),
+    /// No keyframe in all of it.
+    #[error("the H.264 stream has no picture at which decoding could begin (ffmpeg: -g 60)")]
+    NoPicture,
+    /// Not H.264, or too large.
+    #[error("{0}")]
+    H264(#[from] h264::Error),
+    /// H.264 that cannot be shown.
+    #[error("this H.264 cannot be sent: {0}")]
+    Refused(#[from] h264::Refusal),
+    /// Raw pictures that cannot be used.
+    #[error("this Y4M stream cannot be sent: {0}")]
+    Y4m(String),
+    /// The encoder of raw pictures failed.
+    #[error("{0}")]
+    Encode(#[from] video::encode::Error),
+    /// The server does not take the tracks.
+    #[error("the server refused the stream: {0}")]
+    Rejected(Refusal),
+    /// The session ended.
+    #[error("{0}")]
+    Ended(End),
+}
+
+/// Sends `input` to a room until it ends or `stop` is cancelled; `report` is called every second.
+pub async fn run(
+    input: File,
+    options: Options,
+    config: Config,
+    stop: CancellationToken,
+    mut report: impl FnMut(Progress),
+) -> Result<(), Error> {
+    let (items, mut incoming) = mpsc::channel(1);
+    let key = Arc::new(AtomicBool::new(false));
+    let reading = Reading {
+        format: options.format,
+        fps: options.fps,
+        file: options.file,
+        pass: options.pass,
+        key: Arc::clone(&key),
+    };
+    std::thread::Builder::new().name("stdin".into()).spawn(move || {
+        let mut emit = |item| items.blocking_send(Ok(item)).is_ok();
+        if let Err(error) = input::read(input, reading, &mut emit) {
+            // Nobody waits for the reason any more when the session has ended first.
+            let _ = items.blocking_send(Err(error));
+        }
+    })?;
+    // Nobody is bothered before there is something to send.
+    let first = tokio::select! {
+        () = stop.cancelled() => return Ok(()),
+        first = incoming.recv() => match first {
+            Some(first) => first?,
+            None => return Err(Error::Empty),
+        },
+    };
+    let (handle, events) = client::connect(config);
+    let mut sender = Sender {
+        handle,
+        events,
+        label: options.label,
+        tracks: BTreeMap::new(),
+        requests: 0,
+        feedback: None,
+        pacer: Pacer::new(options.file),
+        key,
+        up: false,
+        connecting: true,
+        frames: 0,
+        sending: None,
+    };
+    sender.begin(first).await;
+    let result = sender.run(&mut incoming, &stop, &mut report).await;
+    let left = sender.leave(result.is_ok() && !stop.is_cancelled()).await;
+    report(Progress { frames: sender.frames, session: sender.handle.stats() });
+    result.and(left)
+}
+
+/// A track of the pipe in the room.
+#[derive(Debug)]
+struct Outgoing {
+    request: u64,
+    /// Its number in the session, once the server has given one.
+    number: Option<TrackId>,
+}
+
+type Sending = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+struct Sender {
+    handle: Handle,
+    events: Events,
+    label: Option<String>,
+    /// By the numbers in the pipe.
+    tracks: BTreeMap<TrackId, Outgoing>,
+    requests: u64,
+    feedback: Option<Feedback>,
+    pacer: Pacer,
+    key: Arc<AtomicBool>,
+    up: bool,
+    /// There has been no connection yet; what came first waits for it.
+    connecting: bool,
+    frames: u64,
+    /// The frame that is waiting for its time or for the network.
+    sending: Option<Sending>,
+}
+
+impl Sender {
+    async fn run(
+        &mut self,
+        incoming: &mut mpsc::Receiver<Result<Item, Error>>,
+        stop: &CancellationToken,
+        report: &mut impl FnMut(Progress),
+    ) -> Result<(), Error> {
+        let mut clock = tokio::time::interval(Duration::from_secs(1));
+        loop {
+            let ready = self.sending.is_none() && (self.is_answered() || !self.up && !self.connecting);
+            tokio::select! {
+                () = stop.cancelled() => return Ok(()),
+                event = self.events.next() => match event {
+                    Some(event) => self.handle_event(event)?,
+                    None => return Ok(()),
+                },
+                () = finished(&mut self.sending) => self.sending = None,
+                item = incoming.recv(), if ready => match item {
+                    Some(item) => self.begin(item?).await,
+                    None => return Ok(()),
+                },
+                _ = clock.tick() => {
+                    report(Progress { frames: self.frames, session: self.handle.stats() });
+                }
+            }
+        }
+    }
+
+    fn is_answered(&self) -> bool {
+        self.tracks.values().all(|track| track.number.is_some())
+    }
+
+    async fn begin(&mut self, item: Item) {
+        match item {
+            Item::Tracks(tracks) => self.publish(tracks).await,
+            Item::Frame(frame) => self.send(frame),
+        }
+    }
+
+    /// Publishes the tracks of a stream, in place of those of the stream before it.
+    async fn publish(&mut self, tracks: Tracks) {
+        for number in std::mem::take(&mut self.tracks).into_values().filter_map(|track| track.number) {
+            self.handle.unpublish(number).await;
+        }
+        self.feedback = tracks.feedback.as_deref().and_then(Feedback::open);
+        let alone = tracks.tracks.len() == 1;
+        for track in tracks.tracks {
+            let mut source = track.source;
+            match &self.label {
+                Some(label) if alone => source.label.clone_from(label),
+                Some(label) => source.label = format!("{label} {}", source.label),
+                None => {}
+            }
+            self.requests += 1;
+            self.tracks.insert(track.track, Outgoing { request: self.requests, number: None });
+            self.handle.publish(Publish { id: self.requests, source }).await;
+        }
+    }
+
+    fn send(&mut self, frame: Frame) {
+        self.frames += 1;
+        let Some(media) = frame.header.media else { return };
+        let Some(track) = self.tracks.get(&media.track).and_then(|track| track.number) else { return };
+        let due = self.pacer.due(media.track, media.pts, time::now());
+        let frame = if track == media.track { frame } else { frame.with_media(Media { track, ..media }) };
+        let handle = self.handle.clone();
+        self.sending = Some(Box::pin(async move {
+            let pause = due.since(time::now());
+            if !pause.is_zero() {
+                tokio::time::sleep(pause).await;
+            }
+            handle.send(frame).await;
+        }));
+    }
+
+    fn handle_event(&mut self, event: Event) -> Result<(), Error> {
+        match event {
+            Event::Up { .. } => {
+                self.up = true;
+                self.connecting = false;
+            }
+            Event::Down { .. } => self.up = false,
+            Event::Published { id, track } => {
+                if let Some(outgoing) = self.tracks.values_mut().find(|t| t.request == id) {
+                    outgoing.number = Some(track);
+                }
+            }
+            Event::Refused(refusal) if self.tracks.values().any(|t| Some(t.request) == refusal.id) => {
+                return Err(Error::Rejected(refusal));
+            }
+            Event::KeyframeWanted { track, rendition } => self.ask_encoder(track, rendition),
+            Event::Ended(end) => return Err(Error::Ended(end)),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn ask_encoder(&self, track: TrackId, rendition: Rendition) {
+        self.key.store(true, Ordering::Relaxed);
+        let own = self.tracks.iter().find(|(_, t)| t.number == Some(track));
+        if let (Some(feedback), Some((&track, _))) = (&self.feedback, own) {
+            feedback.send(&Control::Keyframe { track, rendition });
+        }
+    }
+
+    /// Leaves the room. Where all was read, what is on its way still goes out and the server's end is
+    /// awaited, since otherwise the last pictures could be lost.
+    async fn leave(&mut self, complete: bool) -> Result<(), Error> {
+        let numbers: Vec<TrackId> = self.tracks.values().filter_map(|track| track.number).collect();
+        let handle = self.handle.clone();
+        let sending = self.sending.take().filter(|_| complete);
+        let closing = async move {
+            if let Some(sending) = sending {
+                sending.await;
+            }
+            for number in numbers {
+                handle.unpublish(number).await;
+            }
+            handle.close().await;
+        };
+        let events = &mut self.events;
+        let draining = async {
+            let mut last = None;
+            while let Some(event) = events.next().await {
+                last = Some(event);
+            }
+            last
+        };
+        let both = async { tokio::join!(closing, draining).1 };
+        match tokio::time::timeout(LEAVE, both).await {
+            Ok(Some(Event::Ended(end))) if end != End::Left => Err(Error::Ended(end)),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The end of `sending`; never without one.
+async fn finished(sending: &mut Option<Sending>) {
+    match sending {
+        Some(sending) => sending.await,
+        None => std::future::pending().await,
+    }
+}

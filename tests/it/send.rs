@@ -1,0 +1,162 @@
+//! `conf-send`, as a user runs it and as the others in the room see it.
+
+use std::io::Read;
+use std::process::{Command, Stdio};
+
+use confkit::net::client::Event;
+use rustix::process::Signal;
+
+use crate::programs::{Server, Watcher, access_units, conf_send, description, feed, frames};
+
+fn stderr(running: &mut crate::programs::Running) -> String {
+    let mut text = String::new();
+    running.child.stderr.take().unwrap().read_to_string(&mut text).unwrap();
+    text
+}
+
+#[tokio::test]
+async fn w36_a_recording_arrives_whole_and_untouched() {
+    let server = Server::start();
+    let mut watcher = Watcher::join(&server.room).await;
+    let recording = frames(&access_units(25));
+    let mut take = description();
+    recording.iter().for_each(|frame| take.extend_from_slice(frame.bytes()));
+
+    let mut send = conf_send(&server.room, &["--as", "talk"]);
+    feed(&mut send, &take);
+    drop(send.child.stdin.take());
+    let label = watcher.find(|e| if let Event::Track(t) = e { Some(t.source.label) } else { None }).await;
+    assert_eq!(label, "talk");
+    for sent in &recording {
+        let got = watcher.picture().await;
+        assert_eq!(got.payload(), sent.payload());
+        assert_eq!(got.header.checksum, sent.header.checksum);
+    }
+    watcher.find(|e| matches!(e, Event::TrackGone(_)).then_some(())).await;
+    assert_eq!(send.wait().code(), Some(0));
+}
+
+#[tokio::test]
+async fn raw_h264_is_recognised_and_passed_on() {
+    let server = Server::start();
+    let mut watcher = Watcher::join(&server.room).await;
+    let units = access_units(12);
+    let stream: Vec<u8> = units.iter().flat_map(|(unit, _)| unit.clone()).collect();
+    let mut send = conf_send(&server.room, &["--pass", "--fps", "30"]);
+    feed(&mut send, &stream);
+    drop(send.child.stdin.take());
+    for (unit, key) in &units {
+        let got = watcher.picture().await;
+        assert_eq!(got.payload(), &unit[..]);
+        assert_eq!(got.header.media.unwrap().key, *key);
+    }
+    let mut copy = Vec::new();
+    send.child.stdout.take().unwrap().read_to_end(&mut copy).unwrap();
+    assert_eq!(copy, stream);
+    assert_eq!(send.wait().code(), Some(0));
+}
+
+#[tokio::test]
+async fn f36_the_end_inside_a_frame_keeps_what_was_whole() {
+    let server = Server::start();
+    let mut watcher = Watcher::join(&server.room).await;
+    let recording = frames(&access_units(5));
+    let mut take = description();
+    recording.iter().for_each(|frame| take.extend_from_slice(frame.bytes()));
+    take.truncate(take.len() - 3);
+    let mut send = conf_send(&server.room, &[]);
+    feed(&mut send, &take);
+    drop(send.child.stdin.take());
+    for sent in &recording[..4] {
+        assert_eq!(watcher.picture().await.payload(), sent.payload());
+    }
+    assert_eq!(send.wait().code(), Some(10));
+    assert!(stderr(&mut send).contains("ended inside a frame"));
+}
+
+#[tokio::test]
+async fn a_signal_ends_the_stream_for_the_others_at_once() {
+    let server = Server::start();
+    let mut watcher = Watcher::join(&server.room).await;
+    for (signal, code) in [(Signal::INT, 130), (Signal::TERM, 143)] {
+        let mut send = conf_send(&server.room, &[]);
+        feed(&mut send, &description());
+        frames(&access_units(3)).iter().for_each(|frame| feed(&mut send, frame.bytes()));
+        watcher.picture().await;
+        send.signal(signal);
+        watcher.find(|e| matches!(e, Event::TrackGone(_)).then_some(())).await;
+        assert_eq!(send.child.wait().unwrap().code(), Some(code));
+    }
+}
+
+#[tokio::test]
+async fn s16_a_restarted_server_gets_the_stream_again_from_a_keyframe() {
+    let first = Server::start();
+    let (room, address) = (first.room.clone(), first.address());
+    let mut watcher = Watcher::join(&room).await;
+    let mut send = conf_send(&room, &[]);
+    let mut stdin = send.child.stdin.take().unwrap();
+    let feeder = std::thread::spawn(move || {
+        use std::io::Write;
+        let recording = frames(&access_units(900));
+        let head = description();
+        let parts = std::iter::once(&head[..]).chain(recording.iter().map(|f| &f.bytes()[..]));
+        // Until the program goes; it is as slow as the pictures' own times.
+        for part in parts {
+            if stdin.write_all(part).is_err() {
+                return;
+            }
+        }
+    });
+    watcher.picture().await;
+    drop(first);
+    watcher.find(|e| matches!(e, Event::Down { .. }).then_some(())).await;
+    let _second = Server::at(&address.to_string());
+    watcher.find(|e| matches!(e, Event::Up { resumed: false, .. }).then_some(())).await;
+    assert!(watcher.picture().await.header.media.unwrap().key);
+    drop(send);
+    feeder.join().unwrap();
+}
+
+#[test]
+fn what_is_wrong_is_said_with_its_exit_code() {
+    let nowhere = "conf://127.0.0.1:1/x";
+    let take = description();
+    let matroska = [&[0x1a, 0x45, 0xdf, 0xa3][..], &[0; 40]].concat();
+    let cases: [(&str, &[&str], &[u8], i32, &str); 7] = [
+        (nowhere, &[], &take, 3, "is conf-serve running there?"),
+        ("", &[], &take, 2, "export CONF_ROOM=conf://HOST/ROOM"),
+        ("conf://host", &[], &take, 2, "names no room"),
+        (nowhere, &["--name", "a\u{7}b"], &take, 2, "--name"),
+        (nowhere, &[], &matroska, 10, "h264_mp4toannexb"),
+        (nowhere, &["-f", "y4m"], &take, 10, "--format"),
+        (nowhere, &[], b"", 10, "nothing came in"),
+    ];
+    for (room, arguments, input, code, words) in cases {
+        let mut send = conf_send(room, arguments);
+        feed(&mut send, input);
+        let status = send.wait();
+        let said = stderr(&mut send);
+        assert_eq!(status.code(), Some(code), "{said}");
+        assert!(said.starts_with("conf-send: ") && said.contains(words), "{said}");
+    }
+}
+
+#[test]
+fn x01_closed_descriptors_are_no_reason_to_panic() {
+    let program = env!("CARGO_BIN_EXE_conf-send");
+    for (shell, code) in [
+        (format!("{program} --help | head -c 1 >/dev/null; exit 0"), 0),
+        (format!("{program} --help >&-"), 0),
+        (format!("{program} --room x 2>&- </dev/null"), 2),
+        (format!("{program} --room conf://127.0.0.1:1/x <&- 2>/dev/null"), 10),
+        (format!("{program} --completions bash | head -c 1 >/dev/null"), 0),
+    ] {
+        let mut command = Command::new("sh");
+        command.args(["-c", &shell]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let output = command.output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{shell}: {said}");
+        assert!(!said.contains("internal error"), "{shell}: {said}");
+    }
+}
