@@ -519,6 +519,9 @@ impl Client {
     }
 
     fn handle_goodbye(&mut self, goodbye: Goodbye, now: Moment) {
+        if self.is_leaving() {
+            return self.end(End::Left);
+        }
         let retry_after = goodbye.retry_after_ms.map(Duration::from_millis);
         let code = goodbye.code.unwrap_or(Code::Unknown);
         let mut refusal = Refusal::new(code, goodbye.message);

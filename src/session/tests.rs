@@ -486,6 +486,17 @@ fn tries_are_limited_where_the_user_limits_them() {
 }
 
 #[test]
+fn w36_the_goodbye_that_answers_ours_is_no_refusal() {
+    let mut world = World::new(9, LAN);
+    world.run(Duration::from_secs(3));
+    world.client.leave(world.now);
+    let goodbye = Frame::control(&Control::Goodbye(Goodbye::default()), 0);
+    world.client.handle_bytes(goodbye.bytes(), world.now);
+    world.run(Duration::from_secs(1));
+    assert!(matches!(world.events.last(), Some(Event::Ended(End::Left))));
+}
+
+#[test]
 fn w36_leaving_waits_for_the_end_of_the_server_but_not_for_ever() {
     let mut world = World::new(9, LAN);
     world.run(Duration::from_secs(3));

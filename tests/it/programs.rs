@@ -61,7 +61,7 @@ fn at_home<'a>(command: &'a mut Command, home: &Path) -> &'a mut Command {
 
 /// A server on a port of its own.
 pub(crate) struct Server {
-    pub(crate) running: Running,
+    _running: Running,
     pub(crate) room: String,
 }
 
@@ -78,7 +78,7 @@ impl Server {
         let export = lines
             .map_while(Result::ok)
             .find_map(|line| line.trim().strip_prefix("export CONF_ROOM=").map(str::to_owned));
-        Self { running, room: export.expect("conf-serve prints the export line") }
+        Self { _running: running, room: export.expect("conf-serve prints the export line") }
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -96,7 +96,7 @@ pub(crate) fn conf_send(room: &str, arguments: &[&str]) -> Running {
 
 /// A member who looks on, within the test.
 pub(crate) struct Watcher {
-    pub(crate) handle: Handle,
+    _handle: Handle,
     events: Events,
 }
 
@@ -112,7 +112,7 @@ impl Watcher {
             reconnect: None,
             connect_timeout: PATIENCE,
         });
-        let mut watcher = Self { handle, events };
+        let mut watcher = Self { _handle: handle, events };
         watcher.find(|event| matches!(event, Event::State(_)).then_some(())).await;
         watcher
     }

@@ -123,14 +123,14 @@ fn what_is_wrong_is_said_with_its_exit_code() {
     let nowhere = "conf://127.0.0.1:1/x";
     let take = description();
     let matroska = [&[0x1a, 0x45, 0xdf, 0xa3][..], &[0; 40]].concat();
-    let cases: [(&str, &[&str], &[u8], i32, &str); 7] = [
-        (nowhere, &[], &take, 3, "is conf-serve running there?"),
+    let cases = [
+        (nowhere, &[][..], &take[..], 3, "is conf-serve running there?"),
         ("", &[], &take, 2, "export CONF_ROOM=conf://HOST/ROOM"),
         ("conf://host", &[], &take, 2, "names no room"),
         (nowhere, &["--name", "a\u{7}b"], &take, 2, "--name"),
         (nowhere, &[], &matroska, 10, "h264_mp4toannexb"),
         (nowhere, &["-f", "y4m"], &take, 10, "--format"),
-        (nowhere, &[], b"", 10, "nothing came in"),
+        (nowhere, &[], &[], 10, "nothing came in"),
     ];
     for (room, arguments, input, code, words) in cases {
         let mut send = conf_send(room, arguments);

@@ -414,7 +414,8 @@ mod tests {
         }
         let copy = Shared::default();
         let reading = Reading { pass: Some(Box::new(copy.clone())), ..reading() };
-        read(&take()[..], reading, &mut |_| true).unwrap();
-        assert_eq!(*copy.0.lock().unwrap(), take());
+        let take = take();
+        read(&take[..], reading, &mut |_| true).unwrap();
+        assert_eq!(*copy.0.lock().unwrap(), take);
     }
 }
