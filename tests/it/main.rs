@@ -3,10 +3,7 @@
 
 mod programs;
 mod protocol;
-<<<<<<< HEAD
 mod python;
-=======
 mod send;
->>>>>>> 3c8c7c8 (feat(conf-send): frames, H.264 and Y4M from a pipe into a room)
 mod server;
 mod support;
