@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, field, info, warn};
 
@@ -26,7 +27,7 @@ use crate::wire::{self, Code, Frame, Header, Incoming, Kind, Parser};
 /// How long a connection that ends may take to take what waits for it, and to end its side. The
 /// peer's last bytes are read in this time: closing with bytes unread would reset the connection and
 /// destroy the reason that was just written.
-const LINGER: Duration = Duration::from_secs(1);
+pub(super) const LINGER: Duration = Duration::from_secs(1);
 
 /// The receiving half of a connection, and its timers. Runs as one task; when it returns or panics
 /// the member leaves the room.
@@ -386,10 +387,7 @@ impl Connection {
     }
 
     fn end(&mut self, refusal: Refusal) {
-        self.server.count_refused();
-        if self.server.may_log_refusal() {
-            info!(code = refusal.code.as_str(), reason = refusal.message, "refused");
-        }
+        self.server.note_refused(&refusal);
         self.outbox.refuse(refusal);
     }
 
@@ -402,19 +400,24 @@ impl Connection {
                 self.outbox.drain(time::now())?;
             }
             rustix::net::shutdown(socket, rustix::net::Shutdown::Write)?;
-            let mut scratch = [0; 1024];
-            loop {
-                socket.readable().await?;
-                match socket.try_read(&mut scratch) {
-                    Ok(0) => return Ok::<(), io::Error>(()),
-                    Ok(_) => {}
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                    Err(error) => return Err(error),
-                }
-            }
+            read_to_end(socket).await
         };
         // However it ends, the connection is over.
         let _ = tokio::time::timeout(LINGER, last).await;
+    }
+}
+
+/// Reads and forgets what the peer still sends, until it ends its side.
+pub(super) async fn read_to_end(socket: &TcpStream) -> io::Result<()> {
+    let mut scratch = [0; 1024];
+    loop {
+        socket.readable().await?;
+        match socket.try_read(&mut scratch) {
+            Ok(0) => return Ok(()),
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+        }
     }
 }
 

@@ -70,6 +70,10 @@ struct Server {
 const REFUSALS_LOGGED: u32 = 20;
 /// Pause after an error of accept (out of descriptors, say), so that it is not asked in a busy loop.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Connections that are being told at the same time that there is no place; more are just closed.
+const TURNED_AWAY: usize = 8;
+/// Descriptors kept for the log, and for finding addresses.
+const SPARE: usize = 4;
 /// Rooms whose clocks wait to be kept: each is taken up at once, so few ever wait.
 const NEW_ROOMS: usize = 64;
 
@@ -87,6 +91,7 @@ pub async fn run(listener: TcpListener, config: Config, stop: CancellationToken)
     let gate = Arc::new(Gate::new(descriptor_budget()));
     let mut connections = JoinSet::new();
     let mut clocks = JoinSet::new();
+    let mut turned_away = JoinSet::new();
     let mut last = 0;
     loop {
         tokio::select! {
@@ -94,6 +99,7 @@ pub async fn run(listener: TcpListener, config: Config, stop: CancellationToken)
             () = stop.cancelled() => break,
             Some(end) = connections.join_next() => report(end),
             Some(end) = clocks.join_next() => report(end),
+            Some(end) = turned_away.join_next() => report(end),
             Some((name, hall)) = made.recv() => {
                 clocks.spawn(keep_room(Arc::clone(&server), name, hall, stop.clone()));
             }
@@ -105,7 +111,12 @@ pub async fn run(listener: TcpListener, config: Config, stop: CancellationToken)
                         let serving = serve(Arc::clone(&server), socket, peer, ConnectionId(last), ticket, stop.clone());
                         connections.spawn(serving.instrument(span));
                     }
-                    Err(refusal) => turn_away(&server, &socket, refusal),
+                    Err(refusal) => {
+                        server.note_refused(&refusal);
+                        if turned_away.len() < TURNED_AWAY {
+                            turned_away.spawn(turn_away(socket, refusal));
+                        }
+                    }
                 },
                 Err(error) => {
                     warn!(%error, "cannot accept");
@@ -169,14 +180,13 @@ fn report(end: Result<(), tokio::task::JoinError>) {
     }
 }
 
-/// Tells a connection for which there is no place, as far as that goes without waiting.
-fn turn_away(server: &Server, socket: &TcpStream, refusal: Refusal) {
-    server.count_refused();
-    if server.may_log_refusal() {
-        info!(reason = refusal.message, "turned away");
-    }
+/// Tells a connection for which there is no place why, and lets it read that: closing with its hello
+/// unread would reset it.
+async fn turn_away(socket: TcpStream, refusal: Refusal) {
     let frame = Frame::control(&Control::Error(refusal), time::wall());
-    let _ = socket.try_write(frame.bytes());
+    if socket.try_write(frame.bytes()).is_ok() {
+        let _ = tokio::time::timeout(connection::LINGER, connection::read_to_end(&socket)).await;
+    }
 }
 
 impl Server {
@@ -213,8 +223,12 @@ impl Server {
         self.rooms.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn count_refused(&self) {
+    /// Counts a refusal, and logs it unless there are too many.
+    fn note_refused(&self, refusal: &Refusal) {
         self.refused.fetch_add(1, Ordering::Relaxed);
+        if self.may_log_refusal() {
+            info!(code = refusal.code.as_str(), reason = refusal.message, "refused");
+        }
     }
 
     /// Whether one more refusal may be logged in this second.
@@ -239,12 +253,14 @@ fn random_epoch() -> std::io::Result<String> {
     Ok(crate::id::hex(&bytes))
 }
 
-/// How many connections this process may hold: [`limits::DESCRIPTORS`] of its descriptors, after
-/// raising their number as far as it may.
+/// How many connections this process may hold: [`limits::DESCRIPTORS`] of its descriptors, and not
+/// those that it needs itself, after raising their number as far as it may.
 fn descriptor_budget() -> usize {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
     let most = getrlimit(Resource::Nofile).current.unwrap_or(1_000_000);
-    (most as f64 * limits::DESCRIPTORS) as usize
+    let open = std::fs::read_dir("/proc/self/fd").map_or(16, Iterator::count);
+    let free = (most as usize).saturating_sub(open + TURNED_AWAY + SPARE);
+    free.min((most as f64 * limits::DESCRIPTORS) as usize)
 }

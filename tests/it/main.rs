@@ -5,5 +5,6 @@ mod programs;
 mod protocol;
 mod python;
 mod send;
+mod serve;
 mod server;
 mod support;

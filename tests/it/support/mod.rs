@@ -1,3 +1,4 @@
 //! What the tests need to play the other side.
 
 pub mod peer;
+pub mod programs;

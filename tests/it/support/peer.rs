@@ -1,4 +1,5 @@
 //! A peer that speaks frames over a plain socket, and a server inside the test.
+#![allow(clippy::disallowed_methods)] // A full server says when a place is free only to who asks.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -70,6 +71,24 @@ impl Peer {
         let mut peer = Self::connect(address);
         let welcome = peer.hello(Hello { subscribe: vec![TrackKind::Video], ..hello(name) });
         (peer, welcome)
+    }
+
+    /// Joins as soon as the server has a place.
+    pub fn join_patiently(address: SocketAddr, name: &str) -> (Self, Welcome) {
+        for _ in 0..200 {
+            let mut peer = Self::connect(address);
+            peer.say(&Control::Hello(hello(name)));
+            let welcome = peer.wait(|op| match op {
+                Control::Welcome(welcome) => Some(Some(welcome)),
+                Control::Error(_) => Some(None),
+                _ => None,
+            });
+            match welcome {
+                Some(welcome) => return (peer, welcome),
+                None => std::thread::sleep(Duration::from_millis(20)),
+            }
+        }
+        panic!("no place in 4 s");
     }
 
     /// Says hello and waits for the welcome and all of the state.
