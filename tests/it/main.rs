@@ -1,6 +1,7 @@
 //! What users and peers see, a module per behaviour.
 #![allow(unreachable_pub, clippy::unwrap_used, clippy::print_stderr)]
 
+mod decode;
 mod programs;
 mod protocol;
 mod python;
@@ -8,3 +9,4 @@ mod send;
 mod serve;
 mod server;
 mod support;
+mod view;

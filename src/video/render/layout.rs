@@ -118,7 +118,9 @@ fn grid(area: Rect, aspects: &[f32]) -> Vec<Slot> {
     let best = (1..=count).max_by_key(|&columns| {
         let rows = count.div_ceil(columns);
         let tile = Rect::new(0, 0, share(area.width, columns), share(area.height, rows));
-        aspects.iter().map(|&aspect| pixels(slot(tile, aspect).picture)).sum::<u64>()
+        let shown: u64 = aspects.iter().map(|&aspect| pixels(slot(tile, aspect).picture)).sum();
+        // Of those that show the same, the one with the fewest places left empty.
+        (shown, std::cmp::Reverse(columns * rows - count))
     });
     let Some(columns) = best else { return Vec::new() };
     let rows = count.div_ceil(columns);
@@ -247,7 +249,7 @@ mod tests {
 
     #[test]
     fn nine_of_a_kind_stand_three_by_three() {
-        let slots = place(1280, 720, &[16.0 / 9.0; 9], Mode::Grid);
+        let slots = place(1280, 720, &[4.0 / 3.0; 9], Mode::Grid);
         let columns: std::collections::BTreeSet<_> = slots.iter().map(|s| s.tile.x).collect();
         let rows: std::collections::BTreeSet<_> = slots.iter().map(|s| s.tile.y).collect();
         assert_eq!((columns.len(), rows.len()), (3, 3));

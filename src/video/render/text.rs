@@ -78,8 +78,12 @@ impl Default for Typesetter {
         db.load_font_data(epaint_default_fonts::UBUNTU_LIGHT.to_vec());
         db.load_font_data(epaint_default_fonts::HACK_REGULAR.to_vec());
         db.load_font_data(epaint_default_fonts::NOTO_EMOJI_REGULAR.to_vec());
-        db.set_sans_serif_family("Ubuntu");
-        db.set_monospace_family("Hack");
+        // By the names that the fonts give themselves: under any other, spaces come from the emoji font.
+        let families: Vec<String> = db.faces().map(|face| face.families[0].0.clone()).collect();
+        if let [plain, fixed, ..] = &families[..] {
+            db.set_sans_serif_family(plain);
+            db.set_monospace_family(fixed);
+        }
         Self {
             fonts: FontSystem::new_with_locale_and_db("en".into(), db),
             glyphs: SwashCache::new(),
@@ -194,6 +198,17 @@ mod tests {
         assert!(!text.has_system_fonts);
         assert!(bitmap.width > 50 && bitmap.width < 120, "{}", bitmap.width);
         assert!(ink(&bitmap) > 100);
+    }
+
+    #[test]
+    fn spaces_are_as_wide_as_in_the_font_of_the_letters() {
+        let mut text = Typesetter::default();
+        for _ in 0..2 {
+            let (apart, together) =
+                (text.line("Ana Mo", Face::Plain, 40, 900), text.line("AnaMo", Face::Plain, 40, 900));
+            assert!((5..16).contains(&(apart.width - together.width)), "{} {}", apart.width, together.width);
+            text.line("王小明 👍", Face::Plain, 40, 900);
+        }
     }
 
     #[test]

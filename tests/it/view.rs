@@ -1,0 +1,274 @@
+//! conf-view as a user types it: pipes, files, snapshots and a real window.
+
+use std::io::Write;
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
+
+use confkit::id::TrackId;
+use confkit::media::Picture;
+use confkit::time::{self, Moment};
+use confkit::video::decode::{Decoder, InProcess};
+use confkit::wire::control::{PipeTrack, Source, TrackKind, Tracks};
+use confkit::wire::{Control, Frame, Media, Rendition};
+use openh264::encoder::Encoder;
+use openh264::formats::YUVSlices;
+
+use crate::decode::{media, units};
+
+fn viewer(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_conf-view"));
+    command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.env_remove("DISPLAY").env_remove("WAYLAND_DISPLAY").env_remove("CONF_ROOM");
+    command
+}
+
+/// Runs conf-view with `input` on its stdin.
+fn view(arguments: &[&str], input: &[u8]) -> Output {
+    let mut child = viewer(arguments).spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let input = input.to_vec();
+    // A viewer that ends early closes the pipe, which is what some tests are about.
+    let writer = std::thread::spawn(move || stdin.write_all(&input));
+    let output = child.wait_with_output().unwrap();
+    let _ = writer.join().unwrap();
+    output
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// A stream of frames with one plain colour a track.
+fn colours(names: &[(&str, (u8, u8, u8))], pictures: u64) -> Vec<u8> {
+    let track = |i: usize| TrackId(i as u32 + 1);
+    let source = |label: &str| Source {
+        kind: TrackKind::Video,
+        label: label.into(),
+        codec: "h264".into(),
+        width: 320,
+        height: 240,
+        fps: 30.0,
+    };
+    let tracks =
+        names.iter().enumerate().map(|(i, n)| PipeTrack { track: track(i), source: source(n.0) }).collect();
+    let mut bytes =
+        Frame::control(&Control::Tracks(Tracks { tracks, feedback: None }), time::wall()).bytes().to_vec();
+    let mut encoders: Vec<Encoder> = names.iter().map(|_| Encoder::new().unwrap()).collect();
+    for seq in 0..pictures {
+        for (i, (_, (y, u, v))) in names.iter().enumerate() {
+            let mut picture = Picture::black(320, 240, Moment::default());
+            let planes = picture.planes_mut();
+            planes.0.fill(*y);
+            planes.1.fill(*u);
+            planes.2.fill(*v);
+            let yuv = YUVSlices::new((picture.y(), picture.u(), picture.v()), (320, 240), (320, 160, 160));
+            let unit = encoders[i].encode(&yuv).unwrap().to_vec();
+            let media = Media {
+                track: track(i),
+                seq,
+                pts: seq * 33_333,
+                key: seq == 0,
+                rendition: Rendition::High,
+                tid: 0,
+            };
+            bytes.extend_from_slice(Frame::video(media, &unit, time::wall()).bytes());
+        }
+    }
+    bytes
+}
+
+const RED: (u8, u8, u8) = (81, 90, 240);
+const GREEN: (u8, u8, u8) = (145, 54, 34);
+
+fn is(pixel: [u8; 3], wanted: [u8; 3]) -> bool {
+    pixel.iter().zip(wanted).all(|(a, b)| a.abs_diff(b) < 12)
+}
+
+/// Width and pixels of a PNG.
+fn png(path: &Path) -> (usize, Vec<[u8; 3]>) {
+    let decoder = png::Decoder::new(std::io::BufReader::new(std::fs::File::open(path).unwrap()));
+    let mut reader = decoder.read_info().unwrap();
+    let mut data = vec![0; reader.output_buffer_size().unwrap()];
+    let info = reader.next_frame(&mut data).unwrap();
+    let depth = info.color_type.samples();
+    (info.width as usize, data[..info.buffer_size()].chunks(depth).map(|p| [p[0], p[1], p[2]]).collect())
+}
+
+#[test]
+fn a_snapshot_shows_every_track_in_its_colour() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("room.png");
+    let input = colours(&[("王小明", RED), ("bob", GREEN)], 3);
+    let output = view(&["-", "--snapshot", path.to_str().unwrap(), "--size", "800x300"], &input);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let (width, pixels) = png(&path);
+    assert_eq!((width, pixels.len()), (800, 800 * 300));
+    assert!(is(pixels[140 * 800 + 200], [255, 0, 0]) && is(pixels[140 * 800 + 600], [0, 255, 0]));
+}
+
+#[test]
+fn v14_names_that_would_move_a_cursor_are_harmless() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("room.png");
+    let zalgo = format!("a{}", "\u{301}".repeat(5_000));
+    let input = colours(&[("\u{1b}[2J\u{202e}evil\n", RED), (&zalgo, GREEN)], 3);
+    let output = view(&["-", "--stats", "-t", "1.5", "--snapshot", path.to_str().unwrap()], &input);
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(!output.stdout.contains(&0x1b) && !stderr(&output).contains('\u{1b}'));
+}
+
+#[test]
+fn v16_what_is_no_stream_ends_with_the_offset() {
+    for garbage in [&b"GET / HTTP/1.1\r\n\r\n"[..], b"", b"\0\0", &[0xff; 4096]] {
+        let output = view(&["-", "--no-window"], garbage);
+        assert_eq!(output.status.code(), Some(10), "{}", stderr(&output));
+        assert!(stderr(&output).contains("at byte"), "{}", stderr(&output));
+    }
+    let good = colours(&[("camera", RED)], 5);
+    let cut = view(&["-", "--no-window"], &good[..good.len() - 3]);
+    assert_eq!(cut.status.code(), Some(10));
+    assert!(stderr(&cut).contains("the stream ended inside a frame"), "{}", stderr(&cut));
+    let mut damaged = good.clone();
+    let last = damaged.len() - 1;
+    damaged[last] ^= 1;
+    assert_eq!(view(&["-", "--no-window"], &damaged).status.code(), Some(10));
+    assert!(view(&["-", "--no-window"], &good).status.success());
+}
+
+#[test]
+fn what_goes_in_as_h264_comes_out_as_pictures_and_as_itself() {
+    let (Some(stream), Some(units)) = (media("BA_MW_D.264"), units("BA_MW_D.264")) else { return };
+    let output = view(&["-", "-o", "-", "-f", "y4m"], &stream);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let mut decoder = InProcess::default();
+    let mut expected = b"YUV4MPEG2 W176 H144 F30000:1000 Ip A1:1 C420mpeg2\n".to_vec();
+    for unit in &units {
+        expected.extend_from_slice(b"FRAME\n");
+        expected.extend_from_slice(decoder.decode(&unit.data, false).unwrap().unwrap().data());
+    }
+    assert!(output.stdout == expected, "{} bytes instead of {}", output.stdout.len(), expected.len());
+    let output = view(&["-", "-o", "-", "-f", "h264"], &stream);
+    let same: Vec<u8> = units.iter().flat_map(|u| u.data.to_vec()).collect();
+    assert!(output.stdout == same);
+}
+
+#[test]
+fn a_reader_that_goes_away_is_a_normal_end() {
+    let Some(stream) = media("BA1_FT_C.264") else { return };
+    let mut child = viewer(&["-", "-o", "-", "-f", "y4m"]).spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    drop(child.stdout.take());
+    let _ = stdin.write_all(&stream);
+    drop(stdin);
+    let output = child.wait_with_output().unwrap();
+    assert_eq!((output.status.code(), stderr(&output)), (Some(0), String::new()));
+}
+
+#[test]
+fn without_a_display_the_way_out_is_said() {
+    let output = view(&["-"], b"");
+    assert_eq!(output.status.code(), Some(8));
+    assert!(stderr(&output).contains("--no-window"), "{}", stderr(&output));
+}
+
+#[test]
+fn v06_a_stream_with_b_frames_is_refused_with_the_option_to_use() {
+    let arguments =
+        "-v error -f lavfi -i testsrc=s=320x240:r=30 -t 1 -pix_fmt yuv420p -c:v libx264 -bf 2 -f h264 -";
+    let Ok(stream) = Command::new("ffmpeg").args(arguments.split(' ')).output() else {
+        eprintln!("skipped: no ffmpeg");
+        return;
+    };
+    let output = view(&["-", "-o", "-", "-f", "y4m"], &stream.stdout);
+    assert_eq!(output.status.code(), Some(8));
+    assert!(stderr(&output).contains("-bf 0"), "{}", stderr(&output));
+}
+
+/// A virtual display of its own; ends with the test.
+struct Display {
+    server: Child,
+    name: String,
+}
+
+impl Display {
+    fn start() -> Option<Self> {
+        for tool in ["xdotool", "import"] {
+            if Command::new(tool).arg("-version").output().is_err() {
+                eprintln!("skipped: no {tool}");
+                return None;
+            }
+        }
+        let mut server = Command::new("Xvfb")
+            .args(["-displayfd", "1", "-screen", "0", "1300x900x24", "-nolisten", "tcp"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .inspect_err(|_| eprintln!("skipped: no Xvfb"))
+            .ok()?;
+        let mut line = String::new();
+        let mut out = std::io::BufReader::new(server.stdout.take()?);
+        std::io::BufRead::read_line(&mut out, &mut line).ok()?;
+        Some(Self { server, name: format!(":{}", line.trim()) })
+    }
+
+    fn run(&self, command: &str) -> String {
+        let mut words = command.split(' ');
+        let output =
+            Command::new(words.next().unwrap()).args(words).env("DISPLAY", &self.name).output().unwrap();
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    }
+
+    /// Waits until the window looks as `expected` says.
+    fn until(&self, window: &str, what: &str, expected: impl Fn(usize, &[[u8; 3]]) -> bool) {
+        let dir = tempfile::tempdir().unwrap();
+        let shot = dir.path().join("shot.png");
+        let began = time::now();
+        while time::now().since(began) < Duration::from_secs(20) {
+            self.run(&format!("import -window {window} -depth 8 -type TrueColor png24:{}", shot.display()));
+            if shot.exists() && {
+                let (width, pixels) = png(&shot);
+                expected(width, &pixels)
+            } {
+                return;
+            }
+        }
+        panic!("the window never showed {what}");
+    }
+}
+
+impl Drop for Display {
+    fn drop(&mut self) {
+        let _ = self.server.kill();
+        let _ = self.server.wait();
+    }
+}
+
+#[test]
+fn a_real_window_shows_what_was_sent_follows_its_size_and_obeys() {
+    let Some(display) = Display::start() else { return };
+    let mut child = viewer(&["-", "--size", "800x300"]).env("DISPLAY", &display.name).spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(&colours(&[("left", RED), ("right", GREEN)], 3)).unwrap();
+    let began = time::now();
+    let window = loop {
+        let found = display.run("xdotool search --name conf-view");
+        if let Some(id) = found.lines().next() {
+            break id.to_owned();
+        }
+        assert!(time::now().since(began) < Duration::from_secs(20), "no window");
+    };
+    let at = |pixels: &[[u8; 3]], width: usize, x: usize, y: usize| pixels[y * width + x];
+    display.until(&window, "both colours side by side", |width, pixels| {
+        width == 800 && is(at(pixels, 800, 200, 60), [255, 0, 0]) && is(at(pixels, 800, 600, 60), [0, 255, 0])
+    });
+    display.run(&format!("xdotool windowsize {window} 400 640"));
+    display.until(&window, "one above the other", |width, pixels| {
+        width == 400
+            && is(at(pixels, 400, 200, 60), [255, 0, 0])
+            && is(at(pixels, 400, 200, 380), [0, 255, 0])
+    });
+    display.run(&format!("xdotool windowfocus {window} mousemove --window {window} 200 60 key q"));
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+}
