@@ -243,7 +243,7 @@ fn list_text(cameras: &[capture::Listed]) -> String {
             Ok(modes) if modes.is_empty() => {
                 lines.push("              no format that can be used".to_owned())
             }
-            Ok(modes) => lines.extend(modes.iter().map(|mode| format!("              {mode}"))),
+            Ok(modes) => lines.extend(mode_lines(modes)),
             Err(why) => lines.push(format!("              {why}")),
         }
     }
@@ -253,6 +253,23 @@ fn list_text(cameras: &[capture::Listed]) -> String {
     lines.extend(TESTS.map(|(id, what)| format!("{id:<13} {what}")));
     lines.push(String::new());
     lines.join("\n")
+}
+
+/// A line for every size and format, with all its rates.
+fn mode_lines(modes: &[capture::Mode]) -> Vec<String> {
+    let same =
+        |a: &capture::Mode, b: &capture::Mode| (a.pixels, a.width, a.height) == (b.pixels, b.width, b.height);
+    let line = |group: &[capture::Mode]| {
+        let rates: Vec<String> = group.iter().map(|mode| mode.fps.to_string()).collect();
+        let pixels = format!("{:?}", group[0].pixels).to_uppercase();
+        format!(
+            "              {}x{} {pixels} at {} pictures/s",
+            group[0].width,
+            group[0].height,
+            rates.join(", ")
+        )
+    };
+    modes.chunk_by(same).map(line).collect()
 }
 
 fn list_json(cameras: &[capture::Listed]) -> String {
