@@ -1,0 +1,28 @@
+complete -c conf-send -l as -d 'What the others see as the name of the stream' -r
+complete -c conf-send -s f -l format -d 'What comes in' -r -f -a "auto\t'Told by the first bytes'
+conf\t'Frames, as conf-cam writes them'
+h264\t'H.264 with start codes (Annex B)'
+y4m\t'Uncompressed pictures'"
+complete -c conf-send -l fps -d 'Pictures per second of raw H.264, where the stream does not say' -r
+complete -c conf-send -s r -l room -d 'The room: conf://HOST[:PORT]/ROOM' -r
+complete -c conf-send -l name -d 'The name that the others see [default: the login name]' -r
+complete -c conf-send -l connect-timeout -d 'How long one try to connect may take' -r
+complete -c conf-send -l reconnect -d 'Give up after this many tries in a row to come back; 0 never comes back [default: never gives up]' -r
+complete -c conf-send -l log-file -d 'Write the log to a file instead of stderr' -r -F
+complete -c conf-send -l log-format -d 'How the log is written' -r -f -a "text\t'For people'
+json\t'One JSON object a line'"
+complete -c conf-send -l color -d 'When to use colours on stderr' -r -f -a "auto\t'Where it makes sense'
+always\t'Everywhere'
+never\t'Nowhere'"
+complete -c conf-send -l completions -d 'Print the completions of a shell' -r -f -a "bash\t''
+elvish\t''
+fish\t''
+powershell\t''
+zsh\t''"
+complete -c conf-send -l pass -d 'Copy stdin to stdout as well'
+complete -c conf-send -s q -l quiet -d 'Say less: errors only'
+complete -c conf-send -s v -l verbose -d 'Say more; twice for everything'
+complete -c conf-send -l no-input -d 'Never ask anything'
+complete -c conf-send -l man -d 'Print the manual page'
+complete -c conf-send -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c conf-send -s V -l version -d 'Print version'
