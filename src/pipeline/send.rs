@@ -200,6 +200,7 @@ impl Sender {
         report: &mut impl FnMut(Progress),
     ) -> Result<(), Error> {
         let mut clock = tokio::time::interval(Duration::from_secs(1));
+        clock.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             let ready = self.sending.is_none() && (self.is_answered() || !self.up && !self.connecting);
             tokio::select! {
