@@ -5,7 +5,7 @@ SHELL := bash
 .DEFAULT_GOAL := help
 CARGO ?= cargo
 
-.PHONY: help deps build install demo test test-devices check layers drift links faults generate \
+.PHONY: help deps build install demo test test-devices check layers drift links faults generate soak \
 	bench bench-relay bench-latency bench-encode bench-view
 
 help: ## what there is to do
@@ -75,3 +75,7 @@ bench-encode: ## pictures per second of capture and encoding
 
 bench-view: ## pictures per second of decoding and drawing
 	$(CARGO) bench --bench view
+
+soak: ## a meeting for MINUTES=10 in which members come, go, are killed and suspended
+	$(CARGO) build --release --bins
+	@scripts/soak $${MINUTES:-10}
