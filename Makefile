@@ -38,7 +38,7 @@ test-devices: ## conf-cam against a V4L2 camera in the device lab (../shared/lab
 check: ## format, lints, documentation, layers, drift of completions and man pages, links
 	$(CARGO) fmt --check
 	$(CARGO) clippy --all-targets -- -D warnings
-	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --document-private-items
+	RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" $(CARGO) doc --no-deps --document-private-items
 	@scripts/layers
 	@$(MAKE) --no-print-directory drift
 	@scripts/links

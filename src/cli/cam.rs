@@ -31,6 +31,7 @@ Examples:
 #[command(name = "conf-cam", version, before_help = EXAMPLES)]
 pub struct Args {
     /// Where the pictures come from: camera[:ID], test[:clock|bars|noise], file:PATH (Y4M or H.264; - is stdin)
+    #[allow(rustdoc::broken_intra_doc_links, reason = "the text of --help, not a link")]
     #[arg(long, value_name = "SOURCE", default_value = "camera", value_parser = parse_origin)]
     video: Origin,
     /// How large the pictures are [default: as the source has them, cameras at 640x480]

@@ -98,6 +98,7 @@ impl Common {
 #[command(next_help_heading = "Room options")]
 pub struct Meeting {
     /// The room: conf://HOST[:PORT]/ROOM
+    #[allow(rustdoc::broken_intra_doc_links, reason = "the text of --help, not a link")]
     #[arg(short, long, value_name = "URI", env = "CONF_ROOM")]
     pub room: Option<String>,
     /// The name that the others see [default: the login name]

@@ -1,6 +1,6 @@
 //! H.264 as bytes: access units out of an Annex B stream, and what they claim to be.
 //!
-//! [`Splitter`] turns a byte stream, cut anywhere, into [`AccessUnit`]s. [`inspect`] reads the parameter sets and
+//! [`Splitter`] turns a byte stream, cut anywhere, into [`AccessUnit`]s. [`inspect()`] reads the parameter sets and
 //! slice headers of one access unit and refuses what the decoder must not see: it stands before every decoder and
 //! before everything that is published. Nothing here decodes a picture, allocates by a number found in the stream,
 //! or panics, whatever the bytes are.
