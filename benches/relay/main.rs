@@ -27,6 +27,9 @@ pub(crate) const RATE: u64 = 30;
 /// How long one turn is measured, and how long it runs before that.
 const TURN: Duration = Duration::from_secs(4);
 const WARM_UP: Duration = Duration::from_millis(1_500);
+/// How often it is looked whether the receivers have read what was replayed to them as they joined.
+const SETTLING: Duration = Duration::from_millis(500);
+const SETTLED_WITHIN: u32 = 40;
 /// Pairs of turns per number of subscribers.
 const TURNS: usize = 3;
 
@@ -121,6 +124,7 @@ fn relay_turn(count: usize, stalled: usize) -> anyhow::Result<Turn> {
 /// Measures for [`TURN`]. A picture that is on its way at either end is not lost: the receivers count
 /// gaps in the order of the pictures.
 fn turn(receivers: &mut Child, sender: u32, count: usize) -> anyhow::Result<Turn> {
+    settle(receivers)?;
     receivers.say("reset")?;
     let before = process::cpu_us(sender)?;
     std::thread::park_timeout(TURN);
@@ -131,6 +135,21 @@ fn turn(receivers: &mut Child, sender: u32, count: usize) -> anyhow::Result<Turn
         bail!("only {} pictures arrived", report.pictures);
     }
     Ok(Turn { cpu: used / report.pictures as f64, report, lost: report.gaps as i64 })
+}
+
+/// Waits until nothing but the present arrives: a newcomer is sent the pictures since the last key, which
+/// for hundreds of newcomers at once is much to send and to read, and is not what is measured.
+fn settle(receivers: &mut Child) -> anyhow::Result<()> {
+    for _ in 0..SETTLED_WITHIN {
+        receivers.say("reset")?;
+        std::thread::park_timeout(SETTLING);
+        receivers.say("report")?;
+        let report: Report = serde_json::from_str(&receivers.line()?)?;
+        if report.replayed == 0 && report.pictures > 0 {
+            return Ok(());
+        }
+    }
+    bail!("the receivers did not get to the present within {:?}", SETTLING * SETTLED_WITHIN)
 }
 
 fn stalled() -> anyhow::Result<()> {

@@ -24,6 +24,9 @@ pub(crate) struct Report {
     pub(crate) pictures: u64,
     /// Pictures missing between two that arrived.
     pub(crate) gaps: u64,
+    /// Pictures from well before `reset`: the receivers are still busy with what was replayed to them
+    /// when they joined.
+    pub(crate) replayed: u64,
     pub(crate) p50: u64,
     pub(crate) p99: u64,
     pub(crate) max: u64,
@@ -46,11 +49,16 @@ struct Connection {
     seq: Option<u64>,
 }
 
-#[derive(Default)]
+/// Only pictures sent after `since` count: a replay is older by nature, and no delay of the relay.
 struct Seen {
+    since: u64,
     delays: Vec<u32>,
     gaps: u64,
+    replayed: u64,
 }
+
+/// Older than this at `reset` is a replay; younger was on its way.
+const ON_ITS_WAY: u64 = 250_000;
 
 /// Opens `count` connections: `raw` without a handshake, `read` as subscribers, `idle` as members who
 /// subscribe to nothing, `stall` as subscribers who never read. Then says `ready` and obeys `reset` and
@@ -114,14 +122,14 @@ fn attend(
     commands: &Receiver<String>,
 ) -> anyhow::Result<()> {
     use std::sync::mpsc::TryRecvError;
-    let mut seen = Seen::default();
+    let mut seen = Seen::new();
     let mut events = Vec::with_capacity(256);
     let mut scratch = vec![0; 64 * 1024];
     let timeout = rustix::event::Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
     let mut pings = Pings { next: 0, last: time::now() };
     loop {
         match commands.try_recv() {
-            Ok(word) if word == "reset" => seen = Seen::default(),
+            Ok(word) if word == "reset" => seen = Seen::new(),
             Ok(_) => println!("{}", serde_json::to_string(&seen.report())?),
             Err(TryRecvError::Disconnected) => return Ok(()),
             Err(TryRecvError::Empty) => {}
@@ -181,7 +189,7 @@ impl Connection {
             if self.left == 0
                 && let Some(sent) = self.sent.take()
             {
-                seen.delays.push(now.saturating_sub(sent) as u32);
+                seen.note(sent, now);
             }
         }
         Ok(())
@@ -222,6 +230,18 @@ impl Connection {
 }
 
 impl Seen {
+    fn new() -> Self {
+        Self { since: time::wall(), delays: Vec::new(), gaps: 0, replayed: 0 }
+    }
+
+    fn note(&mut self, sent: u64, now: u64) {
+        if sent >= self.since {
+            self.delays.push(now.saturating_sub(sent) as u32);
+        } else if sent + ON_ITS_WAY < self.since {
+            self.replayed += 1;
+        }
+    }
+
     fn report(&self) -> Report {
         let mut delays = self.delays.clone();
         delays.sort_unstable();
@@ -229,6 +249,13 @@ impl Seen {
             let place = (delays.len() as f64 * share) as usize;
             delays.get(place.min(delays.len().saturating_sub(1))).copied().unwrap_or_default().into()
         };
-        Report { pictures: delays.len() as u64, gaps: self.gaps, p50: at(0.5), p99: at(0.99), max: at(1.0) }
+        Report {
+            pictures: delays.len() as u64,
+            gaps: self.gaps,
+            replayed: self.replayed,
+            p50: at(0.5),
+            p99: at(0.99),
+            max: at(1.0),
+        }
     }
 }
