@@ -59,6 +59,9 @@ struct Cached {
 
 /// Draws texts and remembers them.
 pub struct Typesetter {
+    /// Names of the fonts inside the program.
+    plain: String,
+    fixed: String,
     fonts: FontSystem,
     glyphs: SwashCache,
     has_system_fonts: bool,
@@ -78,13 +81,14 @@ impl Default for Typesetter {
         db.load_font_data(epaint_default_fonts::UBUNTU_LIGHT.to_vec());
         db.load_font_data(epaint_default_fonts::HACK_REGULAR.to_vec());
         db.load_font_data(epaint_default_fonts::NOTO_EMOJI_REGULAR.to_vec());
-        // By the names that the fonts give themselves: under any other, spaces come from the emoji font.
-        let families: Vec<String> = db.faces().map(|face| face.families[0].0.clone()).collect();
-        if let [plain, fixed, ..] = &families[..] {
-            db.set_sans_serif_family(plain);
-            db.set_monospace_family(fixed);
-        }
+        // By the names that the fonts give themselves. Not by "sans serif" either: looking up the system's fonts
+        // changes what that is. Under any other name, letters and spaces come from whichever font is next.
+        let mut families = db.faces().map(|face| face.families[0].0.clone());
+        let (plain, fixed) = (families.next().unwrap_or_default(), families.next().unwrap_or_default());
+        drop(families);
         Self {
+            plain,
+            fixed,
             fonts: FontSystem::new_with_locale_and_db("en".into(), db),
             glyphs: SwashCache::new(),
             has_system_fonts: false,
@@ -137,8 +141,8 @@ impl Typesetter {
         buffer.set_ellipsize(Ellipsize::End(EllipsizeHeightLimit::Lines(1)));
         buffer.set_size(Some(key.room as f32), Some(line_height));
         let attrs = match key.face {
-            Face::Plain => Attrs::new().family(Family::SansSerif).weight(Weight::LIGHT),
-            Face::Fixed => Attrs::new().family(Family::Monospace),
+            Face::Plain => Attrs::new().family(Family::Name(&self.plain)).weight(Weight::LIGHT),
+            Face::Fixed => Attrs::new().family(Family::Name(&self.fixed)),
         };
         buffer.set_text(&key.text, &attrs, Shaping::Advanced, Some(Align::Left));
         buffer.shape_until_scroll(&mut self.fonts, false);
@@ -201,14 +205,31 @@ mod tests {
     }
 
     #[test]
-    fn spaces_are_as_wide_as_in_the_font_of_the_letters() {
-        let mut text = Typesetter::default();
-        for _ in 0..2 {
+    fn spaces_and_latin_are_those_of_the_font_inside_whatever_stands_beside_them() {
+        let mut alone = Typesetter::default();
+        let mut width = |words: &str| alone.line(words, Face::Plain, 40, 900).width;
+        let space = width("Ana Mo") - width("AnaMo");
+        assert!((5..16).contains(&space), "{space}");
+        let (name, rest) = (width("Two people "), width(" / file"));
+        for script in ["王小明", "مريم", "Ελένη", "👍"] {
+            // One that has looked up the system's fonts before it meets a Latin letter.
+            let mut text = Typesetter::default();
+            text.line(script, Face::Plain, 40, 900);
+            let mut width = |words: &str| text.line(words, Face::Plain, 40, 900).width;
+            assert!(
+                width("Two people ").abs_diff(name) <= 1 && width(" / file").abs_diff(rest) <= 1,
+                "{script}"
+            );
             let (apart, together) =
-                (text.line("Ana Mo", Face::Plain, 40, 900), text.line("AnaMo", Face::Plain, 40, 900));
-            assert!((5..16).contains(&(apart.width - together.width)), "{} {}", apart.width, together.width);
-            text.line("王小明 👍", Face::Plain, 40, 900);
+                (width(&format!("Two people {script} / file")), width(&format!("Twopeople{script}/file")));
+            assert!((apart - together).abs_diff(4 * space) <= 4, "{script}: {apart} {together}");
+            let fixed = text.line("12 34", Face::Fixed, 40, 900);
+            assert_eq!(fixed, alone_fixed(), "{script}");
         }
+    }
+
+    fn alone_fixed() -> Arc<Bitmap> {
+        Typesetter::default().line("12 34", Face::Fixed, 40, 900)
     }
 
     #[test]
