@@ -103,7 +103,7 @@ Examples:
   conf-cam | conf-view -                    one's own camera, without a room
   conf-view --snapshot room.png             a picture of the room, without a window
   conf-view --only ana -f y4m -o - | ffmpeg -i - -vf fps=1 shot-%03d.png
-  conf-view --no-window --stats=json -t 10s | jq .latency_ms
+  conf-view --no-window --stats=json -t 10s | jq '.latency_ms // empty'
 Keys: q quits, ? shows the others.
 ";
 

@@ -6,8 +6,10 @@
 //! comes in can stop another track or the window.
 
 mod figures;
+mod gaps;
 pub mod pipe;
 pub mod room;
+mod session;
 pub mod show;
 mod sink;
 mod stage;
@@ -16,6 +18,7 @@ mod track;
 use std::io;
 
 pub use figures::Figures;
+pub use session::Session;
 pub use show::{Settings, Statistics};
 pub use sink::Format;
 pub use stage::{Only, Person, Recording, Stage};

@@ -110,6 +110,7 @@ impl Figures {
             "time": wall as f64 / 1e6,
             "member": about.member,
             "label": about.label,
+            "own": about.own,
             "width": width,
             "height": height,
             "fps": round(self.fps(now)),

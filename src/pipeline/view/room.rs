@@ -6,14 +6,17 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::{Error, Person, Stage, Unit};
+use super::{Error, Person, Session, Stage, Unit};
 use crate::id::{MemberId, TrackId};
 use crate::net::client::{self, Event, Handle};
 use crate::session::client::End;
-use crate::time;
+use crate::time::{self, Moment};
 use crate::wire::Rendition;
 use crate::wire::control::{Member, Presence, Track, TrackKind};
 
+/// The server is said to be silent when nothing has come for this long while tracks are there. Its pings come
+/// every four seconds only, but pictures far more often.
+const SILENT: Duration = Duration::from_secs(2);
 /// How often wishes for keyframes are collected.
 const WISHES: Duration = Duration::from_millis(100);
 
@@ -26,9 +29,9 @@ pub fn join(config: client::Config, stage: Stage, stop: CancellationToken) -> Re
     let body = move || {
         runtime.block_on(async {
             let (handle, events) = client::connect(config);
-            Room { stage, own: None, names: HashMap::new(), tracks: HashMap::new(), handle }
-                .run(events, stop)
-                .await;
+            let received = (0, time::now());
+            let (names, tracks) = (HashMap::new(), HashMap::new());
+            Room { stage, own: None, names, tracks, up: false, received, handle }.run(events, stop).await;
         });
     };
     std::thread::Builder::new().name("room".into()).spawn(body).map_err(Error::Start)
@@ -39,6 +42,9 @@ struct Room {
     own: Option<MemberId>,
     names: HashMap<MemberId, String>,
     tracks: HashMap<TrackId, Track>,
+    up: bool,
+    /// How many bytes had come when that was last looked at, and since when it has been so many.
+    received: (u64, Moment),
     handle: Handle,
 }
 
@@ -46,7 +52,7 @@ impl Room {
     async fn run(mut self, mut events: client::Events, stop: CancellationToken) {
         let mut wishes = tokio::time::interval(WISHES);
         wishes.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        self.stage.announce(Some("connecting".into()));
+        self.stage.tell(Session::Connecting);
         loop {
             tokio::select! {
                 biased;
@@ -55,7 +61,10 @@ impl Room {
                     Some(event) => self.handle(event),
                     None => return,
                 },
-                _ = wishes.tick() => self.wish().await,
+                _ = wishes.tick() => {
+                    self.listen(time::now());
+                    self.wish().await;
+                }
             }
         }
         let leaving = self.handle.close();
@@ -65,6 +74,22 @@ impl Room {
                 () = &mut leaving => return,
                 event = events.next() => if event.is_none() { return },
             }
+        }
+    }
+
+    /// Notices that a connection that stands brings nothing, long before it counts as lost.
+    fn listen(&mut self, now: Moment) {
+        let received = self.handle.stats().received;
+        if received != self.received.0 || !self.up {
+            self.received = (received, now);
+        }
+        let since = self.received.1;
+        let flowed = |age: Option<Duration>| age.is_some_and(|age| age < now.since(since) + SILENT);
+        let expected = || self.stage.tracks().iter().any(|(_, track)| flowed(track.age(now)));
+        if self.up && now.since(since) >= SILENT && expected() {
+            self.stage.tell(Session::Silent { since });
+        } else if self.up {
+            self.stage.tell(Session::Up);
         }
     }
 
@@ -84,7 +109,10 @@ impl Room {
                     self.names.clear();
                     self.tracks.clear();
                 }
-                self.stage.announce(None);
+                self.up = true;
+                self.received.1 = time::now();
+                self.stage.expect_replay();
+                self.stage.tell(Session::Up);
             }
             Event::State(state) => {
                 let gone: Vec<u32> = self
@@ -119,9 +147,10 @@ impl Room {
                 }
             }
             Event::Down { reason, retry_in, attempt } => {
-                let seconds = retry_in.as_secs_f64();
                 tracing::warn!(%reason, attempt, "connection lost");
-                self.stage.announce(Some(format!("{reason}: trying again in {seconds:.1} s")));
+                self.up = false;
+                let retry_at = time::now() + retry_in;
+                self.stage.tell(Session::Reconnecting { reason: reason.to_string(), attempt, retry_at });
             }
             Event::Refused(refusal) => tracing::warn!(%refusal, "the server refused something"),
             Event::Ended(End::Left) => self.stage.finish(),

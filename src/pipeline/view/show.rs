@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::track::{Track, lock};
-use super::{Error, Stage};
+use super::{Error, Session, Stage};
 use crate::media::{self, Picture};
 use crate::time::{self, Moment};
 use crate::video::render::compose::{Composer, Notice, Scene, Tile};
@@ -79,6 +79,7 @@ pub fn run(stage: &Stage, settings: Settings, stop: &CancellationToken) -> Resul
         focus: None,
         frozen: false,
         said: None,
+        session: Session::default(),
         began: now,
         reported: now,
         settings,
@@ -101,6 +102,8 @@ struct Show<'a> {
     focus: Option<u64>,
     frozen: bool,
     said: Option<(Moment, String)>,
+    /// As it was written last.
+    session: Session,
     began: Moment,
     reported: Moment,
 }
@@ -225,7 +228,7 @@ impl Show<'_> {
         };
         let said = self.said.as_ref().filter(|(at, _)| now.since(*at) < SAID).map(|(_, words)| words.clone());
         let frozen = self.frozen.then(|| "frozen: press SPACE to go on".to_owned());
-        self.scene.banner = said.or_else(|| self.stage.banner()).or(frozen);
+        self.scene.banner = said.or_else(|| self.stage.session().banner(now)).or(frozen);
     }
 
     /// What was taken is on the screen now: the end of its way, at which latency is measured.
@@ -238,13 +241,29 @@ impl Show<'_> {
         }
     }
 
-    /// Statistics once a second.
+    /// Statistics once a second, and the session when it changes.
     fn report(&mut self, now: Moment) -> Result<(), Error> {
+        let session = self.stage.session();
+        let changed = session != self.session;
+        if changed {
+            self.session = session;
+        }
         if now.since(self.reported) < Duration::from_secs(1) {
-            return Ok(());
+            // A session that is lost and found within a second is to be seen as well.
+            return if changed { self.write_session(now) } else { Ok(()) };
         }
         self.reported += Duration::from_secs(1);
+        self.write_session(now)?;
         self.write_statistics(now)
+    }
+
+    fn write_session(&mut self, now: Moment) -> Result<(), Error> {
+        let Some((form, out)) = &mut self.settings.statistics else { return Ok(()) };
+        let line = match form {
+            Statistics::Json => self.session.json(now, time::wall()),
+            Statistics::Text => self.session.text(now),
+        };
+        line.map_or(Ok(()), |line| out.write_all((line + "\n").as_bytes()).map_err(Error::Output))
     }
 
     fn write_statistics(&mut self, now: Moment) -> Result<(), Error> {

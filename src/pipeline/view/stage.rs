@@ -7,6 +7,7 @@ use std::str::FromStr;
 use std::sync::{Arc, Mutex};
 
 use super::Error;
+use super::session::Session;
 use super::sink::{Format, Sink, Trouble};
 use super::track::{About, Track, Unit, lock};
 use crate::limits;
@@ -81,7 +82,7 @@ struct Inner {
     bell: Bell,
     tracks: Mutex<BTreeMap<u32, Arc<Track>>>,
     people: Mutex<BTreeMap<u32, Person>>,
-    banner: Mutex<Option<String>>,
+    session: Mutex<Session>,
     ended: Mutex<bool>,
 }
 
@@ -96,7 +97,7 @@ impl Stage {
             bell: Bell::default(),
             tracks: Mutex::default(),
             people: Mutex::default(),
-            banner: Mutex::default(),
+            session: Mutex::default(),
             ended: Mutex::new(false),
         }))
     }
@@ -172,14 +173,26 @@ impl Stage {
         lock(&self.0.people).iter().map(|(id, person)| (*id, person.clone())).collect()
     }
 
-    /// What the program is doing when that is not showing pictures; `None` when all is well.
-    pub fn announce(&self, words: Option<String>) {
-        *lock(&self.0.banner) = words;
-        self.0.bell.ring();
+    /// How the session is doing now.
+    pub fn tell(&self, session: Session) {
+        let mut known = lock(&self.0.session);
+        if *known != session {
+            *known = session;
+            drop(known);
+            self.0.bell.ring();
+        }
     }
 
-    pub(super) fn banner(&self) -> Option<String> {
-        lock(&self.0.banner).clone()
+    pub(super) fn session(&self) -> Session {
+        lock(&self.0.session).clone()
+    }
+
+    /// The source begins anew with what its tracks need first: gaps are none of its losses until it is through with
+    /// that.
+    pub fn expect_replay(&self) {
+        for (_, track) in self.tracks() {
+            track.expect_replay();
+        }
     }
 
     /// The source has given everything.

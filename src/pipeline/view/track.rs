@@ -9,6 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::figures::Figures;
+use super::gaps::Gaps;
 use super::sink::Sink;
 use crate::media::{Latest, Picture};
 use crate::playout::{Clock, Due, Queue};
@@ -83,7 +84,9 @@ pub(super) struct Shared {
 struct Inbox {
     queue: Queue<Unit>,
     clock: Clock,
-    last: Option<(Rendition, u64)>,
+    gaps: Gaps,
+    /// Something that later ones need was thrown away, and the decoder does not know yet.
+    lost: bool,
     state: State,
 }
 
@@ -128,7 +131,8 @@ impl Track {
         if inbox.queue.is_full() {
             let dropped = inbox.queue.len() as u64 + 1;
             inbox.queue = Queue::default();
-            inbox.last = None;
+            inbox.gaps.forget();
+            inbox.lost = true;
             drop(inbox);
             lock(&self.shared.figures).drops += dropped;
             self.shared.wants_key.store(true, Ordering::Relaxed);
@@ -149,6 +153,16 @@ impl Track {
         self.shared.admit(&mut inbox, time::now(), unit, paced);
         drop(inbox);
         self.shared.changed.notify_all();
+    }
+
+    /// The source begins anew with what a decoder needs first (docs/protocol.md 7.6), which has gaps.
+    pub(super) fn expect_replay(&self) {
+        self.shared.inbox().gaps.forget();
+    }
+
+    /// For how long nothing has come; `None` before the first.
+    pub(super) fn age(&self, now: Moment) -> Option<Duration> {
+        self.shared.inbox().clock.age(now)
     }
 
     /// Shows `picture`, which needs no decoding.
@@ -212,15 +226,7 @@ impl Shared {
     fn admit(&self, inbox: &mut Inbox, now: Moment, unit: Unit, paced: bool) {
         let mut figures = lock(&self.figures);
         figures.came(now, unit.data.len());
-        if let Some(seq) = unit.seq {
-            if let Some((rendition, last)) = inbox.last
-                && rendition == unit.rendition
-                && seq > last
-            {
-                figures.drops += seq - last - 1;
-            }
-            inbox.last = Some((unit.rendition, seq));
-        }
+        figures.drops += inbox.gaps.handle_arrival(now, &unit);
         let due = match unit.pts {
             Some(pts) if paced => inbox.clock.handle_arrival(now, pts),
             _ => {
@@ -241,7 +247,10 @@ struct Worker {
 
 impl Worker {
     fn run(&mut self) {
-        while let Some((unit, show)) = self.next() {
+        while let Some((unit, show, after_loss)) = self.next() {
+            if after_loss {
+                self.recovery.lost();
+            }
             if let Some(sink) = &mut self.sink {
                 sink.unit(&unit);
                 if !sink.wants_pictures() {
@@ -257,8 +266,9 @@ impl Worker {
         self.bell.ring();
     }
 
-    /// The next access unit that is due and whether it is seen; `None` at the end.
-    fn next(&self) -> Option<(Unit, bool)> {
+    /// The next access unit that is due, whether it is seen, and whether something before it was thrown away; `None` at
+    /// the end.
+    fn next(&self) -> Option<(Unit, bool, bool)> {
         let mut inbox = self.shared.inbox();
         loop {
             if inbox.state == State::Abandoned {
@@ -267,7 +277,8 @@ impl Worker {
             let now = time::now();
             if let Some(ready) = inbox.queue.poll(now) {
                 self.shared.changed.notify_all();
-                return Some((ready.unit, ready.show || self.sink.is_some()));
+                let lost = std::mem::take(&mut inbox.lost);
+                return Some((ready.unit, ready.show || self.sink.is_some(), lost));
             }
             if inbox.state == State::Finished && inbox.queue.is_empty() {
                 return None;
@@ -334,3 +345,6 @@ impl Worker {
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,66 @@
+//! A track whose decoder does as the test says.
+
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+
+use super::*;
+use crate::media::Picture;
+use crate::video::decode::{Decoder, Error};
+use crate::video::encode::{Config, Encoder, OpenH264};
+
+/// Tells what it is given, and answers when it may.
+struct Obedient {
+    given: SyncSender<Vec<u8>>,
+    may: Receiver<()>,
+}
+
+impl Decoder for Obedient {
+    fn decode(&mut self, unit: &[u8], _: bool) -> Result<Option<Picture>, Error> {
+        self.given.send(unit.to_vec()).unwrap();
+        self.may.recv().unwrap();
+        Ok(None)
+    }
+}
+
+/// A keyframe, pictures that need it, and another keyframe, all different.
+fn units(count: usize) -> Vec<Bytes> {
+    let mut encoder = OpenH264::new(Config { fps: 30.0, bitrate: 300_000 });
+    let encode = |number: usize| {
+        let mut picture = Picture::black(64, 48, Moment::from_micros(number as u64 * 33_333));
+        picture.planes_mut().0.iter_mut().enumerate().for_each(|(i, y)| *y = (i * number) as u8);
+        let key = number == 0 || number + 1 == count;
+        encoder.encode(&picture, key).unwrap().map(|unit| unit.data)
+    };
+    (0..count).filter_map(encode).collect()
+}
+
+#[test]
+fn after_a_full_queue_nothing_is_decoded_until_the_next_keyframe() {
+    let units = units(120);
+    let (given_out, given) = sync_channel(8);
+    let (may, may_in) = sync_channel(8);
+    let mut once = Some(Obedient { given: given_out, may: may_in });
+    let recovery = Recovery::new(move || Ok(Box::new(once.take().unwrap()) as Box<dyn Decoder>));
+    let about = About { label: "camera".into(), ..About::default() };
+    let track = Track::start(about, recovery, Bell::default(), None).unwrap();
+    let put = |unit: &Bytes| {
+        let data = unit.clone();
+        track.put(time::now(), Unit { seq: None, pts: None, rendition: Rendition::High, data });
+    };
+    put(&units[0]);
+    let limit = Duration::from_secs(20);
+    assert_eq!(given.recv_timeout(limit).unwrap(), units[0], "and the decoder hangs in it");
+    assert!(!track.take_wish());
+    let (last, rest) = units[1..].split_last().unwrap();
+    let full = rest.iter().position(|unit| {
+        put(unit);
+        track.take_wish()
+    });
+    let full = full.expect("the queue is bounded, and a keyframe is asked for when it is full");
+    assert_eq!(lock(&track.shared.figures).drops, full as u64 + 1);
+    rest[full + 1..].iter().for_each(put);
+    put(last);
+    may.send(()).unwrap();
+    assert_eq!(given.recv_timeout(limit).unwrap(), *last, "nothing that needs what was thrown away");
+    assert!(track.take_wish(), "and what was left out asks again");
+    may.send(()).unwrap();
+}
