@@ -1,7 +1,7 @@
 //! `conf-cam`: pictures from a camera, a file or a test picture into a pipe. No network.
 
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use yuv::{YuvPlanarImage, YuvRange, YuvStandardMatrix, yuv420_to_rgb};
 use super::output::{Content, Output};
 use super::{Common, Exit, Failure, Program, output, signal};
 use crate::media::{Picture, Quality, Range, Size};
-use crate::pipeline::cam::{self, Format, Options, Origin, Pipe};
+use crate::pipeline::cam::{self, Format, Options, Origin, Pipe, Progress, Way};
 use crate::video::capture::{self, CameraId, Pattern, Pixels, Stop, Target, Want};
 
 const EXAMPLES: &str = "\
@@ -110,8 +110,61 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     stop_on_signal(&stop)?;
     let pipe = output.as_file().metadata().is_ok_and(|about| about.file_type().is_fifo());
     let pipe = if pipe { Some(Pipe(output.as_file().try_clone()?)) } else { None };
-    cam::run(&options, Box::new(output), pipe, &stop).map_err(failure)?;
+    let mut line = StatusLine::new(&args.common);
+    let way = Way { output: Box::new(output), pipe, progress: &mut |progress| line.show(progress) };
+    let ended = cam::run(&options, way, &stop);
+    line.finish();
+    ended.map_err(failure)?;
     Ok(())
+}
+
+/// How it goes, on stderr: one line that changes where that is a terminal, else, with -v, a line every ten seconds.
+struct StatusLine {
+    terminal: bool,
+    /// Seconds between two lines; `None` says nothing.
+    every: Option<u64>,
+    seconds: u64,
+    shown: bool,
+}
+
+impl StatusLine {
+    const EVERY: u64 = 10;
+
+    fn new(common: &Common) -> Self {
+        // Lines of a log between those of the status would break both, so with -v there are whole lines only.
+        let terminal = io::stderr().is_terminal() && common.verbose == 0;
+        let every = match (common.quiet, terminal, common.verbose) {
+            (true, ..) | (_, false, 0) => None,
+            (_, true, _) => Some(1),
+            (_, false, _) => Some(Self::EVERY),
+        };
+        Self { terminal, every, seconds: 0, shown: false }
+    }
+
+    fn show(&mut self, progress: &Progress) {
+        self.seconds += 1;
+        if !self.every.is_some_and(|every| self.seconds.is_multiple_of(every)) {
+            return;
+        }
+        let line = status(progress);
+        self.shown = true;
+        // What cannot be said is not said.
+        let _ = match self.terminal {
+            true => write!(io::stderr(), "\r{line}\x1b[K"),
+            false => writeln!(io::stderr(), "{line}"),
+        };
+    }
+
+    fn finish(&self) {
+        if self.shown && self.terminal {
+            let _ = writeln!(io::stderr());
+        }
+    }
+}
+
+fn status(progress: &Progress) -> String {
+    let Progress { size, fps, bps, dropped, .. } = progress;
+    format!("{size}: {fps:.0} pictures/s, {:.0} kbit/s, {dropped} dropped", bps / 1000.0)
 }
 
 impl Args {
@@ -389,6 +442,13 @@ mod tests {
         assert_eq!(parse_duration("1.5"), Ok(Duration::from_millis(1500)));
         assert_eq!(parse_duration("2m"), Ok(Duration::from_secs(120)));
         assert_eq!(parse_origin("camera:Logi"), Ok(Origin::Camera(CameraId::Name("logi".into()))));
+    }
+
+    #[test]
+    fn the_status_is_one_short_line() {
+        let size = Size { width: 640, height: 480 };
+        let progress = Progress { size, fps: 29.97, bps: 812_345.0, pictures: 90, dropped: 3 };
+        assert_eq!(status(&progress), "640x480: 30 pictures/s, 812 kbit/s, 3 dropped");
     }
 
     #[test]

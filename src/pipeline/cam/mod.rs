@@ -7,27 +7,35 @@
 //! Nothing waits in line. When the output takes no more, pictures are dropped before they are encoded, so that nothing
 //! that was encoded is ever missing, and the bitrate goes down until they fit again.
 
+mod coder;
 mod feedback;
+mod meter;
 mod outbox;
 mod shape;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
+use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
+
+use self::coder::Coder;
 use self::feedback::Feedback;
+use self::meter::Meter;
+pub use self::meter::Progress;
 use self::outbox::Outbox;
 pub use self::outbox::Pipe;
 use self::shape::Shape;
-use crate::media::{Latest, Picture, Quality, Size, clock};
+use crate::h264::AccessUnit;
+use crate::media::{Latest, Picture, Size, clock};
 use crate::time::{self, Moment};
 use crate::video::capture::{
     self, Camera, CameraId, Context, Description, Fit, Pattern, Recorded, Recovering, Source, Stop, Target,
     Test, Units, Want, open_file,
 };
-use crate::video::encode::rate::Rate;
-use crate::video::encode::{self, Config, Encoder, OpenH264};
+use crate::video::encode::{self, Encoded};
 
 /// Where the pictures come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,6 +92,15 @@ pub struct Report {
     pub dropped: u64,
     /// Bytes that were written.
     pub bytes: u64,
+    /// From the first picture to the end.
+    pub time: Duration,
+}
+
+impl Report {
+    /// Pictures per second that were written.
+    pub fn fps(&self) -> f64 {
+        self.pictures.saturating_sub(1) as f64 / self.time.as_secs_f64().max(0.001)
+    }
 }
 
 /// Why it ended early.
@@ -103,62 +120,60 @@ pub enum Error {
     Start(#[source] io::Error),
 }
 
-/// Without a picture for this long, that is said.
+/// Without a picture for this long, that is said. A camera has its own patience.
 const SILENCE: Duration = Duration::from_secs(2);
 /// How often a wait looks whether it shall end: a device that hangs cannot be woken.
 const GLANCE: Duration = Duration::from_millis(100);
-/// Who asks for keyframes gets one at most this often.
-const KEY_INTERVAL: Duration = Duration::from_millis(500);
 /// At the end, what is written may take this long to be taken.
 const DRAIN: Duration = Duration::from_secs(1);
 
-/// Runs until the source ends, a limit is reached, the output fails or `stop` is called. `pipe` is the output when that
-/// is a pipe: it is made short and never waited for.
-pub fn run(
-    options: &Options,
-    output: Box<dyn Write + Send>,
-    pipe: Option<Pipe>,
-    stop: &Arc<Stop>,
-) -> Result<Report, Error> {
-    let feedback = match &pipe {
-        Some(_) if options.format == Format::Conf => {
-            Feedback::open(Arc::clone(stop)).unwrap_or_else(|error| {
-                tracing::debug!(%error, "no feedback socket");
-                None
-            })
-        }
-        _ => None,
-    };
-    let outbox = Outbox::start(output, pipe).map_err(Error::Start)?;
-    let context = Context { stop: Arc::clone(stop), want: options.want };
-    let ended = match &options.origin {
+/// Where pictures go, and who is told about it.
+pub struct Way<'a> {
+    /// The output.
+    pub output: Box<dyn Write + Send>,
+    /// Another handle to it when it is a pipe: that is made short and never waited for.
+    pub pipe: Option<Pipe>,
+    /// Hears every second how it goes.
+    pub progress: &'a mut dyn FnMut(&Progress),
+}
+
+/// Runs until the source ends, a limit is reached, the output fails or `stop` is called.
+pub fn run<'a>(options: &'a Options, way: Way<'a>, stop: &'a Arc<Stop>) -> Result<Report, Error> {
+    let mut work = Work::start(options, way, stop)?;
+    let context = Context { stop: Arc::clone(&work.ending.0), want: options.want };
+    match &options.origin {
         Origin::File { path, again } => match open_file(path, *again, &context)? {
-            Recorded::Units(units) if passes(options) => {
-                pass(options, units, &outbox, feedback.as_ref(), stop)
-            }
-            Recorded::Units(units) => live(options, move || Ok(units.decoded()), &outbox, feedback, stop),
-            Recorded::Y4m(source) => live(options, move || Ok(source), &outbox, feedback, stop),
+            Recorded::Units(units) if passes(options) => work.pass(units),
+            Recorded::Units(units) => work.live(move || Ok(units.decoded())),
+            Recorded::Y4m(source) => work.live(move || Ok(source)),
         },
         Origin::Test(pattern) => {
             let source = Test::new(*pattern, &context);
-            live(options, move || Ok(source), &outbox, feedback, stop)
+            work.live(move || Ok(source))
         }
         Origin::Camera(id) => {
             let camera = Camera::new(id.clone(), options.want);
-            let stop = Arc::clone(stop);
-            live(
-                options,
-                move || Recovering::open(camera, Arc::clone(&stop)),
-                &outbox,
-                feedback,
-                &context.stop,
-            )
+            work.live(move || Recovering::open(camera, context.stop))
         }
-    };
-    let report = ended?;
-    outbox.finish(DRAIN).map_err(Error::Output)?;
-    tracing::info!(report.pictures, report.dropped, report.bytes, "done");
+    }?;
+    let report = work.finish()?;
+    tracing::info!(
+        report.pictures,
+        report.dropped,
+        report.bytes,
+        pictures_per_second = format_args!("{:.1}", report.fps()),
+        "done"
+    );
     Ok(report)
+}
+
+/// Stops what it is told to, at the latest when it goes.
+struct Ending(Arc<Stop>);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.0.stop();
+    }
 }
 
 /// One picture, at the size that is wanted. A camera gets some pictures' time to adapt to the light.
@@ -194,93 +209,242 @@ fn passes(options: &Options) -> bool {
         && options.want.size == Target::Natural
 }
 
-/// Access units of a file, untouched, at their pace. A file can wait: nothing is dropped.
-fn pass(
-    options: &Options,
-    mut units: Units,
-    outbox: &Arc<Outbox>,
-    feedback: Option<&Feedback>,
-    stop: &Arc<Stop>,
-) -> Result<Report, Error> {
-    let mut shape = Shape::new(options.format, feedback.map(Feedback::path));
-    let (limits, outbox) = (Limits::new(options), Arc::clone(outbox));
-    let work = move || {
-        let description = units.description();
-        let mut limits = limits;
-        let mut report = Report::default();
-        loop {
-            let passage = match units.next_unit() {
-                Err(capture::Error::Ended) => return Ok(report),
-                next => next?,
-            };
-            if limits.reached(report.pictures, passage.captured) {
-                return Ok(report);
-            }
-            outbox.wait_for_room(&|| false).map_err(Error::Output)?;
-            let unit =
-                encode::Encoded { data: passage.unit.data, key: passage.unit.key, tid: passage.unit.tid };
-            for bytes in shape.unit(&description, description.size, &unit, passage.captured) {
-                report.bytes += bytes.len() as u64;
-                outbox.put(bytes);
-            }
-            report.pictures += 1;
-        }
-    };
-    // Reading may block on a pipe that nobody writes to, so it happens where it can be left behind.
-    let result = Arc::new(Latest::new());
-    let there = Arc::clone(&result);
-    spawn("capture", move || {
-        there.put(work());
-    })?;
-    loop {
-        match result.take_within(GLANCE) {
-            Some(report) => return report,
-            None if stop.is_stopped() => return Ok(Report::default()),
-            None => {}
-        }
-    }
+/// One run, on the caller's thread.
+struct Work<'a> {
+    options: &'a Options,
+    shape: Shape,
+    feedback: Option<Feedback>,
+    outbox: Arc<Outbox>,
+    /// The user's.
+    stop: &'a Arc<Stop>,
+    /// The source's: it ends with this run, whether that was stopped or has done what was wanted.
+    ending: Ending,
+    meter: Meter,
+    progress: &'a mut dyn FnMut(&Progress),
 }
 
 /// What the capture thread and the caller share.
-struct Shared {
-    latest: Latest<Picture>,
-    description: Mutex<Option<Description>>,
+struct Shared<T> {
+    latest: Latest<T>,
     error: Mutex<Option<capture::Error>>,
     gone: Latest<()>,
 }
 
-/// Pictures that are taken when there is room for them.
-fn live<S: Source + 'static>(
-    options: &Options,
-    open: impl FnOnce() -> Result<S, capture::Error> + Send + 'static,
-    outbox: &Arc<Outbox>,
-    feedback: Option<Feedback>,
-    stop: &Arc<Stop>,
-) -> Result<Report, Error> {
-    let shared = Arc::new(Shared {
-        latest: Latest::new(),
-        description: Mutex::default(),
-        error: Mutex::default(),
-        gone: Latest::new(),
-    });
-    let (there, target, clock) = (Arc::clone(&shared), options.want.size, options.clock);
-    spawn("capture", move || {
-        if let Err(error) = open().and_then(|source| capture(source, target, clock, &there)) {
-            *lock(&there.error) = Some(error);
+impl<T> Default for Shared<T> {
+    fn default() -> Self {
+        Self { latest: Latest::new(), error: Mutex::default(), gone: Latest::new() }
+    }
+}
+
+impl<T: Send + 'static> Shared<T> {
+    /// Has a thread bring something until there is an error.
+    fn spawn(
+        self: &Arc<Self>,
+        bring: impl FnOnce(&Self) -> Result<(), capture::Error> + Send + 'static,
+    ) -> Result<(), Error> {
+        let there = Arc::clone(self);
+        let work = move || {
+            if let Err(error) = bring(&there) {
+                *lock(&there.error) = Some(error);
+            }
+            there.latest.close();
+            there.gone.close();
+        };
+        std::thread::Builder::new().name("capture".into()).spawn(work).map_err(Error::Start)?;
+        Ok(())
+    }
+}
+
+/// A picture, and what its source was then.
+struct Captured {
+    picture: Picture,
+    description: Description,
+    interruptions: u64,
+}
+
+impl<'a> Work<'a> {
+    fn start(options: &'a Options, way: Way<'a>, stop: &'a Arc<Stop>) -> Result<Self, Error> {
+        let ending = Ending(Arc::default());
+        let feedback = match &way.pipe {
+            Some(_) if options.format == Format::Conf => Feedback::open(Arc::clone(&ending.0))
+                .unwrap_or_else(|error| {
+                    tracing::debug!(%error, "no feedback socket");
+                    None
+                }),
+            _ => None,
+        };
+        let outbox = Outbox::start(way.output, way.pipe).map_err(Error::Start)?;
+        let shape = Shape::new(options.format, feedback.as_ref().map(Feedback::path));
+        let meter = Meter::default();
+        Ok(Self { options, shape, feedback, outbox, stop, ending, meter, progress: way.progress })
+    }
+
+    /// Access units of a file, untouched, at their pace. A file can wait: nothing is dropped.
+    fn pass(&mut self, mut units: Units) -> Result<(), Error> {
+        let shared = Arc::new(Shared::<()>::default());
+        let (taken, next) = sync_channel(0);
+        // Reading may block on a pipe that nobody writes to, so it happens where it can be left behind.
+        shared.spawn(move |_| {
+            loop {
+                let unit = units.next_unit().map(|passage| (passage, units.description()));
+                let last = unit.is_err();
+                if taken.send(unit).is_err() || last {
+                    return Ok(());
+                }
+            }
+        })?;
+        let mut limits = Limits::new(self.options);
+        while !self.stop.is_stopped() {
+            self.tell();
+            let (passage, description) = match next.recv_timeout(GLANCE) {
+                Err(RecvTimeoutError::Timeout) => continue,
+                Err(RecvTimeoutError::Disconnected) | Ok(Err(capture::Error::Ended)) => break,
+                Ok(next) => next?,
+            };
+            if limits.is_over(passage.captured) {
+                break;
+            }
+            self.wait_for_room()?;
+            if self.stop.is_stopped() {
+                break;
+            }
+            let AccessUnit { data, key, tid } = passage.unit;
+            let unit = Encoded { data, key, tid };
+            let size = description.size;
+            self.meter.handle_picture(size, passage.captured);
+            self.outbox.put(self.shape.unit(&description, size, &unit, passage.captured));
+            if limits.is_enough() {
+                break;
+            }
         }
-        there.latest.close();
-        there.gone.close();
-    })?;
-    let report = write_pictures(options, &shared, outbox, feedback.as_ref(), stop);
-    shared.latest.close();
-    let failed = lock(&shared.error).take();
-    // The camera is let go before the program says that it is done; a device that hangs is left to the system.
-    stop.stop();
-    shared.gone.take_within(DRAIN);
-    let report = report?;
-    match failed {
-        Some(capture::Error::Ended) | None => Ok(report),
-        Some(error) => Err(error.into()),
+        drop(next);
+        self.end(&shared)
+    }
+
+    /// Pictures that are taken when there is room for them.
+    fn live<S: Source + 'static>(
+        &mut self,
+        open: impl FnOnce() -> Result<S, capture::Error> + Send + 'static,
+    ) -> Result<(), Error> {
+        let shared = Arc::new(Shared::default());
+        let (target, clock) = (self.options.want.size, self.options.clock);
+        shared.spawn(move |there| open().and_then(|source| capture(source, target, clock, &there.latest)))?;
+        let written = self.write_pictures(&shared.latest);
+        shared.latest.close();
+        let ended = self.end(&shared);
+        written?;
+        ended
+    }
+
+    /// The source is let go, and its error told, if that is why it ended.
+    fn end<T>(&self, shared: &Shared<T>) -> Result<(), Error> {
+        let failed = lock(&shared.error).take();
+        self.ending.0.stop();
+        // The camera is let go before the program says that it is done; a device that hangs is left to the system.
+        shared.gone.take_within(DRAIN);
+        match failed {
+            Some(capture::Error::Ended) | None => Ok(()),
+            Some(error) => Err(error.into()),
+        }
+    }
+
+    fn write_pictures(&mut self, latest: &Latest<Captured>) -> Result<(), Error> {
+        let mut limits = Limits::new(self.options);
+        let mut coder: Option<Coder> = None;
+        let (mut heard, mut said, mut losses) = (time::now(), false, 0);
+        loop {
+            let blocked = self.wait_for_room()?;
+            if self.stop.is_stopped() {
+                return Ok(());
+            }
+            let Some(captured) = latest.take_within(GLANCE) else {
+                if latest.is_closed() {
+                    return Ok(());
+                }
+                if !said && time::now().since(heard) >= SILENCE {
+                    said = true;
+                    if !matches!(self.options.origin, Origin::Camera(_)) {
+                        tracing::warn!("no picture for 2 s; waiting");
+                    }
+                }
+                continue;
+            };
+            (heard, said) = (time::now(), false);
+            let lost = latest.replaced() - losses;
+            losses += lost;
+            self.meter.handle_drops(lost);
+            if limits.is_over(captured.picture.captured) {
+                return Ok(());
+            }
+            match self.shaped(&captured, &mut coder, blocked, lost)? {
+                Some(parts) => {
+                    self.meter.handle_picture(size_of(&captured.picture), captured.picture.captured);
+                    self.outbox.put(parts);
+                    if limits.is_enough() {
+                        return Ok(());
+                    }
+                }
+                None => self.meter.handle_drops(1),
+            }
+        }
+    }
+
+    /// A picture as it is written; `None` when it is left out.
+    fn shaped(
+        &mut self,
+        captured: &Captured,
+        coder: &mut Option<Coder>,
+        blocked: bool,
+        lost: u64,
+    ) -> Result<Option<Vec<Bytes>>, Error> {
+        let Captured { picture, description, interruptions } = captured;
+        if self.options.format == Format::Y4m {
+            return Ok(self.shape.picture(description, picture));
+        }
+        let size = size_of(picture);
+        let coder = coder.get_or_insert_with(|| Coder::new(self.options, description, size, &self.outbox));
+        coder.handle_losses(blocked, lost);
+        coder.handle_interruptions(*interruptions);
+        let Some(unit) = coder.encode(picture, self.feedback.as_ref().is_some_and(Feedback::key_wanted))?
+        else {
+            return Ok(None);
+        };
+        if unit.key
+            && let Some(feedback) = &self.feedback
+        {
+            feedback.handle_key();
+        }
+        Ok(Some(self.shape.unit(description, size, &unit, picture.captured)))
+    }
+
+    /// Waits until a picture can be put, or until everything is to stop; whether that took a wait.
+    fn wait_for_room(&mut self) -> Result<bool, Error> {
+        let mut limit = Duration::ZERO;
+        loop {
+            self.tell();
+            if self.outbox.wait_for_room(limit).map_err(Error::Output)? || self.stop.is_stopped() {
+                return Ok(!limit.is_zero());
+            }
+            limit = GLANCE;
+        }
+    }
+
+    fn tell(&mut self) {
+        if let Some(progress) = self.meter.poll(time::now(), self.outbox.written()) {
+            (self.progress)(&progress);
+        }
+    }
+
+    /// Waits until all is written. Once everything is to stop, that may not take long any more.
+    fn finish(mut self) -> Result<Report, Error> {
+        let time = self.meter.time(time::now());
+        while !self.stop.is_stopped() && !self.outbox.finish(GLANCE).map_err(Error::Output)? {
+            self.tell();
+        }
+        self.outbox.finish(DRAIN).map_err(Error::Output)?;
+        let written = self.outbox.written();
+        let dropped = self.meter.dropped(written);
+        Ok(Report { pictures: written.pictures, dropped, bytes: written.bytes, time })
     }
 }
 
@@ -288,7 +452,7 @@ fn capture(
     mut source: impl Source,
     target: Target,
     clock: bool,
-    shared: &Shared,
+    latest: &Latest<Captured>,
 ) -> Result<(), capture::Error> {
     let mut fit = Fit::new(target);
     loop {
@@ -296,8 +460,8 @@ fn capture(
         if clock {
             burn(&mut picture);
         }
-        *lock(&shared.description) = Some(source.describe());
-        if !shared.latest.put(picture) {
+        let (description, interruptions) = (source.describe(), source.interruptions());
+        if !latest.put(Captured { picture, description, interruptions }) {
             return Ok(());
         }
     }
@@ -309,134 +473,39 @@ fn burn(picture: &mut Picture) {
     clock::burn(picture, time::wall().saturating_sub(age));
 }
 
-fn write_pictures(
-    options: &Options,
-    shared: &Shared,
-    outbox: &Arc<Outbox>,
-    feedback: Option<&Feedback>,
-    stop: &Arc<Stop>,
-) -> Result<Report, Error> {
-    let mut shape = Shape::new(options.format, feedback.map(Feedback::path));
-    let mut limits = Limits::new(options);
-    let mut coder: Option<Coder> = None;
-    let mut report = Report::default();
-    let (mut heard, mut said, mut losses) = (time::now(), false, 0);
-    loop {
-        let blocked = outbox.wait_for_room(&|| stop.is_stopped()).map_err(Error::Output)?;
-        let Some(picture) = shared.latest.take_within(GLANCE) else {
-            if stop.is_stopped() || shared.latest.is_closed() {
-                return Ok(report);
-            }
-            if !said && time::now().since(heard) >= SILENCE {
-                tracing::warn!("no picture for 2 s; waiting");
-                said = true;
-            }
-            continue;
-        };
-        (heard, said) = (time::now(), false);
-        let lost = shared.latest.replaced();
-        report.dropped += lost - losses;
-        if limits.reached(report.pictures, picture.captured) {
-            return Ok(report);
-        }
-        let size = Size { width: picture.width(), height: picture.height() };
-        let Some(description) = lock(&shared.description).clone() else { continue };
-        let written = if options.format == Format::Y4m {
-            Some(shape.picture(&description, &picture))
-        } else {
-            let coder = coder.get_or_insert_with(|| Coder::new(options, &description, size, outbox));
-            coder.handle_losses(blocked, lost - losses);
-            let wanted = feedback.is_some_and(Feedback::key_wanted);
-            coder.encode(&picture, wanted)?.map(|unit| {
-                if unit.key
-                    && let Some(feedback) = feedback
-                {
-                    feedback.handle_key();
-                }
-                shape.unit(&description, size, &unit, picture.captured)
-            })
-        };
-        losses = lost;
-        match written {
-            Some(parts) => {
-                report.pictures += 1;
-                for bytes in parts {
-                    report.bytes += bytes.len() as u64;
-                    outbox.put(bytes);
-                }
-            }
-            None => report.dropped += 1,
-        }
-    }
+fn size_of(picture: &Picture) -> Size {
+    Size { width: picture.width(), height: picture.height() }
 }
 
-/// The encoder and the bitrate that it is given.
-struct Coder {
-    encoder: OpenH264,
-    rate: Rate,
-    last_key: Option<Moment>,
-}
-
-impl Coder {
-    fn new(options: &Options, description: &Description, size: Size, outbox: &Outbox) -> Self {
-        let fps = description.fps.clamp(1.0, 120.0);
-        let bitrate = options.bitrate.unwrap_or_else(|| Quality::bitrate(size, fps));
-        // Room for one large picture: what is in the pipe is late already.
-        outbox.shorten((f64::from(bitrate) / 8.0 / fps * 3.0) as usize);
-        let encoder = OpenH264::new(Config { fps, bitrate });
-        Self { encoder, rate: Rate::new(bitrate, time::now()), last_key: None }
-    }
-
-    fn handle_losses(&mut self, blocked: bool, lost: u64) {
-        let now = time::now();
-        if blocked && lost > 0 {
-            self.rate.handle_drop(now);
-        }
-        if let Some(bps) = self.rate.poll(now) {
-            tracing::debug!(bps, "bitrate");
-            self.encoder.set_bitrate(bps);
-        }
-    }
-
-    fn encode(
-        &mut self,
-        picture: &Picture,
-        key_wanted: bool,
-    ) -> Result<Option<encode::Encoded>, encode::Error> {
-        let now = time::now();
-        let due = self.last_key.is_none_or(|last| now.since(last) >= KEY_INTERVAL);
-        let unit = self.encoder.encode(picture, key_wanted && due)?;
-        if unit.as_ref().is_some_and(|unit| unit.key) {
-            self.last_key = Some(now);
-        }
-        Ok(unit)
-    }
-}
-
-/// When enough has been written.
+/// When it is enough.
 struct Limits {
     duration: Option<Duration>,
     frames: Option<u64>,
     first: Option<Moment>,
+    written: u64,
 }
 
 impl Limits {
     fn new(options: &Options) -> Self {
-        Self { duration: options.duration, frames: options.frames, first: None }
+        Self { duration: options.duration, frames: options.frames, first: None, written: 0 }
     }
 
-    fn reached(&mut self, pictures: u64, captured: Moment) -> bool {
+    /// Whether this picture comes too late to be written.
+    fn is_over(&mut self, captured: Moment) -> bool {
         let first = *self.first.get_or_insert(captured);
-        self.frames.is_some_and(|most| pictures >= most)
-            || self.duration.is_some_and(|most| captured.since(first) >= most)
+        self.duration.is_some_and(|most| captured.since(first) >= most)
     }
-}
 
-fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), Error> {
-    std::thread::Builder::new().name(name.into()).spawn(work).map_err(Error::Start)?;
-    Ok(())
+    /// Whether the picture that was written now is the last.
+    fn is_enough(&mut self) -> bool {
+        self.written += 1;
+        self.frames.is_some_and(|most| self.written >= most)
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests;

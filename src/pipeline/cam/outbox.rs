@@ -26,11 +26,20 @@ pub(super) struct Outbox {
 
 #[derive(Debug, Default)]
 struct State {
-    queue: VecDeque<Bytes>,
+    /// Each with whether it is a picture.
+    queue: VecDeque<(Bytes, bool)>,
+    written: Totals,
     writing: bool,
     closed: bool,
     error: Option<io::Error>,
     failed: bool,
+}
+
+/// What has been written.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Totals {
+    pub(super) pictures: u64,
+    pub(super) bytes: u64,
 }
 
 const MOST: usize = 2;
@@ -59,68 +68,76 @@ impl Outbox {
         }
     }
 
-    /// Waits until a picture can be put or `give_up` says so; whether that took a wait. The output's error, once.
-    pub(super) fn wait_for_room(&self, give_up: &dyn Fn() -> bool) -> io::Result<bool> {
+    /// Waits until a picture can be put, at most for `limit`; whether it can. The output's error, once.
+    pub(super) fn wait_for_room(&self, limit: Duration) -> io::Result<bool> {
+        self.wait(limit, |state| state.queue.len() + usize::from(state.writing) < MOST)
+    }
+
+    /// No more will be put: waits until all is written, at most for `limit`; whether it is.
+    pub(super) fn finish(&self, limit: Duration) -> io::Result<bool> {
+        self.lock().closed = true;
+        self.changed.notify_all();
+        self.wait(limit, |state| state.queue.is_empty() && !state.writing)
+    }
+
+    fn wait(&self, limit: Duration, done: impl Fn(&State) -> bool) -> io::Result<bool> {
+        let deadline = time::now() + limit;
         let mut state = self.lock();
-        let mut waited = false;
         loop {
             if let Some(error) = state.error.take() {
                 return Err(error);
             }
-            if state.queue.len() + usize::from(state.writing) < MOST || state.failed || give_up() {
-                return Ok(waited);
-            }
-            waited = true;
-            let next = self.changed.wait_timeout(state, Duration::from_millis(100));
-            state = next.unwrap_or_else(PoisonError::into_inner).0;
-        }
-    }
-
-    pub(super) fn put(&self, bytes: Bytes) {
-        self.lock().queue.push_back(bytes);
-        self.changed.notify_all();
-    }
-
-    /// Waits until all is written, at most for `limit`.
-    pub(super) fn finish(&self, limit: Duration) -> io::Result<()> {
-        let deadline = time::now() + limit;
-        let mut state = self.lock();
-        state.closed = true;
-        self.changed.notify_all();
-        while (!state.queue.is_empty() || state.writing) && !state.failed {
             let left = deadline.since(time::now());
-            if left.is_zero() {
-                break;
+            if state.failed || done(&state) || left.is_zero() {
+                return Ok(state.failed || done(&state));
             }
             state = self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
         }
-        state.error.take().map_or(Ok(()), Err)
+    }
+
+    /// The parts of a picture, itself the last of them.
+    pub(super) fn put(&self, parts: Vec<Bytes>) {
+        let last = parts.len().saturating_sub(1);
+        let parts = parts.into_iter().enumerate().map(|(at, part)| (part, at == last));
+        self.lock().queue.extend(parts);
+        self.changed.notify_all();
+    }
+
+    /// What has been written so far.
+    pub(super) fn written(&self) -> Totals {
+        self.lock().written
     }
 
     fn work(&self, mut output: Box<dyn Write + Send>) {
-        while let Some(bytes) = self.next() {
+        while let Some((bytes, picture)) = self.next() {
             let result = self.write(&mut *output, &bytes);
             let mut state = self.lock();
             state.writing = false;
-            if let Err(error) = result {
-                state.queue.clear();
-                state.failed = true;
-                state.error = Some(error);
+            match result {
+                Ok(()) => {
+                    state.written.pictures += u64::from(picture);
+                    state.written.bytes += bytes.len() as u64;
+                }
+                Err(error) => {
+                    state.queue.clear();
+                    state.failed = true;
+                    state.error = Some(error);
+                }
             }
             drop(state);
             self.changed.notify_all();
         }
     }
 
-    fn next(&self) -> Option<Bytes> {
+    fn next(&self) -> Option<(Bytes, bool)> {
         let mut state = self.lock();
         loop {
             if state.failed {
                 return None;
             }
-            if let Some(bytes) = state.queue.pop_front() {
+            if let Some(next) = state.queue.pop_front() {
                 state.writing = true;
-                return Some(bytes);
+                return Some(next);
             }
             if state.closed {
                 return None;

@@ -13,13 +13,14 @@ use crate::video::encode::Encoded;
 use crate::wire::control::{PipeTrack, Source, TrackKind, Tracks};
 use crate::wire::{Control, Frame, Media, Rendition};
 
-/// Makes the bytes of the output, one item for each picture and one for what stands before the first.
+/// Makes the bytes of the output: one item for each picture, and one before it where the stream has to be described,
+/// which is at its beginning and where the size changes.
 pub(super) struct Shape {
     format: Format,
     feedback: Option<PathBuf>,
     first: Option<Moment>,
     seq: u64,
-    /// Size that the Y4M header told.
+    /// Size that was told last.
     told: Option<Size>,
 }
 
@@ -44,7 +45,9 @@ impl Shape {
         }
         let mut parts = Vec::new();
         let wall = time::wall();
-        if self.first.is_none() {
+        // A size changes with a keyframe, but for files that break the rules.
+        if self.told.is_none_or(|told| told != size && unit.key) {
+            self.told = Some(size);
             parts.push(Frame::control(&self.tracks(description, size), wall).bytes().clone());
         }
         let first = *self.first.get_or_insert(captured);
@@ -62,7 +65,7 @@ impl Shape {
     }
 
     /// A raw picture. Y4M has one size: pictures of another are left out.
-    pub(super) fn picture(&mut self, description: &Description, picture: &Picture) -> Vec<Bytes> {
+    pub(super) fn picture(&mut self, description: &Description, picture: &Picture) -> Option<Vec<Bytes>> {
         let size = Size { width: picture.width(), height: picture.height() };
         let mut bytes = Vec::with_capacity(picture.data().len() + 128);
         match self.told {
@@ -77,12 +80,12 @@ impl Shape {
                 bytes.extend_from_slice(header.as_bytes());
                 self.told = Some(size);
             }
-            Some(told) if told != size => return Vec::new(),
+            Some(told) if told != size => return None,
             Some(_) => {}
         }
         bytes.extend_from_slice(b"FRAME\n");
         bytes.extend_from_slice(picture.data());
-        vec![bytes.into()]
+        Some(vec![bytes.into()])
     }
 
     fn tracks(&self, description: &Description, size: Size) -> Control {

@@ -92,7 +92,7 @@ fn path_of(number: usize) -> PathBuf {
 }
 
 /// Opens one camera in the best mode that works.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Camera {
     id: CameraId,
     want: Want,

@@ -263,8 +263,6 @@ impl Units {
         let own = units.info.fps.filter(|fps| (0.1..=240.0).contains(fps)).unwrap_or(25.0);
         let fps = context.want.fps.unwrap_or(own);
         units.pace = Pace::new(fps);
-        let size = Size { width: units.info.width, height: units.info.height };
-        units.description.size = size;
         units.description.fps = fps;
         Ok(units)
     }
@@ -281,7 +279,7 @@ impl Units {
         Ok(Passage { unit, captured: time::now() })
     }
 
-    /// What the stream is.
+    /// What the stream is, with the size of the last unit.
     pub fn description(&self) -> Description {
         self.description.clone()
     }
@@ -299,7 +297,10 @@ impl Units {
                 Ok(Some(unit)) => {
                     let summary =
                         h264::inspect(&unit.data).map_err(|why| self.input.format(why.to_string()))?;
-                    self.info = summary.info.unwrap_or(self.info);
+                    if let Some(info) = summary.info {
+                        self.description.size = Size { width: info.width, height: info.height };
+                        self.info = info;
+                    }
                     self.units += 1;
                     return Ok(unit);
                 }

@@ -11,6 +11,7 @@ mod modes;
 mod pace;
 mod pattern;
 mod recovery;
+mod watched;
 
 use std::io;
 use std::path::PathBuf;
@@ -32,6 +33,12 @@ pub trait Source {
 
     /// What it is, as far as it is known; the size may change with the next picture.
     fn describe(&self) -> Description;
+
+    /// How often the pictures have been interrupted so far. After an interruption the next one is nothing like the one
+    /// before it, and whoever lost patience meanwhile must be able to begin with it.
+    fn interruptions(&self) -> u64 {
+        0
+    }
 }
 
 /// What a source is.
@@ -115,6 +122,11 @@ pub enum Error {
         /// What the driver says.
         why: String,
     },
+    /// The camera was opened, or was to be, and nothing came of it.
+    #[error(
+        "the camera does not answer: unplug it and plug it in again, or choose another (conf-cam --list)"
+    )]
+    Silent,
     /// The file cannot be opened or read.
     #[error("cannot read {0}: {1}")]
     File(String, io::Error),
