@@ -59,6 +59,8 @@ pub struct Queue {
     choked: bool,
     /// When a byte was last written, or the queue last became non-empty.
     progress: Moment,
+    /// Bytes that have been written in all.
+    sent: u64,
     drops: Drops,
 }
 
@@ -104,20 +106,47 @@ impl Queue {
     }
 
     /// Adds a media frame, or drops it, or drops others for it. Whether it was added.
-    pub fn push_media(&mut self, media: &Media, bytes: Bytes, now: Moment) -> bool {
+    pub fn push_media(&mut self, media: &Media, bytes: &Bytes, now: Moment) -> bool {
+        let admitted = self.admit_media(media, bytes.len(), now);
+        if admitted {
+            self.append_media(media, bytes, 0, now);
+        }
+        admitted
+    }
+
+    /// Decides about a media frame of `size` bytes, and drops others for it. When it says yes, the frame
+    /// must be written whole ([`Self::passed`]) or appended ([`Self::append_media`]) before anything
+    /// else is asked of the queue.
+    pub fn admit_media(&mut self, media: &Media, size: usize, now: Moment) -> bool {
         let flow = (media.track, media.rendition);
-        self.relieve(now);
-        if media.key && !self.choked {
-            self.supersede(flow);
+        if !self.items.is_empty() {
+            self.relieve(now);
+            if media.key && !self.choked {
+                self.supersede(flow);
+            }
+            if self.bytes + size > limits::QUEUE && !self.items.is_empty() {
+                self.give_up();
+            }
         }
-        if self.bytes + bytes.len() > limits::QUEUE && !self.items.is_empty() {
-            self.give_up();
-        }
-        if !self.admits(flow, media) {
-            return false;
-        }
-        self.push(Item { bytes, media: Some(*media), since: now }, now);
-        true
+        self.admits(flow, media)
+    }
+
+    /// Adds a frame that was admitted, of which `written` bytes have been written already (only where
+    /// nothing waits before it).
+    pub fn append_media(&mut self, media: &Media, bytes: &Bytes, written: usize, now: Moment) {
+        debug_assert!(written == 0 || self.items.is_empty(), "bytes leave in order");
+        self.push(Item { bytes: bytes.clone(), media: Some(*media), since: now }, now);
+        self.wrote(written, now);
+    }
+
+    /// A frame of `size` bytes has been written past the empty queue.
+    pub fn passed(&mut self, size: usize) {
+        self.sent += size as u64;
+    }
+
+    /// Bytes that have been written in all.
+    pub fn sent(&self) -> u64 {
+        self.sent
     }
 
     /// The bytes to write next, in order, as many slices as `into` has places for. How many were filled.
@@ -136,6 +165,7 @@ impl Queue {
     pub fn wrote(&mut self, mut count: usize, now: Moment) {
         if count > 0 {
             self.progress = now;
+            self.sent += count as u64;
         }
         while count > 0 {
             let Some(first) = self.items.front() else { break };
@@ -366,7 +396,7 @@ mod tests {
     fn frames_leave_in_order_across_partial_writes() {
         let mut queue = Queue::new(at(0));
         queue.push_reliable(Bytes::from_static(b"control"), at(0)).unwrap();
-        assert!(queue.push_media(&picture(0, true, 0), Bytes::from_static(b"key"), at(0)));
+        assert!(queue.push_media(&picture(0, true, 0), &Bytes::from_static(b"key"), at(0)));
         let mut out = Vec::new();
         while !queue.is_empty() {
             let mut slices = [IoSlice::new(&[]); 2];
@@ -381,42 +411,42 @@ mod tests {
     #[test]
     fn v01_nothing_before_the_first_keyframe() {
         let mut queue = Queue::new(at(0));
-        assert!(!queue.push_media(&picture(0, false, 0), Bytes::from_static(b"x"), at(0)));
+        assert!(!queue.push_media(&picture(0, false, 0), &Bytes::from_static(b"x"), at(0)));
         assert!(queue.wants_key(FLOW));
-        assert!(queue.push_media(&picture(1, true, 0), Bytes::from_static(b"x"), at(0)));
+        assert!(queue.push_media(&picture(1, true, 0), &Bytes::from_static(b"x"), at(0)));
         assert!(!queue.wants_key(FLOW));
     }
 
     #[test]
     fn upper_layers_go_first_and_come_back_at_the_next_base_picture() {
         let mut queue = Queue::new(at(0));
-        queue.push_media(&picture(0, true, 0), Bytes::from_static(b"k"), at(0));
-        assert!(queue.push_media(&picture(1, false, 2), Bytes::from_static(b"2"), at(33)));
-        assert!(!queue.push_media(&picture(2, false, 2), Bytes::from_static(b"2"), at(70)));
-        assert!(!queue.push_media(&picture(3, false, 1), Bytes::from_static(b"1"), at(130)));
+        queue.push_media(&picture(0, true, 0), &Bytes::from_static(b"k"), at(0));
+        assert!(queue.push_media(&picture(1, false, 2), &Bytes::from_static(b"2"), at(33)));
+        assert!(!queue.push_media(&picture(2, false, 2), &Bytes::from_static(b"2"), at(70)));
+        assert!(!queue.push_media(&picture(3, false, 1), &Bytes::from_static(b"1"), at(130)));
         drain(&mut queue, at(131));
         assert!(
-            !queue.push_media(&picture(4, false, 2), Bytes::from_static(b"2"), at(132)),
+            !queue.push_media(&picture(4, false, 2), &Bytes::from_static(b"2"), at(132)),
             "its reference is missing"
         );
-        assert!(queue.push_media(&picture(5, false, 0), Bytes::from_static(b"0"), at(133)));
-        assert!(queue.push_media(&picture(6, false, 2), Bytes::from_static(b"2"), at(134)));
+        assert!(queue.push_media(&picture(5, false, 0), &Bytes::from_static(b"0"), at(133)));
+        assert!(queue.push_media(&picture(6, false, 2), &Bytes::from_static(b"2"), at(134)));
     }
 
     #[test]
     fn a_stalled_receiver_keeps_little_and_starts_again_at_a_keyframe() {
         let mut queue = Queue::new(at(0));
-        queue.push_media(&picture(0, true, 0), vec![0; 1000].into(), at(0));
+        queue.push_media(&picture(0, true, 0), &vec![0; 1000].into(), at(0));
         queue.wrote(1, at(1));
         for n in 1..1000 {
-            queue.push_media(&picture(n, n % 60 == 0, 0), vec![0; 1000].into(), at(n * 33));
+            queue.push_media(&picture(n, n % 60 == 0, 0), &vec![0; 1000].into(), at(n * 33));
         }
         assert!(queue.bytes() < 1000, "only the frame that was begun");
         assert_eq!(queue.starved().count(), 0, "no keyframe is asked for while nothing is taken");
         assert_eq!(drain(&mut queue, at(40_000)), 999);
         assert_eq!(queue.starved().collect::<Vec<_>>(), [FLOW]);
-        assert!(!queue.push_media(&picture(1000, false, 0), vec![0; 10].into(), at(40_001)));
-        assert!(queue.push_media(&picture(1001, true, 0), vec![0; 10].into(), at(40_002)));
+        assert!(!queue.push_media(&picture(1000, false, 0), &vec![0; 10].into(), at(40_001)));
+        assert!(queue.push_media(&picture(1001, true, 0), &vec![0; 10].into(), at(40_002)));
     }
 
     #[test]
@@ -425,7 +455,7 @@ mod tests {
         queue.push_reliable(vec![0; 10].into(), at(0)).unwrap();
         queue.wrote(1, at(0));
         for n in 0..50 {
-            queue.push_media(&picture(n, n % 5 == 0, 0), vec![0; limits::VIDEO / 2].into(), at(n));
+            queue.push_media(&picture(n, n % 5 == 0, 0), &vec![0; limits::VIDEO / 2].into(), at(n));
             assert!(queue.bytes() <= limits::QUEUE);
         }
     }
@@ -497,7 +527,7 @@ mod tests {
                         let mut bytes = vec![0; size];
                         bytes[0] = flow;
                         bytes[1..9].copy_from_slice(&seq.to_be_bytes());
-                        queue.push_media(&media, bytes.into(), at(now));
+                        queue.push_media(&media, &bytes.into(), at(now));
                     }
                     Step::Control => { let _ = queue.push_reliable(vec![9; 20].into(), at(now)); }
                     Step::Wait(ms) => now += ms,

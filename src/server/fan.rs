@@ -60,7 +60,7 @@ impl Fan {
         };
         self.frames.fetch_add(1, Ordering::Relaxed);
         for receiver in receivers.iter() {
-            receiver.send_media(media, frame.bytes().clone(), now);
+            receiver.send_media(media, frame.bytes(), now);
         }
         if overdue {
             self.ask(media.rendition, now);

@@ -4,10 +4,11 @@
 //! connection's task; what the kernel does not take waits in the [`Queue`], which the task drains.
 
 use std::io::{self, IoSlice};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
+use rustix::net::{SendFlags, send};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
@@ -31,8 +32,6 @@ pub(super) struct Outbox {
     pub(super) wake: Notify,
     /// Nothing more is accepted; what waits is written, then the connection ends.
     ending: AtomicBool,
-    /// Bytes given to the kernel.
-    sent: AtomicU64,
 }
 
 impl Outbox {
@@ -43,7 +42,6 @@ impl Outbox {
             queue: Mutex::new(Queue::new(now)),
             wake: Notify::new(),
             ending: AtomicBool::new(false),
-            sent: AtomicU64::new(0),
         }
     }
 
@@ -78,13 +76,30 @@ impl Outbox {
     }
 
     /// Sends a media frame, or drops it by the queue's rule.
-    pub(super) fn send_media(&self, media: &Media, bytes: Bytes, now: Moment) {
+    ///
+    /// This is the path of every copy, so it does as little as it can: where nothing waits the bytes go
+    /// to the kernel in one send call that asks nobody whether the socket is writable.
+    pub(super) fn send_media(&self, media: &Media, bytes: &Bytes, now: Moment) {
         if self.is_ending() {
             return;
         }
         let mut queue = self.queue();
-        if queue.push_media(media, bytes, now) {
-            self.write(queue, now);
+        if !queue.admit_media(media, bytes.len(), now) {
+            return;
+        }
+        let written = match queue.is_empty() {
+            true => send(&self.socket, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL).unwrap_or(0),
+            false => 0,
+        };
+        if written == bytes.len() {
+            return queue.passed(written);
+        }
+        // A full socket and a broken one alike: the connection's task finds out which.
+        let idle = queue.is_empty();
+        queue.append_media(media, bytes, written, now);
+        drop(queue);
+        if idle {
+            self.wake.notify_one();
         }
     }
 
@@ -93,7 +108,7 @@ impl Outbox {
         let mut queue = self.queue();
         queue.interrupt(flow.0);
         for (media, bytes) in gop.replay() {
-            queue.push_media(media, bytes.clone(), now);
+            queue.push_media(media, bytes, now);
         }
         if !gop.is_short() {
             queue.hold_layers(flow);
@@ -151,7 +166,7 @@ impl Outbox {
 
     /// Bytes given to the kernel so far.
     pub(super) fn sent(&self) -> u64 {
-        self.sent.load(Ordering::Relaxed)
+        self.queue().sent()
     }
 
     /// The queue, for figures.
@@ -186,10 +201,7 @@ impl Outbox {
                 many => self.socket.try_write_vectored(many),
             };
             match result {
-                Ok(count) => {
-                    self.sent.fetch_add(count as u64, Ordering::Relaxed);
-                    queue.wrote(count, now);
-                }
+                Ok(count) => queue.wrote(count, now),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) => return Err(error),
             }

@@ -6,7 +6,7 @@ use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
 use super::Error;
-use super::json::{Checked, Keys};
+use super::json::{Checked, Keys, Text};
 use crate::id::{self, TrackId};
 use crate::limits;
 
@@ -65,8 +65,8 @@ impl Kind {
         }
     }
 
-    fn from_wire(name: String) -> Result<Self, &'static str> {
-        Ok(match name.as_str() {
+    fn from_wire(name: &str) -> Result<Self, &'static str> {
+        Ok(match name {
             "video" => Self::Video,
             "audio" => Self::Audio,
             "file" => Self::File,
@@ -77,7 +77,7 @@ impl Kind {
                 if name.is_empty() || name.len() > 32 || !name.bytes().all(legal) {
                     return Err("type: expected 1 to 32 of a-z, 0-9 and -");
                 }
-                Self::Extension(name)
+                Self::Extension(name.to_owned())
             }
         })
     }
@@ -185,11 +185,11 @@ fn json_error(error: serde_json::Error) -> Error {
 
 /// The keys as they come, before they are judged together.
 #[derive(Default)]
-struct Raw {
-    kind: Option<String>,
+struct Raw<'de> {
+    kind: Option<Text<'de>>,
     timestamp: Option<f64>,
     size: Option<u64>,
-    checksum: Option<String>,
+    checksum: Option<Text<'de>>,
     track: Option<u64>,
     seq: Option<u64>,
     pts: Option<u64>,
@@ -201,17 +201,17 @@ struct Raw {
 struct RawVisitor;
 
 impl<'de> Visitor<'de> for RawVisitor {
-    type Value = Raw;
+    type Value = Raw<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a JSON object")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Raw, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Raw<'de>, A::Error> {
         let mut raw = Raw::default();
         let mut keys = Keys::default();
-        while let Some(key) = map.next_key::<String>()? {
-            match key.as_str() {
+        while let Some(Text(key)) = map.next_key()? {
+            match key.as_ref() {
                 "type" => raw.kind = Some(named(&mut map, "type: expected a string")?),
                 "timestamp" => raw.timestamp = Some(named(&mut map, "timestamp: expected a number")?),
                 "size" => raw.size = Some(integer(&mut map, "size")?),
@@ -246,15 +246,15 @@ fn integer<'de, A: MapAccess<'de>>(map: &mut A, key: &'static str) -> Result<u64
     if number > limits::INTEGER { Err(wrong()) } else { Ok(number) }
 }
 
-impl Raw {
+impl Raw<'_> {
     fn judge(self) -> Result<Header, Error> {
         let missing = |key: &str| Error::Header(format!("{key} is missing"));
-        let kind = Kind::from_wire(self.kind.ok_or_else(|| missing("type"))?)
+        let kind = Kind::from_wire(&self.kind.ok_or_else(|| missing("type"))?.0)
             .map_err(|e| Error::Header(e.into()))?;
         let timestamp = self.timestamp.ok_or_else(|| missing("timestamp"))?;
         let size = self.size.ok_or_else(|| missing("size"))?;
         let checksum = self.checksum.ok_or_else(|| missing("checksum"))?;
-        let checksum = id::unhex(checksum.as_bytes())
+        let checksum = id::unhex(checksum.0.as_bytes())
             .ok_or_else(|| Error::Header("checksum: expected 32 hex digits".into()))?;
         let limit = kind.limit();
         let size = usize::try_from(size).unwrap_or(usize::MAX);

@@ -3,8 +3,10 @@
 //! `serde_json` alone takes the last of two equal keys and nests 128 deep; two readers that disagree
 //! about a header are a hole, so equal keys, deep nesting and too many keys are errors here.
 
+use std::borrow::Cow;
 use std::fmt;
 
+use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 
 use crate::limits;
@@ -63,7 +65,7 @@ impl<'de> Visitor<'de> for Checked {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         let depth = self.depth.checked_sub(1).ok_or_else(|| A::Error::custom("nested too deep"))?;
         let mut keys = Keys::default();
-        while let Some(key) = map.next_key::<String>()? {
+        while let Some(Text(key)) = map.next_key()? {
             keys.add(key)?;
             map.next_value_seed(Self { depth })?;
         }
@@ -71,13 +73,47 @@ impl<'de> Visitor<'de> for Checked {
     }
 }
 
-/// The keys of one object, to find the second of a kind.
-#[derive(Default)]
-pub(super) struct Keys(Vec<String>);
+/// A string that is borrowed from the input where it has no escapes, which is nearly always: the relay
+/// reads every header, and five allocations for its keys would be half of the work.
+pub(super) struct Text<'de>(pub(super) Cow<'de, str>);
 
-impl Keys {
+impl<'de> Deserialize<'de> for Text<'de> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct Borrowing;
+
+        impl<'de> Visitor<'de> for Borrowing {
+            type Value = Text<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string")
+            }
+
+            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Text<'de>, E> {
+                Ok(Text(Cow::Borrowed(text)))
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<Text<'de>, E> {
+                Ok(Text(Cow::Owned(text.to_owned())))
+            }
+        }
+
+        from.deserialize_str(Borrowing)
+    }
+}
+
+/// The keys of one object, to find the second of a kind.
+pub(super) struct Keys<'de>(Vec<Cow<'de, str>>);
+
+impl Default for Keys<'_> {
+    fn default() -> Self {
+        // A media header has ten keys.
+        Self(Vec::with_capacity(12))
+    }
+}
+
+impl<'de> Keys<'de> {
     /// Notes `key`; an error when it was there before or there are too many.
-    pub(super) fn add<E: serde::de::Error>(&mut self, key: String) -> Result<(), E> {
+    pub(super) fn add<E: serde::de::Error>(&mut self, key: Cow<'de, str>) -> Result<(), E> {
         if self.0.len() == limits::HEADER_KEYS {
             return Err(E::custom(format_args!("more than {} keys", limits::HEADER_KEYS)));
         }
