@@ -80,6 +80,8 @@ pub const QUEUE_AGE_T1: Duration = Duration::from_millis(120);
 pub const QUEUE_AGE_GOP: Duration = Duration::from_millis(250);
 /// What the server keeps per rendition to start a late joiner with.
 pub const GOP_CACHE: usize = 4 * 1024 * 1024;
+/// What the server keeps in all for that; a cache that would go beyond is given up.
+pub const GOP_CACHES: usize = 512 * 1024 * 1024;
 /// Pictures in that cache: 10 s at 30 per second; a longer group is not worth replaying.
 pub const GOP_CACHE_PICTURES: usize = 300;
 /// Two keyframe requests for one rendition are at least this far apart.

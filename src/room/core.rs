@@ -275,19 +275,18 @@ impl Room {
     /// A connection wants tracks.
     pub fn handle_subscribe(&mut self, connection: ConnectionId, tracks: &[TrackId]) {
         let Some(&id) = self.connections.get(&connection) else { return };
-        for track in tracks {
-            match self.tracks.get(track) {
-                None => {
-                    let refusal = Refusal::new(Code::Track, format!("there is no track {track}"));
-                    self.outputs.push_back(Output::Send(connection, Control::Error(refusal)));
-                }
-                Some(_) => {
-                    let Some(session) = self.sessions.get_mut(&id) else { return };
-                    if !session.subscribed.contains(track) {
-                        session.subscribed.push(*track);
-                        self.outputs.push_back(Output::Attach(*track, connection));
-                    }
-                }
+        let (known, unknown): (Vec<TrackId>, Vec<TrackId>) =
+            tracks.iter().take(limits::ROOM_TRACKS).partition(|track| self.tracks.contains_key(track));
+        // One answer for all, lest a short question make a long one.
+        if let Some(track) = unknown.first() {
+            let refusal = Refusal::new(Code::Track, format!("there is no track {track}"));
+            self.outputs.push_back(Output::Send(connection, Control::Error(refusal)));
+        }
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        for track in known {
+            if !session.subscribed.contains(&track) {
+                session.subscribed.push(track);
+                self.outputs.push_back(Output::Attach(track, connection));
             }
         }
     }
@@ -374,10 +373,10 @@ impl Room {
         });
         let member = match known {
             Some(member) => member,
-            None if self.members.len() >= self.terms.max_members.min(limits::MEMBERS) => {
+            None if self.members() >= self.terms.max_members.min(limits::MEMBERS) => {
                 return Err(Refusal::new(
                     Code::Full,
-                    format!("the room is full: {} members", self.members.len()),
+                    format!("the room is full: {} members", self.members()),
                 ));
             }
             None => {
@@ -458,7 +457,7 @@ impl Room {
         if !present && self.members.get(&member).is_some_and(|m| m.announced.is_none()) {
             // Nobody has heard of them, so nobody needs to hear that they left.
             self.members.remove(&member);
-            return;
+            return self.presence.forget(member);
         }
         if self.presence.change(member, now) {
             self.announce_now(member);

@@ -18,11 +18,13 @@ pub(super) struct Presence {
     changed: BTreeSet<MemberId>,
     left: u32,
     refilled: Moment,
+    /// When the first of those that are gathered now changed.
+    since: Moment,
 }
 
 impl Presence {
     pub(super) fn new(now: Moment) -> Self {
-        Self { changed: BTreeSet::new(), left: BURST, refilled: now }
+        Self { changed: BTreeSet::new(), left: BURST, refilled: now, since: now }
     }
 
     /// Notes a change. Whether it may be announced at once.
@@ -33,6 +35,9 @@ impl Presence {
             self.refilled = now;
         }
         if self.left == 0 {
+            if self.changed.is_empty() {
+                self.since = now;
+            }
             self.changed.insert(member);
             return false;
         }
@@ -41,18 +46,20 @@ impl Presence {
         true
     }
 
+    /// Nothing is to be told of `member` any more.
+    pub(super) fn forget(&mut self, member: MemberId) {
+        self.changed.remove(&member);
+    }
+
     /// When what was gathered is due.
     pub(super) fn poll_timeout(&self) -> Option<Moment> {
-        (!self.changed.is_empty()).then(|| self.refilled + PACE)
+        (!self.changed.is_empty()).then(|| self.since + PACE)
     }
 
     /// What was gathered, when it is due.
     pub(super) fn take_due(&mut self, now: Moment) -> BTreeSet<MemberId> {
         match self.poll_timeout() {
-            Some(due) if now >= due => {
-                self.refilled = now;
-                std::mem::take(&mut self.changed)
-            }
+            Some(due) if now >= due => std::mem::take(&mut self.changed),
             _ => BTreeSet::new(),
         }
     }

@@ -54,7 +54,10 @@ pub struct Queue {
     written: usize,
     bytes: usize,
     reliable: usize,
-    flows: Vec<(Flow, Gate)>,
+    /// Tracks that the receiver wants; frames of others are refused, for a sender may still have an older
+    /// list of receivers in its hands.
+    tracks: Vec<TrackId>,
+    flows: Vec<Gateway>,
     /// Pictures were given up and the connection has not taken the rest yet.
     choked: bool,
     /// When a byte was last written, or the queue last became non-empty.
@@ -70,6 +73,17 @@ struct Item {
     /// `None` for what is never dropped.
     media: Option<Media>,
     since: Moment,
+}
+
+/// How far a flow has come, and how it goes on.
+#[derive(Debug)]
+struct Gateway {
+    flow: Flow,
+    gate: Gate,
+    /// The last picture that was admitted.
+    last: u64,
+    /// When the group of pictures was last replayed.
+    replayed: Option<Moment>,
 }
 
 /// What of a flow may be sent.
@@ -97,6 +111,12 @@ impl Queue {
         self.reliable += bytes.len();
         self.push(Item { bytes, media: None, since: now }, now);
         Ok(())
+    }
+
+    /// Adds the last frame of the connection, for which there is always room: it says why it ends.
+    pub fn push_last(&mut self, bytes: Bytes, now: Moment) {
+        self.reliable += bytes.len();
+        self.push(Item { bytes, media: None, since: now }, now);
     }
 
     /// Adds a frame of a type that this version does not know, where little waits; whether it did.
@@ -209,34 +229,55 @@ impl Queue {
 
     /// Whether `flow` waits for a keyframe although the connection could take one.
     pub fn wants_key(&self, flow: Flow) -> bool {
-        !self.choked && self.flows.iter().any(|(f, gate)| *f == flow && *gate == Gate::Key)
+        !self.choked && self.flows.iter().any(|g| g.flow == flow && g.gate == Gate::Key)
     }
 
     /// Flows for which a keyframe should be asked for, now that the connection has taken what was left.
     pub fn starved(&self) -> impl Iterator<Item = Flow> + '_ {
         let ready = self.items.is_empty();
-        self.flows.iter().filter(move |(_, gate)| ready && *gate == Gate::Key).map(|(flow, _)| *flow)
+        self.flows.iter().filter(move |g| ready && g.gate == Gate::Key).map(|g| g.flow)
+    }
+
+    /// The receiver wants `track`, from its next keyframe on.
+    pub fn open(&mut self, track: TrackId) {
+        if !self.tracks.contains(&track) {
+            self.tracks.push(track);
+        }
     }
 
     /// Nothing more of `track` will come; what waits of it goes.
     pub fn forget(&mut self, track: TrackId) {
         self.remove(|media| media.track == track);
-        self.flows.retain(|((t, _), _)| *t != track);
+        self.tracks.retain(|t| *t != track);
+        self.flows.retain(|g| g.flow.0 != track);
     }
 
-    /// The next frames of `track` are not the continuation of what was sent: its publisher came back,
-    /// or the receiver has just been added.
-    pub fn interrupt(&mut self, track: TrackId) {
-        for (_, gate) in self.flows.iter_mut().filter(|((t, _), _)| *t == track) {
-            *gate = Gate::Key;
+    /// The next frames of `flow` are not the continuation of what was sent: a frame of it was lost, or
+    /// its publisher came back.
+    pub fn interrupt(&mut self, flow: Flow) {
+        for g in self.flows.iter_mut().filter(|g| g.flow == flow) {
+            g.gate = Gate::Key;
         }
+    }
+
+    /// Whether the group of pictures may be replayed now, which is noted: a receiver that asks again and
+    /// again would fill its own line with the same pictures.
+    pub fn begin_replay(&mut self, flow: Flow, now: Moment) -> bool {
+        let Some(place) = self.place_of(flow) else { return false };
+        let g = &mut self.flows[place];
+        if g.replayed.is_some_and(|at| now.since(at) < limits::KEYFRAME_INTERVAL) {
+            return false;
+        }
+        g.replayed = Some(now);
+        g.gate = Gate::Key;
+        true
     }
 
     /// Of `flow` only the base layer was replayed: the upper layers begin behind its next picture of
     /// layer 0.
     pub fn hold_layers(&mut self, flow: Flow) {
-        for (_, gate) in self.flows.iter_mut().filter(|(f, _)| *f == flow) {
-            if let Gate::Layers(open) = gate {
+        for g in self.flows.iter_mut().filter(|g| g.flow == flow) {
+            if let Gate::Layers(open) = &mut g.gate {
                 *open = 0;
             }
         }
@@ -266,8 +307,8 @@ impl Queue {
 
     /// Lets no layer above `layer` through before the next picture of layer 0.
     fn lower(&mut self, layer: u8) {
-        for (_, gate) in &mut self.flows {
-            if let Gate::Layers(open) = gate {
+        for g in &mut self.flows {
+            if let Gate::Layers(open) = &mut g.gate {
                 *open = (*open).min(layer);
             }
         }
@@ -278,9 +319,9 @@ impl Queue {
         let from = usize::from(self.written > 0);
         for item in self.items.iter().skip(from) {
             let Some(media) = &item.media else { continue };
-            for (flow, gate) in &mut self.flows {
-                if *flow == (media.track, media.rendition) {
-                    *gate = Gate::Key;
+            for g in &mut self.flows {
+                if g.flow == (media.track, media.rendition) {
+                    g.gate = Gate::Key;
                 }
             }
         }
@@ -295,23 +336,19 @@ impl Queue {
 
     /// Judges a frame against its flow's gate and moves the gate.
     fn admits(&mut self, flow: Flow, media: &Media) -> bool {
-        let place = match self.flows.iter().position(|(f, _)| *f == flow) {
-            Some(place) => place,
-            None => {
-                self.flows.push((flow, Gate::Key));
-                self.flows.len() - 1
-            }
-        };
-        let gate = &mut self.flows[place].1;
+        let Some(place) = self.place_of(flow) else { return false };
+        let g = &mut self.flows[place];
         if self.choked {
             // Whatever is refused here leaves a hole behind which only a keyframe helps.
-            *gate = Gate::Key;
+            g.gate = Gate::Key;
             self.drops.group += 1;
             return false;
         }
-        match *gate {
+        let admitted = match g.gate {
+            // A replay has overtaken the sender of this frame.
+            Gate::Layers(_) if media.seq <= g.last => return false,
             _ if media.key => {
-                *gate = ALL_LAYERS;
+                g.gate = ALL_LAYERS;
                 true
             }
             Gate::Key => {
@@ -319,15 +356,31 @@ impl Queue {
                 false
             }
             Gate::Layers(_) if media.tid == 0 => {
-                *gate = ALL_LAYERS;
+                g.gate = ALL_LAYERS;
                 true
             }
-            Gate::Layers(open) if media.tid <= open => true,
-            Gate::Layers(_) => {
-                self.drops.layer += 1;
-                false
+            Gate::Layers(open) => {
+                let fits = media.tid <= open;
+                self.drops.layer += u64::from(!fits);
+                fits
             }
+        };
+        if admitted {
+            g.last = media.seq;
         }
+        admitted
+    }
+
+    /// Where a flow of a wanted track stands in the list; it begins closed.
+    fn place_of(&mut self, flow: Flow) -> Option<usize> {
+        if let Some(place) = self.flows.iter().position(|g| g.flow == flow) {
+            return Some(place);
+        }
+        if !self.tracks.contains(&flow.0) {
+            return None;
+        }
+        self.flows.push(Gateway { flow, gate: Gate::Key, last: 0, replayed: None });
+        Some(self.flows.len() - 1)
     }
 
     /// Takes out the waiting media frames that `which` names, save the one that has been begun. How
@@ -392,9 +445,41 @@ mod tests {
         total
     }
 
+    fn queue() -> Queue {
+        let mut queue = Queue::new(at(0));
+        (0..3).for_each(|track| queue.open(TrackId(track)));
+        queue
+    }
+
+    #[test]
+    fn what_a_replay_has_brought_is_not_sent_again() {
+        let mut queue = queue();
+        for seq in 5..8 {
+            assert!(queue.push_media(&picture(seq, seq == 5, 0), &Bytes::from_static(b"x"), at(0)));
+        }
+        assert!(queue.begin_replay(FLOW, at(1)));
+        for seq in 5..9 {
+            assert!(queue.push_media(&picture(seq, seq == 5, 0), &Bytes::from_static(b"x"), at(1)));
+        }
+        assert!(
+            !queue.push_media(&picture(8, false, 0), &Bytes::from_static(b"x"), at(1)),
+            "its sender was slower"
+        );
+        assert!(!queue.begin_replay(FLOW, at(100)), "not again so soon");
+        assert!(queue.push_media(&picture(9, false, 0), &Bytes::from_static(b"x"), at(100)));
+    }
+
+    #[test]
+    fn a_track_that_is_not_wanted_any_more_does_not_come_back() {
+        let mut queue = queue();
+        queue.forget(FLOW.0);
+        assert!(!queue.push_media(&picture(0, true, 0), &Bytes::from_static(b"x"), at(0)));
+        assert_eq!(queue.starved().count(), 0);
+    }
+
     #[test]
     fn frames_leave_in_order_across_partial_writes() {
-        let mut queue = Queue::new(at(0));
+        let mut queue = queue();
         queue.push_reliable(Bytes::from_static(b"control"), at(0)).unwrap();
         assert!(queue.push_media(&picture(0, true, 0), &Bytes::from_static(b"key"), at(0)));
         let mut out = Vec::new();
@@ -410,7 +495,7 @@ mod tests {
 
     #[test]
     fn v01_nothing_before_the_first_keyframe() {
-        let mut queue = Queue::new(at(0));
+        let mut queue = queue();
         assert!(!queue.push_media(&picture(0, false, 0), &Bytes::from_static(b"x"), at(0)));
         assert!(queue.wants_key(FLOW));
         assert!(queue.push_media(&picture(1, true, 0), &Bytes::from_static(b"x"), at(0)));
@@ -419,7 +504,7 @@ mod tests {
 
     #[test]
     fn upper_layers_go_first_and_come_back_at_the_next_base_picture() {
-        let mut queue = Queue::new(at(0));
+        let mut queue = queue();
         queue.push_media(&picture(0, true, 0), &Bytes::from_static(b"k"), at(0));
         assert!(queue.push_media(&picture(1, false, 2), &Bytes::from_static(b"2"), at(33)));
         assert!(!queue.push_media(&picture(2, false, 2), &Bytes::from_static(b"2"), at(70)));
@@ -435,7 +520,7 @@ mod tests {
 
     #[test]
     fn a_stalled_receiver_keeps_little_and_starts_again_at_a_keyframe() {
-        let mut queue = Queue::new(at(0));
+        let mut queue = queue();
         queue.push_media(&picture(0, true, 0), &vec![0; 1000].into(), at(0));
         queue.wrote(1, at(1));
         for n in 1..1000 {
@@ -451,7 +536,7 @@ mod tests {
 
     #[test]
     fn s04_waiting_bytes_stay_within_the_limit() {
-        let mut queue = Queue::new(at(0));
+        let mut queue = queue();
         queue.push_reliable(vec![0; 10].into(), at(0)).unwrap();
         queue.wrote(1, at(0));
         for n in 0..50 {
@@ -462,7 +547,7 @@ mod tests {
 
     #[test]
     fn s05_control_frames_are_never_dropped_but_bounded() {
-        let mut queue = Queue::new(at(0));
+        let mut queue = queue();
         let mut taken = 0;
         while queue.push_reliable(vec![0; 1000].into(), at(0)).is_ok() {
             taken += 1000;
@@ -473,7 +558,7 @@ mod tests {
 
     #[test]
     fn w37_a_connection_that_takes_nothing_is_stalled_after_10_s() {
-        let mut queue = Queue::new(at(0));
+        let mut queue = queue();
         assert_eq!(queue.poll_timeout(), None);
         queue.push_reliable(vec![0; 10].into(), at(5_000)).unwrap();
         assert_eq!(queue.poll_timeout(), Some(at(15_000)));
@@ -507,7 +592,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(512))]
         #[test]
         fn no_picture_is_sent_without_its_reference(steps in prop::collection::vec(step(), 1..400)) {
-            let mut queue = Queue::new(at(0));
+            let mut queue = queue();
             let mut now = 0;
             // Per flow: pictures made, as (key, tid, needs); and those that were written whole.
             let mut made: [Vec<(bool, u8)>; 3] = Default::default();
@@ -531,7 +616,7 @@ mod tests {
                     }
                     Step::Control => { let _ = queue.push_reliable(vec![9; 20].into(), at(now)); }
                     Step::Wait(ms) => now += ms,
-                    Step::Interrupt(flow) => queue.interrupt(TrackId(flow.into())),
+                    Step::Interrupt(flow) => queue.interrupt((TrackId(flow.into()), Rendition::High)),
                     Step::Write(mut budget) => {
                         while budget > 0 && !queue.is_empty() {
                             let mut slices = [IoSlice::new(&[]); 1];

@@ -192,14 +192,7 @@ impl Connection {
         };
         match self.guard.handle_frame(&frame.header.kind, now) {
             Verdict::Take => {}
-            Verdict::Drop { tell } => {
-                if tell {
-                    let mut refusal = Refusal::new(Code::RateLimited, "too many frames; some were dropped");
-                    refusal.retry_after_ms = Some(1_000);
-                    self.outbox.send(&Control::Error(refusal));
-                }
-                return;
-            }
+            Verdict::Drop { tell } => return self.handle_excess(&frame, tell, now),
             Verdict::Close(code) => return self.close(code, "too many frames for too long"),
         }
         if let Some(inspect) = &self.server.config.inspect {
@@ -221,8 +214,26 @@ impl Connection {
         }
     }
 
+    /// A frame beyond the rate is dropped; what the peer waits for is answered all the same.
+    fn handle_excess(&mut self, frame: &Frame, tell: bool, now: Moment) {
+        let id = match frame.operation() {
+            _ if frame.header.kind != Kind::Control => None,
+            Ok(Control::Publish(publish)) => Some(publish.id),
+            Ok(Control::Goodbye(_)) => return self.handle_control(frame),
+            _ => None,
+        };
+        self.handle_lost(&frame.header, now);
+        if tell || id.is_some() {
+            let mut refusal = Refusal::new(Code::RateLimited, "too many frames; some were dropped");
+            refusal.retry_after_ms = Some(1_000);
+            refusal.id = id;
+            self.outbox.send(&Control::Error(refusal));
+        }
+    }
+
     fn handle_damaged(&mut self, header: &Header, now: Moment) {
         warn!(kind = header.kind.as_str(), "frame does not match its checksum, dropped");
+        self.handle_lost(header, now);
         match self.guard.handle_damaged(now) {
             Verdict::Close(code) => self.close(code, "too many damaged frames"),
             _ if header.media.is_none() => {
@@ -233,22 +244,33 @@ impl Connection {
         }
     }
 
+    /// A media frame was dropped: those behind it may need it.
+    fn handle_lost(&mut self, header: &Header, now: Moment) {
+        let Some(media) = header.media else { return };
+        if let Some(fan) = self.fan(media.track) {
+            fan.lost(media.rendition, now);
+        }
+    }
+
     fn handle_media(&mut self, frame: &Frame, now: Moment) {
         let Some(track) = frame.header.media.map(|media| media.track) else { return };
-        if let Some((_, fan)) = self.fans.iter().find(|(known, _)| *known == track) {
-            return fan.deliver(frame, now);
-        }
-        let Some(seat) = &self.seat else { return };
-        match seat.hall.fan_of(self.outbox.id, track) {
-            Some(fan) => {
-                fan.deliver(frame, now);
-                self.fans.push((track, fan));
-            }
+        match self.fan(track) {
+            Some(fan) => fan.deliver(frame, now),
             None => {
                 let message = format!("track {track} is not published by this connection");
                 self.outbox.send(&Control::Error(Refusal::new(Code::Track, message)));
             }
         }
+    }
+
+    /// The fan of a track that this connection publishes.
+    fn fan(&mut self, track: TrackId) -> Option<&Fan> {
+        if let Some(place) = self.fans.iter().position(|(known, _)| *known == track) {
+            return Some(&self.fans[place].1);
+        }
+        let fan = self.seat.as_ref()?.hall.fan_of(self.outbox.id, track)?;
+        self.fans.push((track, fan));
+        self.fans.last().map(|(_, fan)| &**fan)
     }
 
     fn handle_control(&mut self, frame: &Frame) {

@@ -1,7 +1,7 @@
 //! One track on its way from its publisher to its receivers.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::outbox::Outbox;
@@ -18,7 +18,16 @@ use crate::wire::{Frame, Rendition};
 pub(super) struct Fan {
     track: TrackId,
     state: Mutex<State>,
+    /// Bytes in the caches of all tracks of the server.
+    cached: Arc<AtomicUsize>,
     frames: AtomicU64,
+}
+
+impl Drop for Fan {
+    fn drop(&mut self) {
+        let held: usize = self.state().renditions.values().map(|flow| flow.gop.bytes()).sum();
+        self.cached.fetch_sub(held, Ordering::Relaxed);
+    }
 }
 
 #[derive(Debug, Default)]
@@ -38,9 +47,9 @@ struct Flow {
 }
 
 impl Fan {
-    pub(super) fn new(track: TrackId, publisher: Arc<Outbox>) -> Self {
+    pub(super) fn new(track: TrackId, publisher: Arc<Outbox>, cached: Arc<AtomicUsize>) -> Self {
         let state = State { publisher: Some(publisher), ..State::default() };
-        Self { track, state: Mutex::new(state), frames: AtomicU64::new(0) }
+        Self { track, state: Mutex::new(state), cached, frames: AtomicU64::new(0) }
     }
 
     /// Takes a frame of the publisher and gives it to every receiver, in this call.
@@ -49,7 +58,9 @@ impl Fan {
         let (receivers, overdue) = {
             let mut state = self.state();
             let flow = state.renditions.entry(media.rendition).or_default();
+            let before = flow.gop.bytes();
             flow.gop.push(media, frame.bytes(), now);
+            self.account(&mut flow.gop, before);
             if media.key {
                 flow.last_key = Some(now);
             }
@@ -74,6 +85,7 @@ impl Fan {
             return;
         }
         let mut hungry = Vec::new();
+        receiver.open(self.track);
         for (rendition, flow) in &state.renditions {
             receiver.replay((self.track, *rendition), &flow.gop, now);
             if flow.gop.since().is_none() {
@@ -103,16 +115,31 @@ impl Fan {
 
     /// The publisher has another connection, or none for now: what comes next does not continue what
     /// was sent.
-    pub(super) fn interrupt(&self, publisher: Option<Arc<Outbox>>) {
+    pub(super) fn interrupt(&self, publisher: Option<Arc<Outbox>>, now: Moment) {
+        let renditions: Vec<Rendition> = {
+            let mut state = self.state();
+            state.publisher = publisher;
+            state.renditions.values_mut().for_each(|flow| flow.asked = None);
+            state.renditions.keys().copied().collect()
+        };
+        for rendition in renditions {
+            self.lost(rendition, now);
+        }
+    }
+
+    /// A picture of `rendition` did not get here: those behind it may refer to it, so nobody is sent any
+    /// before the next keyframe, which is asked for.
+    pub(super) fn lost(&self, rendition: Rendition, now: Moment) {
         let mut state = self.state();
-        state.publisher = publisher;
-        for flow in state.renditions.values_mut() {
-            flow.gop.clear();
-            flow.asked = None;
-        }
+        let flow = state.renditions.entry(rendition).or_default();
+        let before = flow.gop.bytes();
+        flow.gop.clear();
+        self.account(&mut flow.gop, before);
         for receiver in state.receivers.iter() {
-            receiver.interrupt(self.track);
+            receiver.interrupt((self.track, rendition));
         }
+        drop(state);
+        self.ask(rendition, now);
     }
 
     /// The track has ended.
@@ -126,16 +153,17 @@ impl Fan {
         }
     }
 
-    /// A receiver needs a keyframe: from the cache where that is fresh, else from the publisher.
+    /// A receiver needs a keyframe: from the cache where that is fresh, else from the publisher. Who does
+    /// not receive the track cannot make its publisher work.
     pub(super) fn want_key(&self, rendition: Rendition, receiver: &Outbox, now: Moment) {
         let state = self.state();
-        let fresh = state.renditions.get(&rendition).is_some_and(|flow| {
-            flow.gop.since().is_some_and(|since| now.since(since) < limits::KEYFRAME_INTERVAL)
-        });
-        let listed = state.receivers.iter().any(|r| r.id == receiver.id);
-        if fresh && listed {
-            receiver.replay((self.track, rendition), &state.renditions[&rendition].gop, now);
+        if !state.receivers.iter().any(|r| r.id == receiver.id) {
             return;
+        }
+        if let Some(Flow { gop, .. }) = state.renditions.get(&rendition)
+            && gop.since().is_some_and(|since| now.since(since) < limits::KEYFRAME_INTERVAL)
+        {
+            return receiver.replay((self.track, rendition), gop, now);
         }
         drop(state);
         self.ask(rendition, now);
@@ -158,6 +186,16 @@ impl Fan {
         drop(state);
         if let Some(publisher) = publisher {
             publisher.send(&Control::Keyframe { track: self.track, rendition });
+        }
+    }
+
+    /// Keeps the books of [`limits::GOP_CACHES`]: a cache that goes beyond is given up.
+    fn account(&self, gop: &mut Gop, before: usize) {
+        let (added, removed) = (gop.bytes().saturating_sub(before), before.saturating_sub(gop.bytes()));
+        self.cached.fetch_sub(removed, Ordering::Relaxed);
+        if self.cached.fetch_add(added, Ordering::Relaxed) + added > limits::GOP_CACHES {
+            self.cached.fetch_sub(gop.bytes(), Ordering::Relaxed);
+            gop.clear();
         }
     }
 

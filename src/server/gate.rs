@@ -93,7 +93,7 @@ impl Drop for Ticket {
 }
 
 /// What counts as one source: an IPv4 address, or the /64 that one host of IPv6 has to itself.
-fn source(address: IpAddr) -> IpAddr {
+pub(super) fn source(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(v4) => v4.into(),
         IpAddr::V6(v6) => (v6.to_bits() & !u128::from(u64::MAX)).to_be_bytes().into(),

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -24,8 +25,10 @@ pub(super) struct Hall {
     state: Mutex<State>,
     /// The room's next timeout may have moved.
     changed: Notify,
-    /// The address from which the room was made.
+    /// The source from which the room was made.
     pub(super) maker: IpAddr,
+    /// Bytes in the caches of all tracks of the server.
+    cached: Arc<AtomicUsize>,
 }
 
 #[derive(Debug)]
@@ -36,10 +39,16 @@ struct State {
 }
 
 impl Hall {
-    pub(super) fn new(name: RoomName, terms: Terms, maker: IpAddr, now: Moment) -> Self {
+    pub(super) fn new(
+        name: RoomName,
+        terms: Terms,
+        maker: IpAddr,
+        cached: Arc<AtomicUsize>,
+        now: Moment,
+    ) -> Self {
         let state =
             State { room: Room::new(name, terms, now), outboxes: HashMap::new(), fans: HashMap::new() };
-        Self { state: Mutex::new(state), changed: Notify::new(), maker }
+        Self { state: Mutex::new(state), changed: Notify::new(), maker, cached }
     }
 
     /// Lets a connection in. `welcome` is sent before anything else reaches it.
@@ -150,12 +159,13 @@ impl Hall {
                 Output::Open(track, publisher) => {
                     if let Some(publisher) = outboxes.get(&publisher) {
                         info!(%track, "track opened");
-                        fans.insert(track, Arc::new(Fan::new(track, Arc::clone(publisher))));
+                        let fan = Fan::new(track, Arc::clone(publisher), Arc::clone(&self.cached));
+                        fans.insert(track, Arc::new(fan));
                     }
                 }
                 Output::Interrupt(track, publisher) => {
                     if let Some(fan) = fans.get(&track) {
-                        fan.interrupt(publisher.and_then(|id| outboxes.get(&id).cloned()));
+                        fan.interrupt(publisher.and_then(|id| outboxes.get(&id).cloned()), now);
                     }
                 }
                 Output::Shut(track) => {

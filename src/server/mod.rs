@@ -18,7 +18,7 @@ mod outbox;
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -61,6 +61,8 @@ struct Server {
     rooms: Mutex<HashMap<RoomName, Arc<Hall>>>,
     /// Rooms that were made and need their clock kept.
     new_rooms: tokio::sync::mpsc::Sender<(RoomName, Arc<Hall>)>,
+    /// Bytes in the caches of all tracks.
+    cached: Arc<AtomicUsize>,
     refused: AtomicU64,
     /// The second in which refusals were last logged, and how many in it.
     refusal_log: Mutex<(u64, u32)>,
@@ -85,6 +87,7 @@ pub async fn run(listener: TcpListener, config: Config, stop: CancellationToken)
         epoch: random_epoch()?,
         rooms: Mutex::default(),
         new_rooms,
+        cached: Arc::default(),
         refused: AtomicU64::new(0),
         refusal_log: Mutex::default(),
     });
@@ -204,17 +207,20 @@ impl Server {
             let admitted = hall.join(join, outbox, welcome)?;
             return Ok((Arc::clone(hall), admitted));
         }
+        let from = gate::source(from);
         let made_here = rooms.values().filter(|hall| hall.maker == from).count();
         if rooms.len() >= limits::ROOMS || made_here >= limits::ROOMS_PER_ADDRESS {
             return Err(Refusal::new(Code::Full, "no more rooms can be made from here now"));
         }
-        let hall = Arc::new(Hall::new(name.clone(), self.config.terms, from, time::now()));
-        let admitted = hall.join(join, outbox, welcome)?;
-        if self.new_rooms.try_send((name.clone(), Arc::clone(&hall))).is_err() {
+        let Ok(clock) = self.new_rooms.try_reserve() else {
             let mut refusal = Refusal::new(Code::Full, "too many rooms are being made at once");
             refusal.retry_after_ms = Some(500);
             return Err(refusal);
-        }
+        };
+        let cached = Arc::clone(&self.cached);
+        let hall = Arc::new(Hall::new(name.clone(), self.config.terms, from, cached, time::now()));
+        let admitted = hall.join(join, outbox, welcome)?;
+        clock.send((name.clone(), Arc::clone(&hall)));
         rooms.insert(name.clone(), Arc::clone(&hall));
         Ok((hall, admitted))
     }

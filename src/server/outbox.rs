@@ -16,7 +16,7 @@ use crate::id::{ConnectionId, TrackId};
 use crate::room::{Flow, Gop, Queue};
 use crate::time::{self, Moment};
 use crate::wire::control::{Control, Goodbye, Refusal};
-use crate::wire::{Frame, Media};
+use crate::wire::{Code, Frame, Media};
 
 /// Slices that one write takes: a control frame or a few pictures each.
 const SLICES: usize = 16;
@@ -47,19 +47,27 @@ impl Outbox {
 
     /// Sends an operation.
     pub(super) fn send(&self, operation: &Control) {
-        self.send_bytes(Frame::control(operation, time::wall()).bytes().clone());
+        if !self.is_ending() {
+            self.send_bytes(Frame::control(operation, time::wall()).bytes().clone());
+        }
     }
 
-    /// Sends a frame that must not be dropped; a connection that cannot take it is ended.
+    /// Sends a frame that must not be dropped; a connection that cannot take it is told so and ended.
     pub(super) fn send_bytes(&self, bytes: Bytes) {
         if self.is_ending() {
             return;
         }
         let now = time::now();
         let mut queue = self.queue();
-        if queue.push_reliable(bytes, now).is_err() {
-            drop(queue);
+        if let Err(overflow) = queue.push_reliable(bytes, now) {
             self.ending.store(true, Ordering::Release);
+            let goodbye = Goodbye {
+                code: Some(Code::SlowConsumer),
+                message: overflow.to_string(),
+                retry_after_ms: Some(0),
+            };
+            queue.push_last(Frame::control(&Control::Goodbye(goodbye), time::wall()).bytes().clone(), now);
+            drop(queue);
             self.wake.notify_one();
             return;
         }
@@ -103,10 +111,18 @@ impl Outbox {
         }
     }
 
-    /// Starts the connection on a track with what its group of pictures has so far.
+    /// The receiver wants `track`.
+    pub(super) fn open(&self, track: TrackId) {
+        self.queue().open(track);
+    }
+
+    /// Starts the receiver on a flow with what its group of pictures has so far, unless that was done
+    /// just now.
     pub(super) fn replay(&self, flow: Flow, gop: &Gop, now: Moment) {
         let mut queue = self.queue();
-        queue.interrupt(flow.0);
+        if !queue.begin_replay(flow, now) {
+            return;
+        }
         for (media, bytes) in gop.replay() {
             queue.push_media(media, bytes, now);
         }
@@ -116,9 +132,9 @@ impl Outbox {
         self.write(queue, now);
     }
 
-    /// What comes next of `track` does not continue what was sent.
-    pub(super) fn interrupt(&self, track: TrackId) {
-        self.queue().interrupt(track);
+    /// What comes next of `flow` does not continue what was sent.
+    pub(super) fn interrupt(&self, flow: Flow) {
+        self.queue().interrupt(flow);
     }
 
     /// Nothing more of `track` will be sent.

@@ -4,6 +4,7 @@
 //! The server tells it what came in and asks what follows; [`limits`] holds the numbers.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use crate::limits;
 use crate::time::Moment;
@@ -87,14 +88,14 @@ impl Guard {
             return Verdict::Take;
         }
         let since = match self.flood {
-            Some((since, last)) if now.since(last) < std::time::Duration::from_secs(1) => since,
+            Some((since, last)) if now.since(last) < Duration::from_secs(1) => since,
             _ => now,
         };
         self.flood = Some((since, now));
         if now.since(since) >= limits::FLOOD {
             return Verdict::Close(Code::Flood);
         }
-        let tell = self.told.is_none_or(|told| now.since(told) >= std::time::Duration::from_secs(1));
+        let tell = self.told.is_none_or(|told| now.since(told) >= Duration::from_secs(1));
         if tell {
             self.told = Some(now);
         }
@@ -111,25 +112,24 @@ impl Guard {
         }
     }
 
-    /// Whether the peer has used up its time.
-    pub fn handle_timeout(&self, now: Moment) -> Verdict {
-        if !self.admitted && now >= self.connected + limits::HELLO {
-            return Verdict::Close(Code::Timeout);
+    /// Whether the peer has used up its time. A time that is noticed [`limits::PAUSE`] too late does not
+    /// count and begins again: this program was stopped meanwhile, and the peer could not be heard.
+    pub fn handle_timeout(&mut self, now: Moment) -> Verdict {
+        let Some(due) = self.poll_timeout().filter(|due| now >= *due) else { return Verdict::Take };
+        if now >= due + limits::PAUSE {
+            self.connected = now;
+            self.frame = self.frame.map(|_| (now, 0));
+            return Verdict::Take;
         }
-        match self.frame {
-            Some((since, got)) if now >= since + limits::FRAME_GRACE => {
-                let due = now.since(since).as_millis() as u64 * limits::FRAME_RATE / 1000;
-                if got < due { Verdict::Close(Code::Timeout) } else { Verdict::Take }
-            }
-            _ => Verdict::Take,
-        }
+        Verdict::Close(Code::Timeout)
     }
 
     /// When [`Self::handle_timeout`] is to be called at the latest.
     pub fn poll_timeout(&self) -> Option<Moment> {
         let hello = (!self.admitted).then(|| self.connected + limits::HELLO);
         let frame = self.frame.map(|(since, got)| {
-            let lasts = std::time::Duration::from_millis(got * 1000 / limits::FRAME_RATE + 1);
+            // A frame of which `got` bytes are there has paid for this long.
+            let lasts = Duration::from_millis(got * 1000 / limits::FRAME_RATE + 1);
             since + lasts.max(limits::FRAME_GRACE)
         });
         hello.into_iter().chain(frame).min()
@@ -176,7 +176,7 @@ impl Bucket {
         let missing = cost.saturating_sub(self.level);
         self.level = self.level.saturating_sub(cost);
         let micros = missing / u128::from(self.rate);
-        (missing > 0).then(|| now + std::time::Duration::from_micros(micros.min(u64::MAX.into()) as u64))
+        (missing > 0).then(|| now + Duration::from_micros(micros.min(u64::MAX.into()) as u64))
     }
 }
 
@@ -196,7 +196,7 @@ mod tests {
             slow.handle_timeout(at(second * 1000)) == Verdict::Close(Code::Timeout)
         });
         assert_eq!(closed, Some(5), "a frame must go on faster than that");
-        let silent = Guard::new(at(0));
+        let mut silent = Guard::new(at(0));
         assert_eq!(silent.poll_timeout(), Some(at(8_000)));
         assert_eq!(silent.handle_timeout(at(7_999)), Verdict::Take);
         assert_eq!(silent.handle_timeout(at(8_000)), Verdict::Close(Code::Timeout));
@@ -215,6 +215,16 @@ mod tests {
             Verdict::Take,
             "between frames silence is the heartbeat's matter"
         );
+    }
+
+    #[test]
+    fn s24_after_a_pause_of_the_server_a_begun_frame_has_its_time_again() {
+        let mut guard = Guard::new(at(0));
+        guard.handle_admitted();
+        guard.handle_bytes(1_000, 1_000, at(0));
+        assert_eq!(guard.handle_timeout(at(60_000)), Verdict::Take);
+        assert_eq!(guard.handle_timeout(at(64_900)), Verdict::Take);
+        assert_eq!(guard.handle_timeout(at(65_100)), Verdict::Close(Code::Timeout));
     }
 
     #[test]

@@ -122,10 +122,14 @@ fn w21_damaged_pictures_are_dropped_and_ten_of_them_end_the_connection() {
         *bytes.last_mut().unwrap() ^= 1;
         bytes
     };
-    ann.send(&damaged(0));
-    ann.send_picture(track, 1, true, b"whole");
+    ann.send_picture(track, 0, true, b"whole");
+    ann.send(&damaged(1));
+    ann.send_picture(track, 2, false, b"refers to the damaged one");
+    ann.wait(|op| matches!(op, Control::Keyframe { .. }).then_some(()));
+    ann.send_picture(track, 3, true, b"whole again");
     assert_eq!(bob.wait_for(&Kind::Video).payload(), b"whole");
-    for seq in 2..11 {
+    assert_eq!(bob.wait_for(&Kind::Video).payload(), b"whole again");
+    for seq in 4..13 {
         ann.send(&damaged(seq));
     }
     let (refusal, ended) = ann.refused();
