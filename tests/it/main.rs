@@ -11,3 +11,4 @@ mod serve;
 mod server;
 mod support;
 mod view;
+mod view_room;

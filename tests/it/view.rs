@@ -81,7 +81,7 @@ fn colours(names: &[(&str, (u8, u8, u8))], pictures: u64) -> Vec<u8> {
 const RED: (u8, u8, u8) = (81, 90, 240);
 const GREEN: (u8, u8, u8) = (145, 54, 34);
 
-fn is(pixel: [u8; 3], wanted: [u8; 3]) -> bool {
+pub(crate) fn is(pixel: [u8; 3], wanted: [u8; 3]) -> bool {
     pixel.iter().zip(wanted).all(|(a, b)| a.abs_diff(b) < 12)
 }
 
@@ -186,13 +186,13 @@ fn v06_a_stream_with_b_frames_is_refused_with_the_option_to_use() {
 }
 
 /// A virtual display of its own; ends with the test.
-struct Display {
+pub(crate) struct Display {
     server: Child,
-    name: String,
+    pub(crate) name: String,
 }
 
 impl Display {
-    fn start() -> Option<Self> {
+    pub(crate) fn start() -> Option<Self> {
         for tool in ["xdotool", "import"] {
             if Command::new(tool).arg("-version").output().is_err() {
                 eprintln!("skipped: no {tool}");
@@ -212,15 +212,27 @@ impl Display {
         Some(Self { server, name: format!(":{}", line.trim()) })
     }
 
-    fn run(&self, command: &str) -> String {
+    pub(crate) fn run(&self, command: &str) -> String {
         let mut words = command.split(' ');
         let output =
             Command::new(words.next().unwrap()).args(words).env("DISPLAY", &self.name).output().unwrap();
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
     }
 
+    /// Waits for the window of conf-view.
+    pub(crate) fn window(&self) -> String {
+        let began = time::now();
+        loop {
+            let found = self.run("xdotool search --name conf-view");
+            if let Some(id) = found.lines().next() {
+                return id.to_owned();
+            }
+            assert!(time::now().since(began) < Duration::from_secs(20), "no window");
+        }
+    }
+
     /// Waits until the window looks as `expected` says.
-    fn until(&self, window: &str, what: &str, expected: impl Fn(usize, &[[u8; 3]]) -> bool) {
+    pub(crate) fn until(&self, window: &str, what: &str, expected: impl Fn(usize, &[[u8; 3]]) -> bool) {
         let dir = tempfile::tempdir().unwrap();
         let shot = dir.path().join("shot.png");
         let began = time::now();
@@ -250,14 +262,7 @@ fn a_real_window_shows_what_was_sent_follows_its_size_and_obeys() {
     let mut child = viewer(&["-", "--size", "800x300"]).env("DISPLAY", &display.name).spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
     stdin.write_all(&colours(&[("left", RED), ("right", GREEN)], 3)).unwrap();
-    let began = time::now();
-    let window = loop {
-        let found = display.run("xdotool search --name conf-view");
-        if let Some(id) = found.lines().next() {
-            break id.to_owned();
-        }
-        assert!(time::now().since(began) < Duration::from_secs(20), "no window");
-    };
+    let window = display.window();
     let at = |pixels: &[[u8; 3]], width: usize, x: usize, y: usize| pixels[y * width + x];
     display.until(&window, "both colours side by side", |width, pixels| {
         width == 800 && is(at(pixels, 800, 200, 60), [255, 0, 0]) && is(at(pixels, 800, 600, 60), [0, 255, 0])

@@ -1,0 +1,132 @@
+//! conf-view in a room whose server fails: the window keeps what it has, says so, and goes on by itself.
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::time::Duration;
+
+use rustix::process::Signal;
+use serde_json::Value;
+
+use crate::support::programs::{Running, Serve};
+use crate::view::{Display, is};
+
+/// Longer than anything that is waited for in a test that succeeds.
+const PATIENCE: Duration = Duration::from_secs(40);
+const BANNER: [u8; 3] = [0xff, 0xb4, 0x54];
+const OWN: [u8; 3] = [0x6c, 0xb6, 0xff];
+const EMPTY: [u8; 3] = [0x11, 0x14, 0x18];
+
+fn program(path: &str, room: &str, identity: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(path);
+    command.args(arguments).args(["--quiet"]).env("CONF_ROOM", room).env("CONF_IDENTITY_FILE", identity);
+    command.env("CONF_NAME", "Ann").stdin(Stdio::null()).stderr(Stdio::null());
+    command.env_remove("DISPLAY").env_remove("WAYLAND_DISPLAY");
+    command
+}
+
+/// A camera that shows bars in the room, as `identity`.
+fn camera(room: &str, identity: &Path) -> [Running; 2] {
+    let arguments = ["--video", "test:bars", "--size", "320x240"];
+    let mut cam = program(env!("CARGO_BIN_EXE_conf-cam"), room, identity, &arguments);
+    let mut cam = Running::start({
+        cam.stdout(Stdio::piped());
+        cam
+    });
+    let mut send = program(env!("CARGO_BIN_EXE_conf-send"), room, identity, &[]);
+    send.stdin(Stdio::from(cam.0.stdout.take().unwrap())).stdout(Stdio::null());
+    [cam, Running::start(send)]
+}
+
+/// conf-view on a display, and what it reports.
+struct Viewer {
+    _running: Running,
+    reports: Receiver<Value>,
+}
+
+impl Viewer {
+    fn start(room: &str, identity: &Path, display: &Display) -> Self {
+        let arguments = ["--size", "640x520", "--stats=json"];
+        let mut command = program(env!("CARGO_BIN_EXE_conf-view"), room, identity, &arguments);
+        command.env("DISPLAY", &display.name).stdout(Stdio::piped());
+        let mut running = Running::start(command);
+        let lines = BufReader::new(running.0.stdout.take().unwrap()).lines().map_while(Result::ok);
+        let (to, reports) = sync_channel(4096);
+        std::thread::spawn(move || {
+            lines.map(|line| serde_json::from_str(&line).unwrap()).all(|report| to.send(report).is_ok())
+        });
+        Self { _running: running, reports }
+    }
+
+    fn until(&self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        let mut seen = Vec::new();
+        loop {
+            match self.reports.recv_timeout(PATIENCE) {
+                Ok(report) if wanted(&report) => return report,
+                Ok(report) => seen.push(report),
+                Err(_) => panic!("never {what}; the last was {:?}", seen.last()),
+            }
+            assert!(seen.len() < 200, "never {what}; the last was {:?}", seen.last());
+        }
+    }
+
+    fn session(&self, state: &str) -> Value {
+        self.until(state, |report| report["type"] == "session" && report["state"] == state)
+    }
+
+    fn flowing(&self) -> Value {
+        self.until("flowing", |report| report["fps"].as_f64().is_some_and(|fps| fps > 5.0))
+    }
+}
+
+/// The bars fill the middle of the window, with or without a banner above them.
+fn shows(pixels: &[[u8; 3]], width: usize, banner: bool) -> bool {
+    let at = |x: usize, y: usize| pixels[y * width + x];
+    is(at(2, 2), BANNER) == banner
+        && (40..600).step_by(80).any(|x| !is(at(x, 250), EMPTY) && at(x, 250) != [0; 3])
+}
+
+#[test]
+fn the_server_is_restarted_and_one_s_own_picture_stays_and_comes_again() {
+    let Some(display) = Display::start() else { return };
+    let home = tempfile::tempdir().unwrap();
+    let identity = home.path().join("ann");
+    let server = Serve::start(home.path());
+    let _camera = camera(&server.room, &identity);
+    let viewer = Viewer::start(&server.room, &identity, &display);
+    assert_eq!(viewer.flowing()["own"], true);
+    let window = display.window();
+    display.until(&window, "the picture, marked as one's own", |width, pixels| {
+        shows(pixels, width, false) && pixels[480 * width..].iter().any(|pixel| is(*pixel, OWN))
+    });
+    let address = server.address.to_string();
+    drop(server);
+    let lost = viewer.session("reconnecting");
+    assert!(lost["reason"].is_string() && lost["attempt"].is_u64(), "{lost}");
+    display.until(&window, "the last picture under a banner", |width, pixels| shows(pixels, width, true));
+    let _again = Serve::start_on(home.path(), &address);
+    viewer.session("up");
+    assert_eq!(viewer.flowing()["own"], true);
+    display.until(&window, "the picture again", |width, pixels| shows(pixels, width, false));
+}
+
+#[test]
+fn s24_the_server_stands_still_and_pictures_go_on_when_it_does() {
+    let Some(display) = Display::start() else { return };
+    let home = tempfile::tempdir().unwrap();
+    let server = Serve::start(home.path());
+    let _camera = camera(&server.room, &home.path().join("ann"));
+    let viewer = Viewer::start(&server.room, &home.path().join("bob"), &display);
+    assert_eq!(viewer.flowing()["own"], false);
+    let window = display.window();
+    server.running.signal(Signal::STOP);
+    viewer.session("silent");
+    display.until(&window, "the last picture under a banner", |width, pixels| shows(pixels, width, true));
+    viewer
+        .until("silent for 3 s", |report| report["silent_s"].as_f64().is_some_and(|seconds| seconds >= 3.0));
+    server.running.signal(Signal::CONT);
+    viewer.session("up");
+    viewer.flowing();
+    display.until(&window, "the picture again", |width, pixels| shows(pixels, width, false));
+}
