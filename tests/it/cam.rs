@@ -188,7 +188,26 @@ fn signals_end_it_with_their_code() {
 }
 
 #[test]
-fn c01_c08_c12_what_cannot_work_says_why() {
+fn c08_a_terminal_is_not_given_binary_data_unless_one_insists() {
+    let on_a_terminal = |arguments: &str| {
+        let line = format!("{} --video test:clock --frames 2 {arguments}", env!("CARGO_BIN_EXE_conf-cam"));
+        // -e: the exit code is the program's; its stdout is a terminal that script makes.
+        Command::new("script").args(["-qec", &line, "/dev/null"]).stdin(Stdio::null()).output()
+    };
+    let Ok(refused) = on_a_terminal("") else {
+        eprintln!("skipped: script is not there");
+        return;
+    };
+    assert_eq!(refused.status.code(), Some(2));
+    let said = String::from_utf8_lossy(&refused.stdout).into_owned();
+    assert!(said.contains("--force") && !said.contains("\"op\""), "{said}");
+    let forced = on_a_terminal("--force").unwrap();
+    assert_eq!(forced.status.code(), Some(0));
+    assert!(String::from_utf8_lossy(&forced.stdout).contains("\"op\":\"tracks\""));
+}
+
+#[test]
+fn c01_c12_what_cannot_work_says_why() {
     for (arguments, code, says) in [
         ("--video camera:4999", 8, "/dev/video4999"),
         ("--video file:/nowhere/a.y4m", 9, "/nowhere/a.y4m"),
