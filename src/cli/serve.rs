@@ -8,6 +8,7 @@ use std::time::Duration;
 use clap::Parser;
 use qrcode::QrCode;
 use qrcode::render::unicode::Dense1x2;
+use signal_hook::consts::SIGTERM;
 use tracing::Level;
 
 use super::{Common, Exit, Failure, Program, output, signal};
@@ -77,8 +78,10 @@ pub fn serve(args: &Serve) -> anyhow::Result<()> {
         server::run(listener, server::Config { terms, ..server::Config::default() }, stop).await?;
         anyhow::Ok(())
     })?;
-    // Everybody was told and everything written: a server that is asked to stop and stops has done well.
-    signal::acknowledge();
+    // Everybody was told and everything written: a server that is told to stop and stops has done well.
+    if signal::received() == Some(SIGTERM as u8) {
+        signal::acknowledge();
+    }
     Ok(())
 }
 
@@ -136,11 +139,11 @@ fn listen_address(text: &str) -> Result<SocketAddr, String> {
     if let Ok(address) = text.parse() {
         return Ok(address);
     }
-    if let Ok(port) = text.trim_start_matches(':').parse::<u16>() {
-        return Ok(SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)));
+    if let Ok(ip) = text.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>() {
+        return Ok(SocketAddr::from((ip, PORT)));
     }
-    let ip = text.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
-    ip.map(|ip| SocketAddr::from((ip, PORT)))
+    let port = text.strip_prefix(':').unwrap_or(text).parse::<u16>();
+    port.map(|port| SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)))
         .map_err(|_| "expected ADDR:PORT, as in 192.168.1.5:2663 or [::]:2663".into())
 }
 
@@ -183,10 +186,13 @@ mod tests {
             (":9000", "[::]:9000"),
             ("127.0.0.1", "127.0.0.1:2663"),
             ("[::1]", "[::1]:2663"),
+            ("::1", "[::1]:2663"),
             ("127.0.0.1:0", "127.0.0.1:0"),
         ] {
             assert_eq!(listen_address(text), Ok(expected.parse().unwrap()));
         }
-        assert!(listen_address("nowhere").is_err());
+        for text in ["nowhere", "::1:x", "99999", ""] {
+            assert!(listen_address(text).is_err(), "{text}");
+        }
     }
 }
