@@ -27,7 +27,7 @@ use self::input::{Item, Reading};
 use self::pace::Pacer;
 use crate::id::TrackId;
 use crate::net::client::{self, Config, End, Event, Events, Handle, Stats};
-use crate::wire::control::{Publish, Refusal, Tracks};
+use crate::wire::control::{PipeTrack, Publish, Refusal, Source, Tracks};
 use crate::wire::{self, Control, Frame, Media, Rendition, Stream, UnknownStream};
 use crate::{h264, limits, time, video};
 
@@ -228,6 +228,7 @@ impl Sender {
     async fn begin(&mut self, item: Item) {
         match item {
             Item::Tracks(tracks) => self.publish(tracks).await,
+            Item::Changed(tracks) => self.change(tracks).await,
             Item::Frame(frame) => self.send(frame),
         }
     }
@@ -240,16 +241,36 @@ impl Sender {
         self.feedback = tracks.feedback.as_deref().and_then(Feedback::open);
         let alone = tracks.tracks.len() == 1;
         for track in tracks.tracks {
-            let mut source = track.source;
-            match &self.label {
-                Some(label) if alone => source.label.clone_from(label),
-                Some(label) => source.label = format!("{label} {}", source.label),
-                None => {}
-            }
             self.requests += 1;
             self.tracks.insert(track.track, Outgoing { request: self.requests, number: None });
+            let source = self.labelled(track.source, alone);
             self.handle.publish(Publish { id: self.requests, source }).await;
         }
+    }
+
+    /// Says what the tracks are now. They keep their numbers, and their pictures need not wait for an answer.
+    async fn change(&mut self, tracks: Tracks) {
+        let same = |track: &PipeTrack| self.tracks.contains_key(&track.track);
+        if tracks.tracks.len() != self.tracks.len() || !tracks.tracks.iter().all(same) {
+            return self.publish(tracks).await;
+        }
+        let alone = tracks.tracks.len() == 1;
+        for track in tracks.tracks {
+            let Some(request) = self.tracks.get(&track.track).map(|outgoing| outgoing.request) else {
+                continue;
+            };
+            let source = self.labelled(track.source, alone);
+            self.handle.publish(Publish { id: request, source }).await;
+        }
+    }
+
+    fn labelled(&self, mut source: Source, alone: bool) -> Source {
+        match &self.label {
+            Some(label) if alone => source.label.clone_from(label),
+            Some(label) => source.label = format!("{label} {}", source.label),
+            None => {}
+        }
+        source
     }
 
     fn send(&mut self, frame: Frame) {

@@ -229,11 +229,9 @@ impl Room {
     /// A member wants a track number.
     pub fn handle_publish(&mut self, connection: ConnectionId, publish: Publish) {
         let Some(&id) = self.connections.get(&connection) else { return };
-        // A client whose connection broke before the answer came asks again.
         let mut asked = self.tracks.iter().filter(|(_, t)| t.session == id);
         if let Some((&track, _)) = asked.find(|(_, t)| t.request == publish.id) {
-            let answer = Control::Published { id: publish.id, track };
-            return self.outputs.push_back(Output::Send(connection, answer));
+            return self.ask_again(connection, track, publish);
         }
         let refuse = |message: &str| {
             let mut refusal = Refusal::new(Code::Full, message);
@@ -262,6 +260,22 @@ impl Room {
                     self.outputs.push_back(Output::Attach(track, to));
                 }
             }
+        }
+    }
+
+    /// A client whose connection broke before the answer came asks again, and so does one whose pictures change.
+    fn ask_again(&mut self, connection: ConnectionId, track: TrackId, publish: Publish) {
+        let Some(known) = self.tracks.get_mut(&track) else { return };
+        if known.source.kind != publish.source.kind {
+            let mut refusal = Refusal::new(Code::Track, "a track cannot change its kind");
+            refusal.id = Some(publish.id);
+            return self.outputs.push_back(Output::Send(connection, Control::Error(refusal)));
+        }
+        let changed = known.source != publish.source;
+        known.source = publish.source;
+        self.outputs.push_back(Output::Send(connection, Control::Published { id: publish.id, track }));
+        if changed {
+            self.outputs.push_back(Output::Broadcast(Control::Track(self.describe(track))));
         }
     }
 
@@ -653,6 +667,30 @@ mod tests {
         }
         let told = publish(&mut room, 1, 99);
         assert!(matches!(&told[..], [Output::Send(_, Control::Error(r))] if r.id == Some(99)), "{told:?}");
+    }
+
+    #[test]
+    fn asking_again_gives_the_same_track_and_updates_it() {
+        let mut room = room(9);
+        enter(&mut room, join(1, "Ann"), at(0));
+        publish(&mut room, 1, 7);
+        let granted = Output::Send(ConnectionId(1), Control::Published { id: 7, track: TrackId(1) });
+        assert_eq!(publish(&mut room, 1, 7), [granted.clone()], "nothing changed, so nobody is told");
+        let mut source = room.tracks[&TrackId(1)].source.clone();
+        (source.width, source.height) = (1280, 720);
+        room.handle_publish(ConnectionId(1), Publish { id: 7, source: source.clone() });
+        let track = control::Track { track: TrackId(1), member: MemberId(1), source: source.clone() };
+        assert_eq!(outputs(&mut room), [granted, Output::Broadcast(Control::Track(track.clone()))]);
+        enter(&mut room, join(2, "Bob"), at(0));
+        let state = outputs(&mut room).into_iter().find_map(|output| match output {
+            Output::Send(_, Control::State(state)) => Some(state.tracks),
+            _ => None,
+        });
+        assert_eq!(state, Some(vec![track]), "who comes later is told the new size");
+        source.kind = TrackKind::Audio;
+        room.handle_publish(ConnectionId(1), Publish { id: 7, source });
+        let told = outputs(&mut room);
+        assert!(matches!(&told[..], [Output::Send(_, Control::Error(r))] if r.id == Some(7)), "{told:?}");
     }
 
     #[test]

@@ -21,6 +21,8 @@ struct Publication {
     outer: Option<TrackId>,
     /// The number on the wire, while the server knows the track.
     wire: Option<TrackId>,
+    /// The server has not yet answered to `source`.
+    open: bool,
     /// Renditions that were sent, and whether each waits for a keyframe.
     renditions: BTreeMap<Rendition, bool>,
 }
@@ -32,11 +34,18 @@ pub(super) struct Publications {
 }
 
 impl Publications {
-    /// A publication is wanted.
+    /// A publication is wanted, or one that is there has changed: that keeps its track, and what is sent goes on.
     pub(super) fn add(&mut self, publish: Publish) {
-        let publication =
-            Publication { source: publish.source, outer: None, wire: None, renditions: BTreeMap::new() };
-        self.all.insert(publish.id, publication);
+        let Publish { id, source } = publish;
+        let publication = self.all.entry(id).or_insert_with(|| Publication {
+            source: source.clone(),
+            outer: None,
+            wire: None,
+            open: true,
+            renditions: BTreeMap::new(),
+        });
+        publication.source = source;
+        publication.open = true;
     }
 
     /// A publication ends: the number of its track on the wire, where it has one.
@@ -59,6 +68,7 @@ impl Publications {
         };
         let publication = self.all.get_mut(&id)?;
         publication.wire = Some(track);
+        publication.open = false;
         match publication.outer {
             Some(_) => None,
             None => {
@@ -79,12 +89,13 @@ impl Publications {
     pub(super) fn forget(&mut self) {
         for publication in self.all.values_mut() {
             publication.wire = None;
+            publication.open = true;
         }
     }
 
     /// What has to be asked for, again or for the first time.
     pub(super) fn unanswered(&self) -> impl Iterator<Item = Publish> + '_ {
-        let open = self.all.iter().filter(|(_, p)| p.wire.is_none());
+        let open = self.all.iter().filter(|(_, p)| p.open);
         open.map(|(&id, p)| Publish { id, source: p.source.clone() })
     }
 

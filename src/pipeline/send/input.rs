@@ -1,5 +1,6 @@
 //! What comes in through a pipe, as tracks and frames.
 
+use std::collections::HashMap;
 use std::io::{self, Cursor, Read, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,7 +12,7 @@ use crate::id::TrackId;
 use crate::media::{Picture, Range};
 use crate::video::encode::{self, Encoder, OpenH264};
 use crate::wire::control::{PipeTrack, Source, TrackKind, Tracks};
-use crate::wire::{Control, Frame, Incoming, Kind, Media, Parser, Rendition, Stream, sniff};
+use crate::wire::{Control, Frame, Header, Incoming, Kind, Media, Parser, Rendition, Stream, sniff};
 use crate::{limits, time};
 
 /// The one track of a stream that describes none.
@@ -25,6 +26,8 @@ const BITRATES: (f64, f64) = (200_000.0, 8_000_000.0);
 pub(super) enum Item {
     /// What follows; stands first, and again where recordings were put one after the other.
     Tracks(Tracks),
+    /// The tracks go on, but not as they were described: with another size, say.
+    Changed(Tracks),
     /// A media frame of one of these tracks.
     Frame(Frame),
 }
@@ -88,6 +91,8 @@ fn frames(mut input: impl Read, emit: &mut dyn FnMut(Item) -> bool) -> Result<()
     let mut parser = Parser::new();
     let mut buffer = vec![0; limits::READ];
     let mut described = false;
+    // A later description goes on with the stream or begins another one: the number of the next picture tells which.
+    let (mut later, mut last): (Option<Tracks>, HashMap<(TrackId, Rendition), u64>) = Default::default();
     loop {
         let count = input.read(&mut buffer)?;
         if count == 0 {
@@ -107,6 +112,10 @@ fn frames(mut input: impl Read, emit: &mut dyn FnMut(Item) -> bool) -> Result<()
                     Control::Tracks(tracks) if tracks.tracks.len() > limits::TRACKS => {
                         return Err(Error::TooManyTracks(tracks.tracks.len()));
                     }
+                    Control::Tracks(tracks) if described => {
+                        later = Some(tracks);
+                        continue;
+                    }
                     Control::Tracks(tracks) => Item::Tracks(tracks),
                     _ => continue,
                 },
@@ -116,6 +125,15 @@ fn frames(mut input: impl Read, emit: &mut dyn FnMut(Item) -> bool) -> Result<()
             described |= matches!(item, Item::Tracks(_));
             if !described {
                 return Err(Error::NoTracks);
+            }
+            if let Item::Frame(Frame { header: Header { media: Some(media), .. }, .. }) = &item {
+                let before = last.insert((media.track, media.rendition), media.seq);
+                let goes_on = before.is_some_and(|before| media.seq == before.wrapping_add(1));
+                let tracks = later.take();
+                let changed = tracks.map(if goes_on { Item::Changed } else { Item::Tracks });
+                if changed.is_some_and(|changed| !emit(changed)) {
+                    return Ok(());
+                }
             }
             if !emit(item) {
                 return Ok(());
@@ -372,6 +390,28 @@ mod tests {
         assert_eq!(media.len(), 6);
         assert_eq!(media.iter().map(|m| m.key).collect::<Vec<_>>(), [true, false, false, true, false, false]);
         assert!(media.windows(2).all(|m| m[1].seq == m[0].seq + 1 && m[1].pts > m[0].pts));
+    }
+
+    #[test]
+    fn c04_a_description_in_the_middle_changes_the_tracks_and_one_at_a_new_beginning_replaces_them() {
+        let whole = take();
+        let (first, _) = read_all(&whole);
+        let Item::Tracks(tracks) = &first[0] else { panic!() };
+        let again = Frame::control(&Control::Tracks(tracks.clone()), 0);
+        let picture = |n: usize| {
+            let Item::Frame(frame) = &first[n] else { panic!() };
+            frame.bytes().clone()
+        };
+        let joined =
+            [again.bytes(), &picture(1), &picture(2), again.bytes(), &picture(3), again.bytes(), &picture(1)];
+        let (items, result) = read_all(&joined.map(|part| part.to_vec()).concat());
+        result.unwrap();
+        let kinds = items.iter().map(|item| match item {
+            Item::Tracks(_) => 't',
+            Item::Changed(_) => 'c',
+            Item::Frame(_) => 'f',
+        });
+        assert_eq!(kinds.collect::<String>(), "tffcftf");
     }
 
     #[test]

@@ -168,7 +168,7 @@ impl Show<'_> {
                 self.fresh.push((Arc::clone(track), Arc::clone(&picture)));
                 self.pictures.insert(*id, picture);
             }
-            seen.push(track.shared().about.member.clone());
+            seen.push(track.shared().about().member);
             tiles.push(self.tile(*id, track, now));
         }
         self.pictures.retain(|id, _| tracks.iter().any(|(there, _)| there == id));
@@ -206,12 +206,13 @@ impl Show<'_> {
             _ => Notice::Live,
         };
         let statistics = if self.scene.statistics { lock(&shared.figures).lines(now) } else { Vec::new() };
+        let about = shared.about();
         Tile {
             id: u64::from(id),
-            name: shared.about.title(),
-            own: shared.about.own,
+            name: about.title(),
+            own: about.own,
             picture,
-            aspect: shared.about.size.map(|(width, height)| width as f32 / height as f32),
+            aspect: about.size.map(|(width, height)| width as f32 / height as f32),
             notice,
             statistics,
         }
@@ -273,8 +274,8 @@ impl Show<'_> {
             let shared = track.shared();
             let figures = lock(&shared.figures);
             text += &match form {
-                Statistics::Json => figures.json(now, time::wall(), &shared.about),
-                Statistics::Text => figures.text(now, &shared.about),
+                Statistics::Json => figures.json(now, time::wall(), &shared.about()),
+                Statistics::Text => figures.text(now, &shared.about()),
             };
             text.push('\n');
         }

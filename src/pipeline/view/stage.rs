@@ -105,7 +105,10 @@ impl Stage {
     /// A track is there, or something about it changed.
     pub fn add(&self, id: u32, about: About) {
         let mut tracks = lock(&self.0.tracks);
-        if tracks.get(&id).is_some_and(|track| track.shared().about == about) {
+        if let Some(track) = tracks.get(&id) {
+            if track.shared().change(about) {
+                self.0.bell.ring();
+            }
             return;
         }
         if self.0.only.as_ref().is_some_and(|only| !only.matches(&about)) || tracks.len() >= TRACKS {

@@ -69,7 +69,7 @@ pub struct Track {
 
 #[derive(Debug)]
 pub(super) struct Shared {
-    pub(super) about: About,
+    about: Mutex<About>,
     inbox: Mutex<Inbox>,
     changed: Condvar,
     pictures: Latest<Picture>,
@@ -110,7 +110,7 @@ impl Track {
         sink: Option<Sink>,
     ) -> std::io::Result<Self> {
         let shared = Arc::new(Shared {
-            about,
+            about: Mutex::new(about),
             inbox: Mutex::default(),
             changed: Condvar::new(),
             pictures: Latest::new(),
@@ -219,6 +219,19 @@ impl Drop for Track {
 }
 
 impl Shared {
+    /// What is known about it.
+    pub(super) fn about(&self) -> About {
+        lock(&self.about).clone()
+    }
+
+    /// Something about it changed; its pictures go on. Whether that is news.
+    pub(super) fn change(&self, about: About) -> bool {
+        let mut known = lock(&self.about);
+        let news = *known != about;
+        *known = about;
+        news
+    }
+
     fn inbox(&self) -> MutexGuard<'_, Inbox> {
         lock(&self.inbox)
     }
@@ -334,7 +347,7 @@ impl Worker {
     fn say(&self, words: &str) {
         let mut notice = lock(&self.shared.notice);
         if notice.as_deref() != Some(words) {
-            tracing::warn!(track = self.shared.about.title(), "{words}");
+            tracing::warn!(track = self.shared.about().title(), "{words}");
             *notice = Some(words.to_owned());
             self.bell.ring();
         }
