@@ -675,7 +675,11 @@ mod tests {
         enter(&mut room, join(1, "Ann"), at(0));
         publish(&mut room, 1, 7);
         let granted = Output::Send(ConnectionId(1), Control::Published { id: 7, track: TrackId(1) });
-        assert_eq!(publish(&mut room, 1, 7), [granted.clone()], "nothing changed, so nobody is told");
+        assert_eq!(
+            publish(&mut room, 1, 7),
+            std::slice::from_ref(&granted),
+            "nothing changed, so nobody is told"
+        );
         let mut source = room.tracks[&TrackId(1)].source.clone();
         (source.width, source.height) = (1280, 720);
         room.handle_publish(ConnectionId(1), Publish { id: 7, source: source.clone() });
