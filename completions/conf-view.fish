@@ -1,7 +1,7 @@
 complete -c conf-view -l only -d 'Only this member, or only this track of the member' -r
 complete -c conf-view -l layout -d 'How tiles share the window' -r -f -a "grid\t'All of a size'
 speaker\t'One large, the others small'"
-complete -c conf-view -l snapshot -d 'Write what is seen to a picture and end; with -t, at the end of that time' -r -F
+complete -c conf-view -l snapshot -d 'Write what is seen to a picture (- for stdout) and end; with -t, at the end of that time' -r -F
 complete -c conf-view -s o -l output -d 'Write one track to a file or, with `-`, to stdout, instead of showing it' -r -F
 complete -c conf-view -s f -l format -d 'In which form -o writes' -r -f -a "h264\t'H.264 as it came'
 y4m\t'Uncompressed pictures'"

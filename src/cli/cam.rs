@@ -1,6 +1,5 @@
 //! `conf-cam`: pictures from a camera, a file or a test picture into a pipe. No network.
 
-use std::fs::File;
 use std::io::{self, IsTerminal, Write};
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
@@ -15,6 +14,7 @@ use super::{Common, Exit, Failure, Program, output, signal};
 use crate::media::{Picture, Quality, Range, Size};
 use crate::pipeline::cam::{self, Format, Options, Origin, Pipe, Progress, Way};
 use crate::video::capture::{self, CameraId, Pattern, Pixels, Stop, Target, Want};
+use crate::video::render::snapshot;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -104,7 +104,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let options = args.options();
     if let Some(path) = &args.snapshot {
         stop_on_signal(&stop)?;
-        return snapshot(&options, path, args.force, &stop);
+        return save(&options, path, args.force, &stop);
     }
     let output = Output::open(args.output.as_deref(), Content::Binary { force: args.force })?;
     stop_on_signal(&stop)?;
@@ -216,7 +216,7 @@ fn failure(error: cam::Error) -> anyhow::Error {
     Failure::new(exit, error.to_string()).into()
 }
 
-fn snapshot(options: &Options, path: &Path, force: bool, stop: &Arc<Stop>) -> anyhow::Result<()> {
+fn save(options: &Options, path: &Path, force: bool, stop: &Arc<Stop>) -> anyhow::Result<()> {
     let stdout = path == Path::new("-");
     let mut out = if stdout { Some(Output::open(None, Content::Binary { force })?) } else { None };
     let picture = match cam::snapshot(options, stop) {
@@ -226,24 +226,10 @@ fn snapshot(options: &Options, path: &Path, force: bool, stop: &Arc<Stop>) -> an
     let bytes = png(&picture)?;
     match &mut out {
         Some(out) => out.write_all(&bytes)?,
-        None => write_whole(path, &bytes)
+        None => snapshot::save(&bytes, path)
             .map_err(|error| Failure::new(Exit::File, format!("cannot write {}: {error}", path.display())))?,
     }
     Ok(())
-}
-
-/// Written beside its place and moved there: nobody ever sees half a picture.
-fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut name = path.file_name().ok_or(io::ErrorKind::IsADirectory)?.to_owned();
-    name.push(format!(".{}.part", std::process::id()));
-    let beside = path.with_file_name(name);
-    let written = File::create(&beside)
-        .and_then(|mut file| file.write_all(bytes))
-        .and_then(|()| std::fs::rename(&beside, path));
-    if written.is_err() {
-        let _ = std::fs::remove_file(&beside);
-    }
-    written
 }
 
 fn png(picture: &Picture) -> anyhow::Result<Vec<u8>> {
@@ -262,14 +248,7 @@ fn png(picture: &Picture) -> anyhow::Result<Vec<u8>> {
     let matrix = if height < 720 { YuvStandardMatrix::Bt601 } else { YuvStandardMatrix::Bt709 };
     let mut rgb = vec![0; width as usize * height as usize * 3];
     yuv420_to_rgb(&planes, &mut rgb, width * 3, range, matrix)?;
-    let mut bytes = Vec::new();
-    let mut encoder = png::Encoder::new(&mut bytes, width, height);
-    encoder.set_color(png::ColorType::Rgb);
-    encoder.set_depth(png::BitDepth::Eight);
-    let mut writer = encoder.write_header()?;
-    writer.write_image_data(&rgb)?;
-    writer.finish()?;
-    Ok(bytes)
+    Ok(snapshot::encode(picture.width(), picture.height(), &rgb)?)
 }
 
 fn list(form: Listing) -> anyhow::Result<()> {

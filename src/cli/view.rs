@@ -35,7 +35,7 @@ pub struct View {
     #[arg(long)]
     pub no_window: bool,
 
-    /// Write what is seen to a picture and end; with -t, at the end of that time
+    /// Write what is seen to a picture (- for stdout) and end; with -t, at the end of that time
     #[arg(long, value_name = "FILE.png")]
     pub snapshot: Option<PathBuf>,
 
@@ -116,13 +116,18 @@ impl Program for View {
 /// Shows a room or a pipe until it ends, the window is closed or a signal comes.
 pub fn view(args: View) -> anyhow::Result<()> {
     let stop = signal::install()?;
-    let program = std::env::current_exe()?;
+    // Still there when the file has been replaced by a newer one meanwhile.
+    let own = PathBuf::from("/proc/self/exe");
+    let program = if own.exists() { own } else { std::env::current_exe()? };
     let from_pipe = args.input.is_some();
     if from_pipe && io::stdin().is_terminal() {
         return Err(Failure::usage(format!(
             "stdin is a terminal; send a stream through a pipe\n\n{EXAMPLES}"
         ))
         .into());
+    }
+    if args.snapshot.as_ref().is_some_and(is_stdout) {
+        Output::open(None, Content::Binary { force: args.force })?;
     }
     let recording = recording(&args)?;
     let records = recording.is_some();
@@ -199,6 +204,10 @@ fn recording(args: &View) -> Result<Option<Recording>, Failure> {
     Ok(Some(Recording { format, out: Box::new(out) }))
 }
 
+fn is_stdout(path: &PathBuf) -> bool {
+    path.as_os_str() == "-"
+}
+
 /// Statistics go to stdout where nothing else does.
 fn statistics(args: &View) -> anyhow::Result<Option<(Statistics, Box<dyn Write + Send>)>> {
     let Some(form) = args.stats else { return Ok(None) };
@@ -206,7 +215,7 @@ fn statistics(args: &View) -> anyhow::Result<Option<(Statistics, Box<dyn Write +
         Form::Text => Statistics::Text,
         Form::Json => Statistics::Json,
     };
-    let taken = args.output.as_ref().is_some_and(|path| path.as_os_str() == "-");
+    let taken = args.output.iter().chain(&args.snapshot).any(is_stdout);
     let out: Box<dyn Write + Send> = if taken { Box::new(io::stderr()) } else { Box::new(output::stdout()?) };
     Ok(Some((form, out)))
 }
@@ -217,6 +226,9 @@ fn failure(error: Error, address: Option<&crate::session::Address>) -> anyhow::R
         Error::NoWindow(_) | Error::Refused(_) => Exit::Device,
         Error::Input { .. } => Exit::Protocol,
         Error::Output(cause) if output::is_reader_gone(cause) => return Ok(()),
+        Error::Snapshot { path, error } if path == "-" && error.kind() == io::ErrorKind::BrokenPipe => {
+            return Ok(());
+        }
         Error::Output(_) | Error::Snapshot { .. } => Exit::File,
         Error::Ended(end) => {
             return match address {

@@ -83,6 +83,17 @@ pub enum Refusal {
     Damaged(&'static str),
 }
 
+impl Refusal {
+    /// Whether it is about the kind of stream, so that what follows cannot be shown either; else one picture is damaged
+    /// or too large.
+    pub fn is_final(&self) -> bool {
+        !matches!(
+            self,
+            Self::TooLarge(_) | Self::TooManyUnits | Self::NotAnnexB | Self::Cropping | Self::Damaged(_)
+        )
+    }
+}
+
 /// The longest side of a picture.
 const MAX_SIDE: u32 = 4096;
 /// Macroblocks of a picture of 4096x2304, the `MaxFS` of level 5.1.

@@ -1,5 +1,6 @@
 //! What the programs do between their ends: pipes, codecs and sessions put together.
 
 pub mod cam;
+mod feedback;
 pub mod send;
 pub mod view;

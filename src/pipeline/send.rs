@@ -4,9 +4,8 @@
 //! frames, each when it is due ([`pace`]) and no faster than the network takes them, so that the writer
 //! of the pipe feels it. Between the two waits one frame. While there is no connection the stream is
 //! read on and dropped: what is live does not wait. Requests for keyframes go back to the encoder
-//! through its [`feedback`] socket.
+//! through its feedback socket.
 
-mod feedback;
 mod input;
 mod pace;
 
@@ -22,9 +21,9 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use self::feedback::Feedback;
 use self::input::{Item, Reading};
 use self::pace::Pacer;
+use super::feedback::Feedback;
 use crate::id::TrackId;
 use crate::net::client::{self, Config, End, Event, Events, Handle, Stats};
 use crate::wire::control::{PipeTrack, Publish, Refusal, Source, Tracks};

@@ -88,6 +88,18 @@ fn shows(pixels: &[[u8; 3]], width: usize, banner: bool) -> bool {
 }
 
 #[test]
+fn a_snapshot_of_a_room_where_nobody_sends_says_so_and_ends() {
+    let home = tempfile::tempdir().unwrap();
+    let server = Serve::start(home.path());
+    let path = home.path().join("room.png");
+    let arguments = ["--snapshot", path.to_str().unwrap()];
+    let command =
+        program(env!("CARGO_BIN_EXE_conf-view"), &server.room, &home.path().join("bob"), &arguments);
+    assert_eq!(Running::start(command).wait(Duration::from_secs(15)), 0);
+    assert!(path.exists());
+}
+
+#[test]
 fn the_server_is_restarted_and_one_s_own_picture_stays_and_comes_again() {
     let Some(display) = Display::start() else { return };
     let home = tempfile::tempdir().unwrap();

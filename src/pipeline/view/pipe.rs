@@ -2,13 +2,16 @@
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::unix::net::UnixDatagram;
 use std::time::Duration;
+
+use bytes::Bytes;
 
 use super::{About, Error, Stage, Unit};
 use crate::h264::{self, Splitter};
 use crate::id::TrackId;
+use crate::limits;
 use crate::media::{Picture, Range};
+use crate::pipeline::feedback::Feedback;
 use crate::time::{self, Moment};
 use crate::wire::control::{Source, TrackKind};
 use crate::wire::{self, Control, Incoming, Parser, Rendition, Stream, sniff};
@@ -105,8 +108,11 @@ impl Reader {
                 let offset = parser.offset();
                 match parser.poll().map_err(|error| input_error(error, offset))? {
                     Some(Incoming::Frame(frame)) => self.frame(&frame, stage, &mut feedback, offset)?,
-                    Some(Incoming::Damaged(_)) => {
-                        return Err(input_error("a payload does not match its checksum", offset));
+                    Some(Incoming::Damaged(header)) => {
+                        tracing::warn!(offset, "a frame does not match its checksum and is left out");
+                        if let Some(media) = header.media {
+                            self.put(media, Bytes::new(), stage);
+                        }
                     }
                     None => break,
                 }
@@ -125,7 +131,7 @@ impl Reader {
         &mut self,
         frame: &wire::Frame,
         stage: &Stage,
-        feedback: &mut Option<UnixDatagram>,
+        feedback: &mut Option<Feedback>,
         offset: u64,
     ) -> Result<(), Error> {
         match (&frame.header.kind, frame.header.media) {
@@ -135,21 +141,23 @@ impl Reader {
                     for track in tracks.tracks.iter().filter(|t| t.source.kind == TrackKind::Video) {
                         stage.add(track.track.0, about(&track.source));
                     }
-                    *feedback = tracks.feedback.as_deref().and_then(way_back);
+                    *feedback = tracks.feedback.as_deref().and_then(Feedback::open);
                 }
             }
             (wire::Kind::Video, Some(media)) => {
                 self.wait(media.pts);
-                let data = frame.payload_bytes();
-                let unit =
-                    Unit { seq: Some(media.seq), pts: Some(media.pts), rendition: media.rendition, data };
-                if let Some(track) = stage.track(media.track.0) {
-                    track.put_waiting(unit, self.pace != Pace::Fast);
-                }
+                self.put(media, frame.payload_bytes(), stage);
             }
             _ => {}
         }
         Ok(())
+    }
+
+    fn put(&self, media: wire::Media, data: Bytes, stage: &Stage) {
+        let unit = Unit { seq: Some(media.seq), pts: Some(media.pts), rendition: media.rendition, data };
+        if let Some(track) = stage.track(media.track.0) {
+            track.put_waiting(unit, self.pace != Pace::Fast);
+        }
     }
 
     fn annex_b(&mut self, mut bytes: Vec<u8>, stage: &Stage) -> Result<(), Error> {
@@ -164,7 +172,16 @@ impl Reader {
             } else {
                 splitter.push(&bytes);
             }
-            while let Some(unit) = splitter.poll().map_err(|error| input_error(error, self.offset))? {
+            loop {
+                let unit = match splitter.poll() {
+                    Ok(Some(unit)) => unit,
+                    Ok(None) => break,
+                    Err(error @ h264::Error::NoStartCode(_)) => return Err(input_error(error, self.offset)),
+                    Err(error) => {
+                        tracing::warn!(offset = self.offset, "left out: {error}");
+                        continue;
+                    }
+                };
                 if let Ok(h264::Summary { info: Some(info), .. }) = h264::inspect(&unit.data) {
                     fps = info.fps.filter(|fps| (1.0..=240.0).contains(fps)).unwrap_or(fps);
                 }
@@ -189,8 +206,9 @@ impl Reader {
         let pace = self.pace;
         let mut wait =
             Reader { input: self.input.try_clone().map_err(Error::Read)?, offset: 0, pace, began: None };
+        let limit = y4m::Limits { bytes: limits::PICTURE_WIDTH * limits::PICTURE_HEIGHT * 3 / 2 };
         let input = io::Cursor::new(head).chain(&mut self.input);
-        let mut decoder = y4m::Decoder::new(io::BufReader::with_capacity(READ, input))
+        let mut decoder = y4m::Decoder::new_with_limits(io::BufReader::with_capacity(READ, input), limit)
             .map_err(|error| input_error(format!("Y4M header: {error:?}"), 0))?;
         let (width, height) = (decoder.get_width(), decoder.get_height());
         let planar = matches!(
@@ -256,22 +274,11 @@ fn input_error(what: impl ToString, offset: u64) -> Error {
     Error::Input { what: what.to_string(), offset }
 }
 
-/// The socket on which the writer of the pipe takes wishes.
-fn way_back(path: &str) -> Option<UnixDatagram> {
-    let socket = UnixDatagram::unbound().ok()?;
-    socket.set_nonblocking(true).ok()?;
-    socket.connect(path).ok()?;
-    Some(socket)
-}
-
-fn wish(stage: &Stage, feedback: &UnixDatagram) {
+fn wish(stage: &Stage, feedback: &Feedback) {
     for (id, track) in stage.tracks() {
         if track.take_wish() {
-            let wish = Control::Keyframe { track: TrackId(id), rendition: Rendition::High };
-            if let Ok(text) = serde_json::to_vec(&wish) {
-                // A writer that has gone or does not listen sends its next keyframe in its own time.
-                let _ = feedback.send(&text);
-            }
+            // A writer that has gone or does not listen sends its next keyframe in its own time.
+            feedback.send(&Control::Keyframe { track: TrackId(id), rendition: Rendition::High });
         }
     }
 }

@@ -33,6 +33,8 @@ pub fn join(config: client::Config, stage: Stage, stop: CancellationToken) -> Re
             let (names, tracks) = (HashMap::new(), HashMap::new());
             Room { stage, own: None, names, tracks, up: false, received, handle }.run(events, stop).await;
         });
+        // Looking up a name cannot be broken off, and nobody waits for it any more.
+        runtime.shutdown_background();
     };
     std::thread::Builder::new().name("room".into()).spawn(body).map_err(Error::Start)
 }
@@ -163,7 +165,7 @@ impl Room {
         let person = Person {
             name: member.name.clone(),
             own: self.own == Some(member.member),
-            reconnecting: member.state == Presence::Reconnecting,
+            reconnecting: (member.state == Presence::Reconnecting).then(time::now),
         };
         self.stage.meet(member.member.0, person);
         let renamed =

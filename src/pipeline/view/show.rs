@@ -27,6 +27,10 @@ const SNAPSHOT_WAIT: Duration = Duration::from_secs(5);
 const SNAPSHOT_SETTLE: Duration = Duration::from_millis(300);
 /// Members without video have tiles with numbers from here on.
 const PEOPLE: u64 = 1 << 48;
+/// How often figures are written.
+const REPORTS: Duration = Duration::from_secs(1);
+/// A picture whose clock is older than this comes from a recording: its age is no latency.
+const LATENCY: u64 = 10_000_000;
 /// How long "saved as" stays.
 const SAID: Duration = Duration::from_secs(3);
 
@@ -174,16 +178,13 @@ impl Show<'_> {
         self.pictures.retain(|id, _| tracks.iter().any(|(there, _)| there == id));
         for (id, person) in self.stage.people() {
             let has_video = seen.contains(&person.name);
-            if has_video && person.reconnecting {
+            let gone = person.reconnecting.map(|since| now.since(since));
+            if let Some(gone) = gone.filter(|_| has_video) {
                 let theirs = tiles.iter_mut().zip(&seen).filter(|(_, name)| **name == person.name);
-                theirs.for_each(|(tile, _)| tile.notice = Notice::Because("reconnecting".into()));
+                theirs.for_each(|(tile, _)| tile.notice = Notice::Reconnecting(gone.as_secs()));
             }
             if !has_video && !person.own {
-                let notice = if person.reconnecting {
-                    Notice::Because("reconnecting".into())
-                } else {
-                    Notice::CameraOff
-                };
+                let notice = gone.map_or(Notice::CameraOff, |gone| Notice::Reconnecting(gone.as_secs()));
                 tiles.push(Tile { id: PEOPLE + u64::from(id), name: person.name, notice, ..Tile::default() });
             }
         }
@@ -237,7 +238,7 @@ impl Show<'_> {
         let wall = time::wall();
         for (track, picture) in self.fresh.drain(..) {
             let burnt = media::clock::read(picture.y(), picture.width(), picture.height(), picture.width());
-            let latency = burnt.and_then(|burnt| wall.checked_sub(burnt));
+            let latency = burnt.and_then(|burnt| wall.checked_sub(burnt)).filter(|age| *age <= LATENCY);
             lock(&track.shared().figures).shown(now, latency);
         }
     }
@@ -249,11 +250,12 @@ impl Show<'_> {
         if changed {
             self.session = session;
         }
-        if now.since(self.reported) < Duration::from_secs(1) {
+        if now.since(self.reported) < REPORTS {
             // A session that is lost and found within a second is to be seen as well.
             return if changed { self.write_session(now) } else { Ok(()) };
         }
-        self.reported += Duration::from_secs(1);
+        // After a pause of this program, the reports that it missed are not made up for.
+        self.reported = if now.since(self.reported) < 2 * REPORTS { self.reported + REPORTS } else { now };
         self.write_session(now)?;
         self.write_statistics(now)
     }
@@ -302,6 +304,13 @@ impl Show<'_> {
     fn end(mut self) -> Result<(), Error> {
         if let Some(error) = self.stage.trouble() {
             return Err(error);
+        }
+        let from_pipe = self.session == Session::Absent && self.stage.session() == Session::Absent;
+        if from_pipe
+            && self.stage.is_over()
+            && let Some(refused) = self.stage.refused()
+        {
+            return Err(Error::Refused(refused));
         }
         if let Some(path) = self.settings.snapshot.take() {
             self.save(&path).map_err(|error| Error::Snapshot { path: path.display().to_string(), error })?;

@@ -58,7 +58,11 @@ impl Sink {
                     self.check(written);
                 }
             }
-            Err(refusal) => self.refused(&refusal.into()),
+            Err(refusal) => {
+                // What follows needs it, so that a reader has to begin anew as well.
+                self.started = false;
+                self.refused(&refusal.into());
+            }
         }
     }
 
@@ -89,7 +93,7 @@ impl Sink {
 
     /// Nothing that could be written will come.
     pub(super) fn refused(&mut self, refused: &Refused) {
-        if let Refused::Stream(_) = refused {
+        if refused.is_final() {
             self.fail(Error::Refused(refused.clone()));
         }
     }

@@ -12,7 +12,7 @@ use super::sink::{Format, Sink, Trouble};
 use super::track::{About, Track, Unit, lock};
 use crate::limits;
 use crate::time::Moment;
-use crate::video::decode::{Decoder, Isolated, Recovery};
+use crate::video::decode::{Decoder, Isolated, Recovery, Refused};
 use crate::video::render::window::Bell;
 
 /// Tracks that are known at once; more are not taken in.
@@ -58,8 +58,8 @@ pub struct Person {
     pub name: String,
     /// Oneself.
     pub own: bool,
-    /// Every connection of this member broke, and the others wait.
-    pub reconnecting: bool,
+    /// Since when every connection of this member is broken and the others wait.
+    pub reconnecting: Option<Moment>,
 }
 
 /// What one track is written to.
@@ -144,8 +144,13 @@ impl Stage {
     }
 
     /// A member came or changed.
-    pub fn meet(&self, id: u32, person: Person) {
-        lock(&self.0.people).insert(id, person);
+    pub fn meet(&self, id: u32, mut person: Person) {
+        let mut people = lock(&self.0.people);
+        if let (Some(since), Some(before)) = (&mut person.reconnecting, people.get(&id)) {
+            *since = before.reconnecting.unwrap_or(*since);
+        }
+        people.insert(id, person);
+        drop(people);
         self.0.bell.ring();
     }
 
@@ -221,6 +226,12 @@ impl Stage {
     /// Whether something went wrong for good.
     pub(super) fn has_failed(&self) -> bool {
         lock(&self.0.trouble).is_some()
+    }
+
+    /// Why none of what is there can be shown; nothing while any of it can.
+    pub(super) fn refused(&self) -> Option<Refused> {
+        let all: Option<Vec<Refused>> = self.tracks().iter().map(|(_, track)| track.refused()).collect();
+        all?.into_iter().next()
     }
 
     pub(super) fn trouble(&self) -> Option<Error> {

@@ -56,7 +56,7 @@ pub struct Unit {
     pub pts: Option<u64>,
     /// Which encoding.
     pub rendition: Rendition,
-    /// Annex B.
+    /// Annex B; empty for one that was damaged on the way.
     pub data: Bytes,
 }
 
@@ -76,6 +76,8 @@ pub(super) struct Shared {
     pub(super) figures: Mutex<Figures>,
     /// What is to be said instead of showing pictures.
     notice: Mutex<Option<String>>,
+    /// Why none of it can ever be shown.
+    refused: Mutex<Option<Refused>>,
     visible: AtomicBool,
     wants_key: AtomicBool,
 }
@@ -116,6 +118,7 @@ impl Track {
             pictures: Latest::new(),
             figures: Mutex::default(),
             notice: Mutex::default(),
+            refused: Mutex::default(),
             visible: AtomicBool::new(true),
             wants_key: AtomicBool::new(false),
         });
@@ -205,6 +208,11 @@ impl Track {
         (lock(&self.shared.notice).clone(), age)
     }
 
+    /// Why none of it can ever be shown.
+    pub(super) fn refused(&self) -> Option<Refused> {
+        lock(&self.shared.refused).clone()
+    }
+
     pub(super) fn shared(&self) -> &Shared {
         &self.shared
     }
@@ -261,8 +269,12 @@ struct Worker {
 impl Worker {
     fn run(&mut self) {
         while let Some((unit, show, after_loss)) = self.next() {
-            if after_loss {
+            if after_loss || unit.data.is_empty() {
                 self.recovery.lost();
+            }
+            if unit.data.is_empty() {
+                self.want_key();
+                continue;
             }
             if let Some(sink) = &mut self.sink {
                 sink.unit(&unit);
@@ -328,7 +340,9 @@ impl Worker {
                 self.say("decoder restarted");
             }
             Outcome::Refused(refused) => {
-                if !matches!(refused, Refused::Stream(_)) {
+                if refused.is_final() {
+                    lock(&self.shared.refused).get_or_insert(refused.clone());
+                } else {
                     self.want_key();
                 }
                 self.say(&refused.to_string());

@@ -46,6 +46,7 @@ impl Isolated {
         socket.set_read_timeout(Some(HANG))?;
         socket.set_write_timeout(Some(HANG))?;
         let process = Command::new(program)
+            .arg0("conf-view")
             .arg(CHILD_ARGUMENT)
             .env_clear()
             .stdin(Stdio::from(OwnedFd::from(theirs)))

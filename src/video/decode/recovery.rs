@@ -28,6 +28,13 @@ pub enum Refused {
     NoDecoder(String),
 }
 
+impl Refused {
+    /// Whether nothing that follows can be shown either.
+    pub fn is_final(&self) -> bool {
+        matches!(self, Self::Stream(refusal) if refusal.is_final())
+    }
+}
+
 /// What became of an access unit.
 #[derive(Debug)]
 pub enum Outcome {

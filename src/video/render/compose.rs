@@ -32,6 +32,8 @@ pub enum Notice {
     CameraOff,
     /// No picture for so many seconds; the last one stays, darkened.
     Stalled(u64),
+    /// The member's connection has been broken for so many seconds.
+    Reconnecting(u64),
     /// A sentence, drawn over the darkened picture: why there is none.
     Because(String),
 }
@@ -43,6 +45,7 @@ impl Notice {
             Self::Waiting => Some("waiting for the first picture".into()),
             Self::CameraOff => Some("camera off".into()),
             Self::Stalled(seconds) => Some(format!("no picture for {}", span(*seconds))),
+            Self::Reconnecting(seconds) => Some(format!("reconnecting for {}", span(*seconds))),
             Self::Because(why) => Some(why.clone()),
         }
     }

@@ -1,6 +1,11 @@
 //! What a person would see.
 
 use super::*;
+
+#[test]
+fn who_reconnects_has_done_so_for_some_time() {
+    assert_eq!(Notice::Reconnecting(61).sentence().as_deref(), Some("reconnecting for 61 s"));
+}
 use crate::time::Moment;
 
 fn colour(y: u8, u: u8, v: u8) -> Arc<Picture> {
