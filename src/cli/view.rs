@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, IsTerminal, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
@@ -204,8 +204,8 @@ fn recording(args: &View) -> Result<Option<Recording>, Failure> {
     Ok(Some(Recording { format, out: Box::new(out) }))
 }
 
-fn is_stdout(path: &PathBuf) -> bool {
-    path.as_os_str() == "-"
+fn is_stdout(path: impl AsRef<Path>) -> bool {
+    path.as_ref() == Path::new("-")
 }
 
 /// Statistics go to stdout where nothing else does.
