@@ -18,7 +18,7 @@ use bytes::{Buf, Bytes};
 use socket2::SockRef;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 
 use super::dial::dial;
@@ -53,7 +53,7 @@ pub struct Config {
     pub subscribe: Vec<TrackKind>,
     /// Tries in a row to come back; without a number any number.
     pub reconnect: Option<u32>,
-    /// How long one try to connect may take.
+    /// How long one try to connect may take, the wait for the welcome included.
     pub connect_timeout: Duration,
 }
 
@@ -76,6 +76,7 @@ pub struct Stats {
 #[derive(Debug, Clone)]
 pub struct Handle {
     orders: mpsc::Sender<Order>,
+    hurry: Arc<Notify>,
     stats: Arc<Mutex<Stats>>,
 }
 
@@ -102,6 +103,7 @@ pub fn connect(config: Config) -> (Handle, Events) {
     let (orders, orders_in) = mpsc::channel(1);
     let (events_out, events) = mpsc::channel(EVENTS);
     let stats = Arc::new(Mutex::new(Stats::default()));
+    let hurry = Arc::new(Notify::new());
     let profile = Profile {
         room: config.address.room.clone(),
         name: config.name.clone(),
@@ -116,6 +118,7 @@ pub fn connect(config: Config) -> (Handle, Events) {
         client: Client::new(profile, seed),
         config,
         orders: orders_in,
+        hurry: Arc::clone(&hurry),
         events: events_out,
         undelivered: VecDeque::new(),
         stats: Arc::clone(&stats),
@@ -123,7 +126,7 @@ pub fn connect(config: Config) -> (Handle, Events) {
         abandoned: false,
     };
     let task = tokio::spawn(task.run());
-    (Handle { orders, stats }, Events { queue: events, task })
+    (Handle { orders, hurry, stats }, Events { queue: events, task })
 }
 
 impl Handle {
@@ -162,6 +165,13 @@ impl Handle {
     /// have to be taken in the meantime.
     pub async fn close(&self) {
         self.order(Order::Leave).await;
+        self.orders.closed().await;
+    }
+
+    /// Leaves the room now: media that is not on its way yet is dropped, and what waits for the network
+    /// does not keep the goodbye back.
+    pub async fn close_now(&self) {
+        self.hurry.notify_one();
         self.orders.closed().await;
     }
 
@@ -207,6 +217,8 @@ struct Open {
     stream: TcpStream,
     /// What is to be written; media is added only when it is empty.
     out: VecDeque<Bytes>,
+    /// A part of the first of them is out.
+    begun: bool,
     /// Nothing more is written: the peer takes no more bytes (it may have said why), or we are done.
     deaf: bool,
 }
@@ -224,6 +236,7 @@ enum Wake {
     Room(bool),
     Link(Happened),
     Order(Option<Order>),
+    Hurry,
     Tick,
 }
 
@@ -231,6 +244,7 @@ struct Task {
     client: Client,
     config: Config,
     orders: mpsc::Receiver<Order>,
+    hurry: Arc<Notify>,
     events: mpsc::Sender<Event>,
     /// Events that found the queue full; nothing is read while there are any.
     undelivered: VecDeque<Event>,
@@ -260,6 +274,7 @@ impl Task {
                 room = self.events.reserve(), if !reading => Wake::Room(room.is_ok()),
                 happened = link.happens(&mut buffer, reading) => Wake::Link(happened),
                 order = self.orders.recv(), if hungry && !self.abandoned => Wake::Order(order),
+                () = self.hurry.notified() => Wake::Hurry,
                 () = tokio::time::sleep(pause) => Wake::Tick,
             };
             self.client.set_wall(time::wall());
@@ -268,6 +283,10 @@ impl Task {
                 Wake::Room(false) => self.abandon(),
                 Wake::Link(happened) => self.handle_link(happened, &buffer, &mut link),
                 Wake::Order(order) => self.handle_order(order, &mut link),
+                Wake::Hurry => {
+                    link.forget();
+                    self.client.leave(time::now());
+                }
                 Wake::Tick => {}
             }
             let now = time::now();
@@ -320,6 +339,7 @@ impl Task {
             Want::Connect => {
                 let (address, limit) = (self.config.address.clone(), self.config.connect_timeout);
                 self.client.handle_connecting();
+                self.client.set_patience(time::now() + limit);
                 *link = Link::Dialing(Box::pin(dialed(address, limit)));
             }
             Want::Nothing => {
@@ -334,7 +354,7 @@ impl Task {
         let now = time::now();
         let lost = match happened {
             Happened::Dialed(Ok(stream)) => {
-                *link = Link::Open(Open { stream, out: VecDeque::new(), deaf: false });
+                *link = Link::Open(Open { stream, out: VecDeque::new(), begun: false, deaf: false });
                 return self.client.handle_connected(now);
             }
             Happened::Dialed(Err(reason)) => Down::Unreachable(reason),
@@ -408,6 +428,13 @@ impl Link {
         }
     }
 
+    /// Drops what waits, except for the rest of a frame that is partly out.
+    fn forget(&mut self) {
+        if let Self::Open(open) = self {
+            open.out.truncate(usize::from(open.begun));
+        }
+    }
+
     fn give_up_writing(&mut self) {
         if let Self::Open(open) = self {
             open.deaf = true;
@@ -449,9 +476,11 @@ impl Open {
             first.advance(part);
             left -= part;
             if !first.is_empty() {
+                self.begun |= part > 0;
                 break;
             }
             self.out.pop_front();
+            self.begun = false;
         }
         Ok(count)
     }

@@ -7,6 +7,7 @@
 //! through its feedback socket.
 
 mod input;
+mod lag;
 mod pace;
 
 use std::collections::BTreeMap;
@@ -22,16 +23,24 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use self::input::{Item, Reading};
+use self::lag::{Lag, Verdict};
 use self::pace::Pacer;
 use super::feedback::Feedback;
 use crate::id::TrackId;
 use crate::net::client::{self, Config, End, Event, Events, Handle, Stats};
+use crate::time::Moment;
 use crate::wire::control::{PipeTrack, Publish, Refusal, Source, Tracks};
 use crate::wire::{self, Control, Frame, Media, Rendition, Stream, UnknownStream};
 use crate::{h264, limits, time, video};
 
 /// How long leaving may take: what is on its way out, the goodbye, and the server's end.
 const LEAVE: Duration = Duration::from_secs(8);
+/// And when the user does not want to wait.
+const LEAVE_NOW: Duration = Duration::from_secs(1);
+/// A frame that took longer than this to be sent waited for the network.
+const SLOW: Duration = Duration::from_millis(20);
+/// For how long that says something about the frames after it.
+const SLOW_FOR: Duration = Duration::from_secs(2);
 
 /// How to send a stream.
 pub struct Options {
@@ -66,15 +75,15 @@ pub enum Error {
     #[error("nothing came in")]
     Empty,
     /// Not a kind of stream that is known.
-    #[error("this stream cannot be sent: {0}")]
+    #[error("this stream cannot be sent: it is neither frames of conf-cam, H.264 (Annex B) nor Y4M")]
     Unknown(UnknownStream),
     /// Another kind of stream than was said.
     #[error("the stream is {0}, not what --format says")]
     Format(&'static str),
-    /// A container.
+    /// A container, or a codec that is not sent.
     #[error(
-        "this is {0}, which conf-send does not read; put in between: \
-         ffmpeg -i - -c copy -bsf:v h264_mp4toannexb -f h264 -"
+        "this is {0}, which conf-send does not read; type: \
+         ffmpeg -i FILE -an -c:v libx264 -tune zerolatency -f h264 - | conf-send"
     )]
     Container(&'static str),
     /// Bytes that are no frames, or an end inside one.
@@ -104,6 +113,11 @@ pub enum Error {
     /// The server does not take the tracks.
     #[error("the server refused the stream: {0}")]
     Rejected(Refusal),
+    /// The end of a recording has not arrived.
+    #[error(
+        "the end of the recording was not sent, because the connection was lost; send it again when the server is back"
+    )]
+    Incomplete,
     /// The session ended.
     #[error("{0}")]
     Ended(End),
@@ -154,13 +168,26 @@ pub async fn run(
         up: false,
         connecting: true,
         frames: 0,
+        skipped: 0,
+        lag: (!options.file).then(Lag::default),
+        began: None,
+        slow: None,
         sending: None,
     };
+    let file = options.file;
     sender.begin(first).await;
     let result = sender.run(&mut incoming, &stop, &mut report).await;
-    let left = sender.leave(result.is_ok() && !stop.is_cancelled()).await;
-    report(Progress { frames: sender.frames, session: sender.handle.stats() });
-    result.and(left)
+    let up = sender.up;
+    let left =
+        if stop.is_cancelled() { sender.leave_now().await } else { sender.leave(result.is_ok()).await };
+    let mut last = sender.progress();
+    // It has just left; what counts is how it was until then.
+    last.session.up = up;
+    report(last);
+    match (result, left) {
+        (Ok(()), Ok(arrived)) if file && !(up && arrived) && !stop.is_cancelled() => Err(Error::Incomplete),
+        (result, left) => result.and(left.map(|_| ())),
+    }
 }
 
 /// A track of the pipe in the room.
@@ -187,6 +214,13 @@ struct Sender {
     /// There has been no connection yet; what came first waits for it.
     connecting: bool,
     frames: u64,
+    /// Pictures that came too late, or whose predecessors did.
+    skipped: u64,
+    /// Only what is live can be late.
+    lag: Option<Lag>,
+    /// Since when a frame has been with the network, and whether one waited there of late.
+    began: Option<Moment>,
+    slow: Option<Moment>,
     /// The frame that is waiting for its time or for the network.
     sending: Option<Sending>,
 }
@@ -208,13 +242,13 @@ impl Sender {
                     Some(event) => self.handle_event(event)?,
                     None => return Ok(()),
                 },
-                () = finished(&mut self.sending) => self.sending = None,
+                () = finished(&mut self.sending) => self.sent(time::now()),
                 item = incoming.recv(), if ready => match item {
                     Some(item) => self.begin(item?).await,
                     None => return Ok(()),
                 },
                 _ = clock.tick() => {
-                    report(Progress { frames: self.frames, session: self.handle.stats() });
+                    report(self.progress());
                 }
             }
         }
@@ -229,6 +263,12 @@ impl Sender {
             Item::Tracks(tracks) => self.publish(tracks).await,
             Item::Changed(tracks) => self.change(tracks).await,
             Item::Frame(frame) => self.send(frame),
+            Item::Lost(media) => {
+                if let Some(lag) = &mut self.lag {
+                    lag.lose(&media, time::now());
+                }
+                self.ask_encoder(media.track, media.rendition);
+            }
         }
     }
 
@@ -276,7 +316,17 @@ impl Sender {
         self.frames += 1;
         let Some(media) = frame.header.media else { return };
         let Some(track) = self.tracks.get(&media.track).and_then(|track| track.number) else { return };
-        let due = self.pacer.due(media.track, media.pts, time::now());
+        let now = time::now();
+        let slow = self.slow.is_some_and(|slow| now.since(slow) < SLOW_FOR);
+        if let Some(Verdict::Drop { ask }) = self.lag.as_mut().map(|lag| lag.judge(&media, now, slow)) {
+            self.skipped += 1;
+            if ask {
+                self.ask_encoder(media.track, media.rendition);
+            }
+            return;
+        }
+        let due = self.pacer.due(media.track, media.pts, now);
+        self.began = Some(due);
         let frame = if track == media.track { frame } else { frame.with_media(Media { track, ..media }) };
         let handle = self.handle.clone();
         self.sending = Some(Box::pin(async move {
@@ -286,6 +336,19 @@ impl Sender {
             }
             handle.send(frame).await;
         }));
+    }
+
+    fn sent(&mut self, now: Moment) {
+        self.sending = None;
+        if self.began.take().is_some_and(|began| now.since(began) > SLOW) {
+            self.slow = Some(now);
+        }
+    }
+
+    fn progress(&self) -> Progress {
+        let mut session = self.handle.stats();
+        session.counts.dropped += self.skipped;
+        Progress { frames: self.frames, session }
     }
 
     fn handle_event(&mut self, event: Event) -> Result<(), Error> {
@@ -303,24 +366,27 @@ impl Sender {
             Event::Refused(refusal) if self.tracks.values().any(|t| Some(t.request) == refusal.id) => {
                 return Err(Error::Rejected(refusal));
             }
-            Event::KeyframeWanted { track, rendition } => self.ask_encoder(track, rendition),
+            Event::KeyframeWanted { track, rendition } => {
+                let own = self.tracks.iter().find(|(_, t)| t.number == Some(track)).map(|(own, _)| *own);
+                self.ask_encoder(own.unwrap_or(track), rendition);
+            }
             Event::Ended(end) => return Err(Error::Ended(end)),
             _ => {}
         }
         Ok(())
     }
 
+    /// `track` by its number in the pipe.
     fn ask_encoder(&self, track: TrackId, rendition: Rendition) {
         self.key.store(true, Ordering::Relaxed);
-        let own = self.tracks.iter().find(|(_, t)| t.number == Some(track));
-        if let (Some(feedback), Some((&track, _))) = (&self.feedback, own) {
+        if let Some(feedback) = &self.feedback {
             feedback.send(&Control::Keyframe { track, rendition });
         }
     }
 
     /// Leaves the room. Where all was read, what is on its way still goes out and the server's end is
-    /// awaited, since otherwise the last pictures could be lost.
-    async fn leave(&mut self, complete: bool) -> Result<(), Error> {
+    /// awaited, since otherwise the last pictures could be lost. Whether that has worked.
+    async fn leave(&mut self, complete: bool) -> Result<bool, Error> {
         let numbers: Vec<TrackId> = self.tracks.values().filter_map(|track| track.number).collect();
         let handle = self.handle.clone();
         let sending = self.sending.take().filter(|_| complete);
@@ -333,20 +399,35 @@ impl Sender {
             }
             handle.close().await;
         };
-        let events = &mut self.events;
-        let draining = async {
-            let mut last = None;
-            while let Some(event) = events.next().await {
-                last = Some(event);
-            }
-            last
-        };
-        let both = async { tokio::join!(closing, draining).1 };
+        let both = async { tokio::join!(closing, drained(&mut self.events)).1 };
         match tokio::time::timeout(LEAVE, both).await {
-            Ok(Some(Event::Ended(end))) if end != End::Left => Err(Error::Ended(end)),
-            _ => Ok(()),
+            Ok((_, Some(end))) if end != End::Left => Err(Error::Ended(end)),
+            Ok((whole, _)) => Ok(whole),
+            Err(_) => Ok(false),
         }
     }
+
+    /// Leaves the room without what is on its way.
+    async fn leave_now(&mut self) -> Result<bool, Error> {
+        self.sending = None;
+        let handle = self.handle.clone();
+        let both = async { tokio::join!(handle.close_now(), drained(&mut self.events)) };
+        // A goodbye that does not get through now is not worth waiting for.
+        Ok(tokio::time::timeout(LEAVE_NOW, both).await.is_ok())
+    }
+}
+
+/// Takes the events in to the last: whether the connection has held, and how the session ended.
+async fn drained(events: &mut Events) -> (bool, Option<End>) {
+    let (mut whole, mut last) = (true, None);
+    while let Some(event) = events.next().await {
+        match event {
+            Event::Down { .. } => whole = false,
+            Event::Ended(end) => last = Some(end),
+            _ => {}
+        }
+    }
+    (whole, last)
 }
 
 /// The end of `sending`; never without one.

@@ -44,7 +44,7 @@ impl Backoff {
         self.tries
     }
 
-    /// A connection held for a while: the next pause is a short one again.
+    /// There was a welcome: the next pause is a short one again.
     pub fn reset(&mut self) {
         self.tries = 0;
     }

@@ -88,6 +88,13 @@ pub enum Event {
     },
     /// A frame of a subscribed track.
     Media(Frame),
+    /// A frame of a subscribed track arrived damaged: what follows may refer to it, until a keyframe.
+    Lost {
+        /// Of which track.
+        track: TrackId,
+        /// Of which encoding.
+        rendition: Rendition,
+    },
     /// The server refused something; the session goes on.
     Refused(Refusal),
     /// The connection is lost; another is tried after `retry_in`.
@@ -190,7 +197,7 @@ enum Phase {
     Waiting(Moment),
     Connecting,
     Greeting { until: Moment },
-    Up { since: Moment },
+    Up,
     Leaving { until: Moment },
     Ended,
 }
@@ -209,6 +216,10 @@ pub struct Client {
     publications: Publications,
     subscribed: BTreeSet<TrackId>,
     unsubscribed: BTreeSet<TrackId>,
+    /// Ended without a connection, by their numbers on the wire: the server does not know it yet.
+    unpublished: BTreeSet<TrackId>,
+    /// When the welcome must be there, where the edge has set that.
+    patience: Option<Moment>,
     /// Parts of a state that is not complete.
     state: State,
     /// When frames arrived damaged, newest last; at most [`limits::DAMAGED`].
@@ -234,6 +245,8 @@ impl Client {
             publications: Publications::default(),
             subscribed: BTreeSet::new(),
             unsubscribed: BTreeSet::new(),
+            unpublished: BTreeSet::new(),
+            patience: None,
             state: State::default(),
             damaged: VecDeque::new(),
             counts: Counts::default(),
@@ -258,12 +271,19 @@ impl Client {
         self.phase = Phase::Connecting;
     }
 
+    /// The try that has just begun fails unless there is a welcome by `until`.
+    pub fn set_patience(&mut self, until: Moment) {
+        self.patience = Some(until);
+    }
+
     /// The edge has a connection.
     pub fn handle_connected(&mut self, now: Moment) {
         self.parser = Parser::new();
         self.heartbeat = Heartbeat::new(Side::Client, now);
         self.damaged.clear();
-        self.phase = Phase::Greeting { until: now + limits::HELLO };
+        let longest = now + limits::HELLO;
+        let until = self.patience.take().map_or(longest, |until| until.min(longest));
+        self.phase = Phase::Greeting { until };
         let hello = Hello {
             protocol: control::PROTOCOL,
             room: self.profile.room.to_string(),
@@ -312,7 +332,7 @@ impl Client {
         match self.phase {
             Phase::Greeting { until } if until <= now => self.lose(Down::NoWelcome, None, now),
             Phase::Leaving { until } if until <= now => self.end(End::Left),
-            Phase::Up { .. } => loop {
+            Phase::Up => loop {
                 match self.heartbeat.handle_timeout(now) {
                     heartbeat::Action::None => return,
                     heartbeat::Action::Ping(id) => self.say(&Control::Ping { id }),
@@ -327,7 +347,7 @@ impl Client {
     pub fn poll_timeout(&self) -> Option<Moment> {
         match self.phase {
             Phase::Waiting(until) | Phase::Greeting { until } | Phase::Leaving { until } => Some(until),
-            Phase::Up { .. } => Some(self.heartbeat.poll_timeout()),
+            Phase::Up => Some(self.heartbeat.poll_timeout()),
             Phase::Connecting | Phase::Ended => None,
         }
     }
@@ -357,10 +377,12 @@ impl Client {
 
     /// A published track ends.
     pub fn unpublish(&mut self, track: TrackId) {
-        if let Some(track) = self.publications.remove(track)
-            && self.is_up()
-        {
-            self.say(&Control::Unpublish { track });
+        match self.publications.remove(track) {
+            Some(track) if self.is_up() => self.say(&Control::Unpublish { track }),
+            Some(track) => {
+                self.unpublished.insert(track);
+            }
+            None => {}
         }
     }
 
@@ -410,7 +432,7 @@ impl Client {
     /// The program leaves.
     pub fn leave(&mut self, now: Moment) {
         match self.phase {
-            Phase::Up { .. } => {
+            Phase::Up => {
                 self.say(&Control::Goodbye(Goodbye::default()));
                 self.phase = Phase::Leaving { until: now + LEAVE };
             }
@@ -421,7 +443,7 @@ impl Client {
 
     /// Whether the session is up.
     pub fn is_up(&self) -> bool {
-        matches!(self.phase, Phase::Up { .. })
+        matches!(self.phase, Phase::Up)
     }
 
     /// Whether the goodbye is said and the server's end is awaited.
@@ -440,7 +462,7 @@ impl Client {
     }
 
     fn is_connected(&self) -> bool {
-        matches!(self.phase, Phase::Greeting { .. } | Phase::Up { .. } | Phase::Leaving { .. })
+        matches!(self.phase, Phase::Greeting { .. } | Phase::Up | Phase::Leaving { .. })
     }
 
     fn handle_frame(&mut self, frame: Frame, now: Moment) {
@@ -449,7 +471,7 @@ impl Client {
                 Ok(operation) => self.handle_operation(operation, now),
                 Err(error) => self.lose(error.into(), None, now),
             },
-            (Kind::Video | Kind::Audio, Phase::Up { .. }) => self.events.push_back(Event::Media(frame)),
+            (Kind::Video | Kind::Audio, Phase::Up) => self.events.push_back(Event::Media(frame)),
             _ => {}
         }
     }
@@ -460,7 +482,10 @@ impl Client {
         self.damaged.push_back(now);
         // Without a control frame the two sides no longer agree on who is here.
         if header.kind == Kind::Control || self.damaged.len() >= limits::DAMAGED {
-            self.lose(Down::Damaged, None, now);
+            return self.lose(Down::Damaged, None, now);
+        }
+        if let (Some(media), Phase::Up) = (header.media, self.phase) {
+            self.events.push_back(Event::Lost { track: media.track, rendition: media.rendition });
         }
     }
 
@@ -468,22 +493,23 @@ impl Client {
         match (operation, self.phase) {
             (Control::Ping { id }, _) => self.say(&Control::Pong { id }),
             (Control::Pong { id }, _) => self.heartbeat.handle_pong(id, now),
-            (Control::Welcome(welcome), Phase::Greeting { .. }) => self.handle_welcome(welcome, now),
+            (Control::Welcome(welcome), Phase::Greeting { .. }) => self.handle_welcome(welcome),
             (Control::Goodbye(goodbye), _) => self.handle_goodbye(goodbye, now),
             (Control::Error(refusal), Phase::Greeting { .. }) => self.handle_rejection(refusal, now),
-            (operation, Phase::Up { .. }) => self.handle_news(operation, now),
+            (operation, Phase::Up) => self.handle_news(operation, now),
             _ => {}
         }
     }
 
-    fn handle_welcome(&mut self, welcome: Welcome, now: Moment) {
+    fn handle_welcome(&mut self, welcome: Welcome) {
         let [oldest, newest] = control::PROTOCOL;
         if !(oldest..=newest).contains(&welcome.protocol) {
             return self.end(End::Version(welcome.protocol, welcome.protocol));
         }
         self.counts.reconnects += u64::from(self.joined);
         self.joined = true;
-        self.phase = Phase::Up { since: now };
+        self.backoff.reset();
+        self.phase = Phase::Up;
         let resumed = welcome.resumed && self.token.is_some();
         self.token = Some(welcome.token);
         self.state = State::default();
@@ -494,6 +520,11 @@ impl Client {
             self.unsubscribed.clear();
         }
         self.events.push_back(Event::Up { welcome, resumed });
+        for track in std::mem::take(&mut self.unpublished) {
+            if resumed {
+                self.say(&Control::Unpublish { track });
+            }
+        }
         for publish in self.publications.unanswered().collect::<Vec<_>>() {
             self.say(&Control::Publish(publish));
         }
@@ -511,6 +542,10 @@ impl Client {
             Code::Version => {
                 let end = refusal.protocol.map_or(End::Refused(refusal), |[min, max]| End::Version(min, max));
                 self.end(end);
+            }
+            // A place that was there before, or will be soon, is worth another try.
+            Code::Full if self.joined || retry_after.is_some() => {
+                self.lose(Down::Told(refusal), retry_after, now);
             }
             Code::Name | Code::Full | Code::Protocol => self.end(End::Refused(refusal)),
             Code::Replaced => self.end(End::Replaced),
@@ -532,6 +567,9 @@ impl Client {
         match code {
             Code::Replaced => self.end(End::Replaced),
             Code::Unknown if retry_after.is_none() => self.end(End::Refused(refusal)),
+            Code::Full if self.joined || retry_after.is_some() => {
+                self.lose(Down::Told(refusal), retry_after, now);
+            }
             Code::Version | Code::Name | Code::Full if !self.is_up() => self.end(End::Refused(refusal)),
             _ => self.lose(Down::Told(refusal), retry_after, now),
         }
@@ -605,11 +643,6 @@ impl Client {
     fn lose(&mut self, reason: Down, retry_after: Option<Duration>, now: Moment) {
         if self.is_leaving() {
             return self.end(End::Left);
-        }
-        if let Phase::Up { since } = self.phase
-            && now.since(since) >= limits::BACKOFF_LAST
-        {
-            self.backoff.reset();
         }
         self.outbox.clear();
         self.publications.interrupt();

@@ -400,6 +400,84 @@ fn w39_versions_names_and_full_rooms_are_final() {
 }
 
 #[test]
+fn a_full_room_is_tried_again_by_who_was_in_it_or_was_told_when() {
+    let mut asked = Refusal::new(Code::Full, "full");
+    asked.retry_after_ms = Some(2000);
+    let mut world = World::new(5, LAN);
+    world.server.refuses = Some(Control::Error(asked));
+    world.run(Duration::from_secs(1));
+    world.server.refuses = None;
+    world.run(Duration::from_secs(4));
+    assert!(world.client.is_up(), "told when: {:?}", world.events);
+
+    world.server.refuses = Some(Control::Error(Refusal::new(Code::Full, "full")));
+    world.link.as_mut().unwrap().1.reset();
+    world.run(Duration::from_secs(1));
+    world.server.refuses = None;
+    world.run(Duration::from_secs(15));
+    assert!(world.client.is_up(), "was there before: {:?}", world.events);
+}
+
+#[test]
+fn a_track_that_ended_while_the_connection_was_down_ends_after_it_is_back() {
+    let mut client = Client::new(profile(), 1);
+    let token = Secret([1; 16]);
+    client.publish(Publish { id: 1, source: source() });
+    client.handle_connecting();
+    client.handle_connected(START);
+    for said in [welcome(SessionId(1), token, false), Control::Published { id: 1, track: TrackId(7) }] {
+        client.handle_bytes(Frame::control(&said, 0).bytes(), START);
+    }
+    client.handle_lost(Down::Closed, START);
+    client.unpublish(TrackId(7));
+    client.handle_connecting();
+    client.handle_connected(START);
+    client.handle_bytes(Frame::control(&welcome(SessionId(1), token, true), 0).bytes(), START);
+    let mut parser = Parser::new();
+    std::iter::from_fn(|| client.poll_transmit()).for_each(|bytes| parser.push(&bytes));
+    let mut ended = Vec::new();
+    while let Some(Incoming::Frame(frame)) = parser.poll().unwrap() {
+        if let Control::Unpublish { track } = frame.operation().unwrap() {
+            ended.push(track);
+        }
+    }
+    assert_eq!(ended, [TrackId(7)]);
+}
+
+#[test]
+fn a_connection_that_came_about_is_no_failed_try() {
+    let mut client = Client::new(Profile { tries: Some(2), ..profile() }, 1);
+    for _ in 0..5 {
+        client.handle_connecting();
+        client.handle_connected(START);
+        let hello = Frame::control(&welcome(SessionId(1), Secret([1; 16]), true), 0);
+        client.handle_bytes(hello.bytes(), START);
+        assert!(client.is_up());
+        client.handle_lost(Down::Closed, START);
+    }
+}
+
+#[test]
+fn w20_the_time_to_connect_covers_the_welcome() {
+    let mut client = Client::new(profile(), 1);
+    client.handle_connecting();
+    client.set_patience(START + Duration::from_secs(2));
+    client.handle_connected(START + Duration::from_secs(1));
+    assert_eq!(client.poll_timeout(), Some(START + Duration::from_secs(2)));
+}
+
+#[test]
+fn w21_a_damaged_picture_is_told_so_that_a_keyframe_is_awaited() {
+    let mut world = World::new(8, LAN);
+    world.run(Duration::from_secs(3));
+    let mut damaged = picture(TrackId(900), 1, true).bytes().to_vec();
+    *damaged.last_mut().unwrap() ^= 1;
+    world.client.handle_bytes(&damaged, world.now);
+    let told = Event::Lost { track: TrackId(900), rendition: Rendition::High };
+    assert_eq!(format!("{:?}", world.client.poll_event()), format!("{:?}", Some(told)));
+}
+
+#[test]
 fn s13_a_refused_resume_is_followed_by_a_fresh_hello() {
     let mut world = World::new(6, LAN);
     world.run(Duration::from_secs(3));

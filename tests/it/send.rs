@@ -128,7 +128,7 @@ fn what_is_wrong_is_said_with_its_exit_code() {
         ("", &[], &take, 2, "export CONF_ROOM=conf://HOST/ROOM"),
         ("conf://host", &[], &take, 2, "names no room"),
         (nowhere, &["--name", "a\u{7}b"], &take, 2, "--name"),
-        (nowhere, &[], &matroska, 10, "h264_mp4toannexb"),
+        (nowhere, &[], &matroska, 8, "-c:v libx264"),
         (nowhere, &["-f", "y4m"], &take, 10, "--format"),
         (nowhere, &[], &[], 10, "nothing came in"),
     ];

@@ -30,6 +30,8 @@ pub(super) enum Item {
     Changed(Tracks),
     /// A media frame of one of these tracks.
     Frame(Frame),
+    /// A media frame was damaged and is left out.
+    Lost(Media),
 }
 
 /// How to read the stream.
@@ -55,7 +57,13 @@ pub(super) fn read(
     let mut input = Tee { inner: input, pass: reading.pass.take() };
     let mut head = Vec::new();
     let found = loop {
+        if head.starts_with(&[0x47]) {
+            return Err(Error::Container("MPEG-TS"));
+        }
         if let Some(kind) = sniff(&head).map_err(Error::Unknown)? {
+            if kind == Stream::AnnexB && is_hevc(&head) {
+                return Err(Error::Container("HEVC (H.265)"));
+            }
             break kind;
         }
         let mut byte = [0];
@@ -75,6 +83,12 @@ pub(super) fn read(
         Stream::Y4m => pictures(input, &reading, emit),
         Stream::Matroska | Stream::Mp4 => Err(Error::Container(name(found))),
     }
+}
+
+/// Whether Annex B begins with a parameter set or delimiter of HEVC; no H.264 begins with these bytes.
+fn is_hevc(head: &[u8]) -> bool {
+    let nal = if head.get(2) == Some(&1) { head.get(3) } else { head.get(4) };
+    matches!(nal, Some(0x40 | 0x42 | 0x44 | 0x46))
 }
 
 fn name(stream: Stream) -> &'static str {
@@ -106,7 +120,10 @@ fn frames(mut input: impl Read, emit: &mut dyn FnMut(Item) -> bool) -> Result<()
                         kind = header.kind.as_str(),
                         "a frame of the stream is damaged and left out"
                     );
-                    continue;
+                    match header.media {
+                        Some(media) => Item::Lost(media),
+                        None => continue,
+                    }
                 }
                 Incoming::Frame(frame) if frame.header.kind == Kind::Control => match frame.operation()? {
                     Control::Tracks(tracks) if tracks.tracks.len() > limits::TRACKS => {
@@ -366,6 +383,15 @@ mod tests {
     }
 
     #[test]
+    fn a_damaged_picture_is_told() {
+        let mut damaged = take();
+        *damaged.last_mut().unwrap() ^= 1;
+        let (items, result) = read_all(&damaged);
+        result.unwrap();
+        assert!(matches!(items.last(), Some(Item::Lost(media)) if media.seq == 4));
+    }
+
+    #[test]
     fn f36_a_raw_stream_that_ends_inside_a_picture_is_no_error() {
         let whole = y4m(5);
         let (items, result) = read_all(&whole[..whole.len() - 7]);
@@ -422,6 +448,8 @@ mod tests {
             read_all(&[0x1a, 0x45, 0xdf, 0xa3, 0, 0, 0, 0, 0]).1,
             Err(Error::Container("Matroska"))
         ));
+        assert!(matches!(read_all(&[0x47, 0x40, 0, 0x10, 0, 0]).1, Err(Error::Container("MPEG-TS"))));
+        assert!(matches!(read_all(&[0, 0, 0, 1, 0x40, 1, 12]).1, Err(Error::Container("HEVC (H.265)"))));
         assert!(matches!(read_all(b"\0\0\0\x18ftypisom").1, Err(Error::Container("MP4"))));
         let stranger = Frame::control(&Control::Ping { id: 1 }, 0);
         let (items, result) = read_all(stranger.bytes());

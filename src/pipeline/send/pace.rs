@@ -28,6 +28,9 @@ pub(super) struct Pacer {
     anchors: HashMap<TrackId, (Moment, u64)>,
 }
 
+/// A first picture this old at most has its time from the clock of this machine.
+const FRESH: Duration = Duration::from_secs(10);
+
 impl Pacer {
     pub(super) fn new(exact: bool) -> Self {
         Self { exact, anchors: HashMap::new() }
@@ -35,9 +38,14 @@ impl Pacer {
 
     /// When a picture of `track` with time `pts` that is here at `now` is to go out.
     pub(super) fn due(&mut self, track: TrackId, pts: u64, now: Moment) -> Moment {
-        let (since, first) = *self.anchors.entry(track).or_insert((now, pts));
+        let captured = Moment::from_micros(pts);
+        // A live picture that waited for the connection is no measure for those after it.
+        let fresh = !self.exact && captured <= now && now.since(captured) < FRESH;
+        let start = if fresh { captured } else { now };
+        let (since, first) = *self.anchors.entry(track).or_insert((start, pts));
         let due = since + Duration::from_micros(pts.saturating_sub(first));
-        let lost = pts < first || now.since(due) > LATE || due.since(now) > CUT;
+        let late = self.exact && now.since(due) > LATE;
+        let lost = pts < first || late || due.since(now) > CUT;
         if lost {
             self.anchors.insert(track, (now, pts));
             return now;
@@ -106,6 +114,20 @@ mod tests {
         assert_eq!(pacer.due(TRACK, 0, at(0)), at(0));
         assert_eq!(pacer.due(TRACK, 400_000, at(1)), at(1));
         assert_eq!(pacer.due(TRACK, 900_000, at(2)), at(400));
+    }
+
+    #[test]
+    fn a_pause_of_a_live_source_holds_nothing_back_after_it() {
+        let mut pacer = Pacer::new(false);
+        assert_eq!(pacer.due(TRACK, 0, at(0)), at(0));
+        for n in 1..150 {
+            assert_eq!(pacer.due(TRACK, n * 33_000, at(5_000)), at(5_000));
+        }
+        let mut late = Pacer::new(false);
+        let captured = |millis: u64| at(millis).micros();
+        for n in 0..150 {
+            assert_eq!(late.due(TRACK, captured(n * 33), at(5_000)), at(5_000), "waited for a connection");
+        }
     }
 
     #[test]

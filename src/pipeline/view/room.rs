@@ -148,6 +148,11 @@ impl Room {
                     self.stage.put(time::now(), media.track.0, unit);
                 }
             }
+            Event::Lost { track, .. } => {
+                if let Some(track) = self.stage.track(track.0) {
+                    track.lose();
+                }
+            }
             Event::Down { reason, retry_in, attempt } => {
                 tracing::warn!(%reason, attempt, "connection lost");
                 self.up = false;

@@ -146,6 +146,13 @@ impl Track {
         self.shared.changed.notify_all();
     }
 
+    /// An access unit arrived damaged: nothing is shown until a keyframe, and one is asked for.
+    pub(super) fn lose(&self) {
+        self.shared.inbox().lost = true;
+        lock(&self.shared.figures).drops += 1;
+        self.shared.wants_key.store(true, Ordering::Relaxed);
+    }
+
     /// As [`put`](Self::put), but waits until there is room, for a source that can be made to wait; with
     /// `paced` off, it is decoded at once.
     pub fn put_waiting(&self, unit: Unit, paced: bool) {
