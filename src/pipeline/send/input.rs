@@ -435,6 +435,7 @@ mod tests {
         let kinds = items.iter().map(|item| match item {
             Item::Tracks(_) => 't',
             Item::Changed(_) => 'c',
+            Item::Lost(_) => panic!("nothing is damaged"),
             Item::Frame(_) => 'f',
         });
         assert_eq!(kinds.collect::<String>(), "tffcftf");
