@@ -91,6 +91,7 @@ pub fn send(args: Send) -> anyhow::Result<()> {
         fps: args.fps,
         file: about.is_file(),
         pass,
+        named: args.meeting.name.as_ref().is_some_and(|name| !name.is_empty()),
     };
     let stop = signal::install()?;
     let address = config.address.clone();

@@ -162,17 +162,30 @@ pub fn view(args: View) -> anyhow::Result<()> {
                 reconnect: args.meeting.reconnect,
                 connect_timeout: args.meeting.connect_timeout,
             };
-            member = Some(room::join(config, stage.clone(), source_stop.clone())?);
+            member = Some({
+                let named = args.meeting.name.as_ref().is_some_and(|name| !name.is_empty());
+                room::join(config, named, stage.clone(), source_stop.clone())?
+            });
         }
         None => read_stdin(&stage, if records { Some(Pace::Fast) } else { None })?,
     }
     let shown = show::run(&stage, settings, &stop);
+    let never_joined = address.is_some() && !stage.has_joined() && !stop.is_cancelled();
     source_stop.cancel();
     if let Some(thread) = member {
         // Its end is limited by the time that the server is given to close.
         let _ = thread.join();
     }
-    shown.or_else(|error| failure(error, address.as_ref()))
+    shown.or_else(|error| failure(error, address.as_ref()))?;
+    match &address {
+        Some(address) if never_joined && (args.time.is_some() || args.snapshot.is_some()) => {
+            let (host, port) = (&address.host, address.port);
+            let message =
+                format!("no answer from {host} port {port} in that time; is conf-serve running there?");
+            Err(Failure::new(Exit::Connect, message).into())
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Reads the pipe on a thread of its own, which ends with the process: a read cannot be broken off.

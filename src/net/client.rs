@@ -129,6 +129,17 @@ pub fn connect(config: Config) -> (Handle, Events) {
     (Handle { orders, hurry, stats }, Events { queue: events, task })
 }
 
+/// Says it where the server gave another name than the one that was `chosen`.
+pub fn tell_other_name(chosen: Option<&str>, given: &str) {
+    if let Some(chosen) = chosen.filter(|chosen| *chosen != given) {
+        let given = crate::text::scrub(given, limits::LABEL);
+        tracing::warn!(
+            "you are {given} in this room, not {chosen}: that name is taken, or a program of yours came first; \
+             CONF_IDENTITY_FILE=FILE makes this program somebody else"
+        );
+    }
+}
+
 impl Handle {
     /// Sends a media frame of a track that is published; returns when there is room for the next.
     pub async fn send(&self, frame: Frame) {

@@ -54,6 +54,8 @@ pub struct Options {
     pub file: bool,
     /// Gets everything as it was read.
     pub pass: Option<Box<dyn Write + Send>>,
+    /// The user has chosen the name, and wants to know where it is another.
+    pub named: bool,
 }
 
 /// How it goes; given out every second.
@@ -155,6 +157,7 @@ pub async fn run(
             None => return Err(Error::Empty),
         },
     };
+    let name = options.named.then(|| config.name.to_string());
     let (handle, events) = client::connect(config);
     let mut sender = Sender {
         handle,
@@ -173,6 +176,7 @@ pub async fn run(
         began: None,
         slow: None,
         sending: None,
+        name,
     };
     let file = options.file;
     sender.begin(first).await;
@@ -223,6 +227,8 @@ struct Sender {
     slow: Option<Moment>,
     /// The frame that is waiting for its time or for the network.
     sending: Option<Sending>,
+    /// The name that the user has chosen, until the first welcome.
+    name: Option<String>,
 }
 
 impl Sender {
@@ -276,6 +282,10 @@ impl Sender {
     async fn publish(&mut self, tracks: Tracks) {
         for number in std::mem::take(&mut self.tracks).into_values().filter_map(|track| track.number) {
             self.handle.unpublish(number).await;
+        }
+        // What begins now has times of its own.
+        if let Some(lag) = &mut self.lag {
+            *lag = Lag::default();
         }
         self.feedback = tracks.feedback.as_deref().and_then(Feedback::open);
         let alone = tracks.tracks.len() == 1;
@@ -353,7 +363,8 @@ impl Sender {
 
     fn handle_event(&mut self, event: Event) -> Result<(), Error> {
         match event {
-            Event::Up { .. } => {
+            Event::Up { welcome, .. } => {
+                client::tell_other_name(self.name.take().as_deref(), &welcome.name);
                 self.up = true;
                 self.connecting = false;
             }

@@ -17,7 +17,7 @@ pub enum Stream {
 
 /// Bytes that begin no kind of stream that we read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("neither frames, H.264 (Annex B), Y4M, Matroska nor MP4")]
+#[error("neither frames, H.264 (Annex B) nor Y4M")]
 pub struct UnknownStream;
 
 /// The kind of stream that begins with `head`: `Ok(None)` while more bytes are needed (at most 9),

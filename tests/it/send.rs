@@ -75,6 +75,66 @@ async fn f36_the_end_inside_a_frame_keeps_what_was_whole() {
 }
 
 #[tokio::test]
+async fn a_pause_of_the_program_leaves_no_delay_behind() {
+    let server = Server::start();
+    let mut watcher = Watcher::join(&server.room).await;
+    let mut send = conf_send(&server.room, &[]);
+    let mut stdin = send.child.stdin.take().unwrap();
+    // Live: each picture is written when it is captured, with a keyframe in every second.
+    let feeder = std::thread::spawn(move || {
+        use std::io::Write;
+        let units = access_units(30);
+        let _ = stdin.write_all(&description());
+        for (n, (unit, key)) in units.iter().cycle().take(300).enumerate() {
+            let pts = confkit::time::now().micros();
+            let media = confkit::wire::Media {
+                track: confkit::id::TrackId(5),
+                seq: n as u64,
+                pts,
+                key: *key,
+                rendition: confkit::wire::Rendition::High,
+                tid: 0,
+            };
+            if stdin.write_all(confkit::wire::Frame::video(media, unit, 0).bytes()).is_err() {
+                return;
+            }
+            let due = confkit::time::Moment::from_micros(pts) + std::time::Duration::from_millis(33);
+            std::thread::park_timeout(due.since(confkit::time::now()));
+        }
+    });
+    watcher.picture().await;
+    send.signal(Signal::STOP);
+    tokio::time::sleep(std::time::Duration::from_secs(3)).await;
+    send.signal(Signal::CONT);
+    let back = confkit::time::now();
+    loop {
+        let media = watcher.picture().await.header.media.unwrap();
+        let now = confkit::time::now();
+        if now.since(back) > std::time::Duration::from_secs(3) {
+            let late = now.since(confkit::time::Moment::from_micros(media.pts));
+            assert!(late < std::time::Duration::from_millis(250), "{late:?}");
+            break;
+        }
+    }
+    drop(send);
+    feeder.join().unwrap();
+}
+
+#[tokio::test]
+async fn a_name_that_is_taken_is_told() {
+    let server = Server::start();
+    let mut watcher = Watcher::join(&server.room).await;
+    let mut send = conf_send(&server.room, &["--name", "Watcher"]);
+    feed(&mut send, &description());
+    watcher.find(|e| matches!(e, Event::Track(_)).then_some(())).await;
+    send.signal(Signal::INT);
+    send.child.wait().unwrap();
+    let said = stderr(&mut send);
+    assert!(said.contains("you are ") && said.contains("not Watcher: "), "{said}");
+    assert!(said.contains("CONF_IDENTITY_FILE"), "{said}");
+}
+
+#[tokio::test]
 async fn a_signal_ends_the_stream_for_the_others_at_once() {
     let server = Server::start();
     let mut watcher = Watcher::join(&server.room).await;

@@ -22,16 +22,26 @@ const WISHES: Duration = Duration::from_millis(100);
 
 /// Joins a room and puts what happens there on `stage` until `stop` is cancelled or the session ends.
 ///
+/// The user is told when the name in the room is not the one of `config` and was `named` explicitly.
+///
 /// # Errors
 /// When there is no thread.
-pub fn join(config: client::Config, stage: Stage, stop: CancellationToken) -> Result<JoinHandle<()>, Error> {
+pub fn join(
+    config: client::Config,
+    named: bool,
+    stage: Stage,
+    stop: CancellationToken,
+) -> Result<JoinHandle<()>, Error> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Start)?;
     let body = move || {
         runtime.block_on(async {
+            let name = named.then(|| config.name.to_string());
             let (handle, events) = client::connect(config);
             let received = (0, time::now());
             let (names, tracks) = (HashMap::new(), HashMap::new());
-            Room { stage, own: None, names, tracks, up: false, received, handle }.run(events, stop).await;
+            Room { stage, name, own: None, names, tracks, up: false, received, handle }
+                .run(events, stop)
+                .await;
         });
         // Looking up a name cannot be broken off, and nobody waits for it any more.
         runtime.shutdown_background();
@@ -41,6 +51,8 @@ pub fn join(config: client::Config, stage: Stage, stop: CancellationToken) -> Re
 
 struct Room {
     stage: Stage,
+    /// The name that the user has chosen, until the first welcome.
+    name: Option<String>,
     own: Option<MemberId>,
     names: HashMap<MemberId, String>,
     tracks: HashMap<TrackId, Track>,
@@ -106,6 +118,7 @@ impl Room {
     fn handle(&mut self, event: Event) {
         match event {
             Event::Up { welcome, resumed } => {
+                client::tell_other_name(self.name.take().as_deref(), &welcome.name);
                 self.own = Some(welcome.member);
                 if !resumed {
                     self.names.clear();

@@ -195,6 +195,11 @@ impl Stage {
         lock(&self.0.session).clone()
     }
 
+    /// Whether there has been a session at all.
+    pub fn has_joined(&self) -> bool {
+        !matches!(self.session(), Session::Absent | Session::Connecting)
+    }
+
     /// The source begins anew with what its tracks need first: gaps are none of its losses until it is through with
     /// that.
     pub fn expect_replay(&self) {
