@@ -15,21 +15,24 @@
 //! read gives rise to. While there is no connection media is dropped and counted; control operations
 //! need no queue, because what they asked for is held here and asked for again.
 
+mod event;
+mod operations;
+
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use bytes::Bytes;
 
+pub use event::{Down, End, Event};
+
 use super::backoff::Backoff;
 use super::heartbeat::{self, Heartbeat, Side};
 use super::publications::Publications;
-use crate::id::{Identity, MemberId, Nick, ResumeToken, RoomName, TrackId};
+use crate::id::{Identity, Nick, ResumeToken, RoomName, TrackId};
 use crate::limits;
 use crate::time::Moment;
-use crate::wire::control::{
-    self, Goodbye, Hello, Member, Publish, Refusal, State, Track, TrackKind, Welcome,
-};
-use crate::wire::{self, Code, Control, Frame, Header, Incoming, Kind, Parser, Rendition};
+use crate::wire::control::{self, Goodbye, Hello, Publish, State, TrackKind};
+use crate::wire::{Control, Frame, Header, Incoming, Kind, Parser, Rendition};
 
 /// How long the server may take to end the connection after our goodbye.
 const LEAVE: Duration = Duration::from_secs(2);
@@ -49,123 +52,6 @@ pub struct Profile {
     pub subscribe: Vec<TrackKind>,
     /// Tries in a row to come back; without a number any number.
     pub tries: Option<u32>,
-}
-
-/// What the program learns. Track numbers of what it publishes itself stay the same for it over all
-/// connections.
-#[derive(Debug, Clone)]
-pub enum Event {
-    /// The session is up. Without `resumed` it is a new one: what the program knew of the room is void.
-    Up {
-        /// What the server said.
-        welcome: Welcome,
-        /// Whether the earlier session goes on.
-        resumed: bool,
-    },
-    /// Who and what is in the room, complete; replaces what was known.
-    State(State),
-    /// A member came or changed.
-    Member(Member),
-    /// A member left.
-    MemberLeft(MemberId),
-    /// A track came or changed.
-    Track(Track),
-    /// A track ended.
-    TrackGone(TrackId),
-    /// A request to publish was granted; comes once per request.
-    Published {
-        /// The request.
-        id: u64,
-        /// What to put into the headers.
-        track: TrackId,
-    },
-    /// A picture at which decoding can begin is wanted of what this program publishes.
-    KeyframeWanted {
-        /// Of which track.
-        track: TrackId,
-        /// Of which encoding.
-        rendition: Rendition,
-    },
-    /// A frame of a subscribed track.
-    Media(Frame),
-    /// A frame of a subscribed track arrived damaged: what follows may refer to it, until a keyframe.
-    Lost {
-        /// Of which track.
-        track: TrackId,
-        /// Of which encoding.
-        rendition: Rendition,
-    },
-    /// The server refused something; the session goes on.
-    Refused(Refusal),
-    /// The connection is lost; another is tried after `retry_in`.
-    Down {
-        /// Why.
-        reason: Down,
-        /// The pause before the next try.
-        retry_in: Duration,
-        /// Which try in a row that will be.
-        attempt: u32,
-    },
-    /// The session is over; the last event.
-    Ended(End),
-}
-
-/// Why a connection was lost.
-#[derive(Debug, Clone, PartialEq, thiserror::Error)]
-pub enum Down {
-    /// It was never made.
-    #[error("{0}")]
-    Unreachable(String),
-    /// The server ended it without a word.
-    #[error("the server closed the connection")]
-    Closed,
-    /// The network broke it.
-    #[error("the connection broke: {0}")]
-    Broken(String),
-    /// Nothing came for [`limits::SILENCE`].
-    #[error("the server does not answer any more")]
-    Silent,
-    /// No welcome came.
-    #[error("nothing there answered as a conf-serve would")]
-    NoWelcome,
-    /// What came is no stream of frames, or makes no sense.
-    #[error("{0}")]
-    Garbled(#[from] wire::Error),
-    /// Too many payloads did not match their checksums.
-    #[error("too much arrives damaged")]
-    Damaged,
-    /// The server said why.
-    #[error("{0}")]
-    Told(Refusal),
-}
-
-/// Why a session is over.
-#[derive(Debug, Clone, PartialEq, thiserror::Error)]
-pub enum End {
-    /// The program left.
-    #[error("left the room")]
-    Left,
-    /// The first connection did not come about.
-    #[error("{0}")]
-    Unreachable(Down),
-    /// The server does not want this program.
-    #[error("{0}")]
-    Refused(Refusal),
-    /// The server speaks other versions of the protocol.
-    #[error("the server speaks protocol version {0} to {1}, this program version {p0} to {p1}: upgrade the older of the two",
-        p0 = control::PROTOCOL[0], p1 = control::PROTOCOL[1])]
-    Version(u32, u32),
-    /// Another connection took this session over.
-    #[error("this session was taken over by another connection")]
-    Replaced,
-    /// All tries to come back failed.
-    #[error("gave up after {tries} tries to come back: {last}")]
-    GaveUp {
-        /// How many.
-        tries: u32,
-        /// Why the last failed.
-        last: Down,
-    },
 }
 
 /// What the core wants of the edge.
@@ -486,155 +372,6 @@ impl Client {
         }
         if let (Some(media), Phase::Up) = (header.media, self.phase) {
             self.events.push_back(Event::Lost { track: media.track, rendition: media.rendition });
-        }
-    }
-
-    fn handle_operation(&mut self, operation: Control, now: Moment) {
-        match (operation, self.phase) {
-            (Control::Ping { id }, _) => self.say(&Control::Pong { id }),
-            (Control::Pong { id }, _) => self.heartbeat.handle_pong(id, now),
-            (Control::Welcome(welcome), Phase::Greeting { .. }) => self.handle_welcome(welcome),
-            (Control::Goodbye(goodbye), _) => self.handle_goodbye(goodbye, now),
-            (Control::Error(refusal), Phase::Greeting { .. }) => self.handle_rejection(refusal, now),
-            (operation, Phase::Up) => self.handle_news(operation, now),
-            _ => {}
-        }
-    }
-
-    fn handle_welcome(&mut self, welcome: Welcome) {
-        let [oldest, newest] = control::PROTOCOL;
-        if !(oldest..=newest).contains(&welcome.protocol) {
-            return self.end(End::Version(welcome.protocol, welcome.protocol));
-        }
-        self.counts.reconnects += u64::from(self.joined);
-        self.joined = true;
-        self.backoff.reset();
-        self.phase = Phase::Up;
-        let resumed = welcome.resumed && self.token.is_some();
-        self.token = Some(welcome.token);
-        self.state = State::default();
-        self.publications.interrupt();
-        if !resumed {
-            self.publications.forget();
-            self.subscribed.clear();
-            self.unsubscribed.clear();
-        }
-        self.events.push_back(Event::Up { welcome, resumed });
-        for track in std::mem::take(&mut self.unpublished) {
-            if resumed {
-                self.say(&Control::Unpublish { track });
-            }
-        }
-        for publish in self.publications.unanswered().collect::<Vec<_>>() {
-            self.say(&Control::Publish(publish));
-        }
-        self.want_keyframes(None);
-    }
-
-    /// An error instead of a welcome.
-    fn handle_rejection(&mut self, refusal: Refusal, now: Moment) {
-        let retry_after = refusal.retry_after_ms.map(Duration::from_millis);
-        match refusal.code {
-            Code::Resume => {
-                self.token = None;
-                self.lose(Down::Told(refusal), retry_after, now);
-            }
-            Code::Version => {
-                let end = refusal.protocol.map_or(End::Refused(refusal), |[min, max]| End::Version(min, max));
-                self.end(end);
-            }
-            // A place that was there before, or will be soon, is worth another try.
-            Code::Full if self.joined || retry_after.is_some() => {
-                self.lose(Down::Told(refusal), retry_after, now);
-            }
-            Code::Name | Code::Full | Code::Protocol => self.end(End::Refused(refusal)),
-            Code::Replaced => self.end(End::Replaced),
-            _ => self.lose(Down::Told(refusal), retry_after, now),
-        }
-    }
-
-    fn handle_goodbye(&mut self, goodbye: Goodbye, now: Moment) {
-        if self.is_leaving() {
-            return self.end(End::Left);
-        }
-        let retry_after = goodbye.retry_after_ms.map(Duration::from_millis);
-        let code = goodbye.code.unwrap_or(Code::Unknown);
-        let mut refusal = Refusal::new(code, goodbye.message);
-        refusal.retry_after_ms = goodbye.retry_after_ms;
-        if refusal.message.is_empty() && code == Code::Unknown {
-            refusal.message = "the server ended the session".into();
-        }
-        match code {
-            Code::Replaced => self.end(End::Replaced),
-            Code::Unknown if retry_after.is_none() => self.end(End::Refused(refusal)),
-            Code::Full if self.joined || retry_after.is_some() => {
-                self.lose(Down::Told(refusal), retry_after, now);
-            }
-            Code::Version | Code::Name | Code::Full if !self.is_up() => self.end(End::Refused(refusal)),
-            _ => self.lose(Down::Told(refusal), retry_after, now),
-        }
-    }
-
-    /// What the server says while the session is up.
-    fn handle_news(&mut self, operation: Control, now: Moment) {
-        let event = match operation {
-            Control::State(part) => return self.handle_state(part, now),
-            Control::Member(member) => Event::Member(member),
-            Control::MemberLeft { member } => Event::MemberLeft(member),
-            Control::Track(track) => Event::Track(track),
-            Control::TrackGone { track } => {
-                self.subscribed.remove(&track);
-                self.unsubscribed.remove(&track);
-                Event::TrackGone(track)
-            }
-            Control::Published { id, track } => {
-                if let Some(track) = self.publications.accept(id, track) {
-                    self.events.push_back(Event::Published { id, track });
-                }
-                return self.want_keyframes(Some(id));
-            }
-            Control::Keyframe { track, rendition } => match self.publications.outer(track) {
-                Some(track) => Event::KeyframeWanted { track, rendition },
-                None => return,
-            },
-            Control::Error(refusal) => {
-                if let Some(id) = refusal.id {
-                    self.publications.refuse(id);
-                }
-                Event::Refused(refusal)
-            }
-            _ => return,
-        };
-        self.events.push_back(event);
-    }
-
-    fn handle_state(&mut self, part: State, now: Moment) {
-        self.state.members.extend(part.members);
-        self.state.tracks.extend(part.tracks);
-        if self.state.members.len() > limits::MEMBERS || self.state.tracks.len() > limits::ROOM_TRACKS {
-            let error = wire::Error::Control("more members or tracks than a room can have".into());
-            return self.lose(error.into(), None, now);
-        }
-        if part.more {
-            return;
-        }
-        let state = std::mem::take(&mut self.state);
-        // What was asked for just before the connection broke may not have arrived.
-        let here = |track: &TrackId| state.tracks.iter().any(|t| t.track == *track);
-        self.subscribed.retain(here);
-        self.unsubscribed.retain(here);
-        if !self.subscribed.is_empty() {
-            self.say(&Control::Subscribe { tracks: self.subscribed.iter().copied().collect() });
-        }
-        if !self.unsubscribed.is_empty() {
-            self.say(&Control::Unsubscribe { tracks: self.unsubscribed.iter().copied().collect() });
-        }
-        self.events.push_back(Event::State(state));
-    }
-
-    fn want_keyframes(&mut self, id: Option<u64>) {
-        for (track, rendition) in self.publications.waiting(id) {
-            self.events.push_back(Event::KeyframeWanted { track, rendition });
         }
     }
 

@@ -3,7 +3,6 @@
 
 mod cam;
 mod decode;
-mod programs;
 mod protocol;
 mod python;
 mod send;

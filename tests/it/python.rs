@@ -1,23 +1,15 @@
 //! docs/example.py, which is written from docs/protocol.md alone, against a running server.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Output, Stdio};
 
 use confkit::h264::{AccessUnit, Splitter};
 
+use crate::support::programs::{Running, Serve};
+
 const EXAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/example.py");
 const PICTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/media/MIDR_MW_D.264");
-
-/// A process that ends with the test.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
 
 fn missing() -> bool {
     let python = Command::new("python3").arg("--version").output().is_ok_and(|out| out.status.success());
@@ -26,19 +18,6 @@ fn missing() -> bool {
         eprintln!("skipped: needs python3 and ../shared/media");
     }
     missing
-}
-
-fn serve() -> (Running, String) {
-    let mut server = Command::new(env!("CARGO_BIN_EXE_conf-serve"))
-        .args(["--quiet", "127.0.0.1:0"])
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .spawn()
-        .map(Running)
-        .unwrap();
-    let lines = BufReader::new(server.0.stdout.take().unwrap()).lines();
-    let link = lines.map_while(Result::ok).find_map(|line| Some(line.split_once("conf://")?.1.to_owned()));
-    (server, format!("conf://{}", link.unwrap().trim()))
 }
 
 fn example(args: &[&str]) -> Command {
@@ -63,19 +42,16 @@ fn the_python_example_publishes_lists_and_receives() {
     if missing() {
         return;
     }
-    let (_server, room) = serve();
+    let server = Serve::start();
+    let room = server.room.clone();
     let mut publisher =
-        example(&["--name", "王小明", "publish", &room, PICTURES, "--fps", "50", "--loop", "100"])
-            .env("PYTHONIOENCODING", "utf-8")
-            .spawn()
-            .map(Running)
-            .unwrap();
+        example(&["--name", "王小明", "publish", &room, PICTURES, "--fps", "50", "--loop", "100"]);
+    publisher.env("PYTHONIOENCODING", "utf-8");
+    let mut publisher = Running::start(publisher);
     let mut said = String::new();
-    BufReader::new(publisher.0.stdout.take().unwrap()).read_line(&mut said).unwrap();
+    BufReader::new(publisher.child.stdout.take().unwrap()).read_line(&mut said).unwrap();
     if !said.contains("publishing 100 pictures as track 1") {
-        let mut error = String::new();
-        publisher.0.stderr.take().unwrap().read_to_string(&mut error).unwrap();
-        panic!("{said}{error}");
+        panic!("{said}{}", publisher.stderr());
     }
 
     let listed =
@@ -101,7 +77,8 @@ fn the_python_example_is_told_why_it_is_refused() {
     if missing() {
         return;
     }
-    let (_server, room) = serve();
+    let server = Serve::start();
+    let room = server.room.clone();
     let refused = example(&["receive", &room, "7", "/dev/null"]).output().unwrap();
     assert!(!refused.status.success());
     assert!(text(&refused).contains("refused: track"), "{}", text(&refused));

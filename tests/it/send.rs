@@ -6,24 +6,20 @@ use std::process::{Command, Stdio};
 use confkit::net::client::Event;
 use rustix::process::Signal;
 
-use crate::programs::{Server, Watcher, access_units, conf_send, description, feed, frames};
-
-fn stderr(running: &mut crate::programs::Running) -> String {
-    let mut text = String::new();
-    running.child.stderr.take().unwrap().read_to_string(&mut text).unwrap();
-    text
-}
+use crate::support::programs::{PATIENCE, Serve, conf_send};
+use crate::support::take::{access_units, description, frames};
+use crate::support::watcher::Watcher;
 
 #[tokio::test]
 async fn w36_a_recording_arrives_whole_and_untouched() {
-    let server = Server::start();
+    let server = Serve::start();
     let mut watcher = Watcher::join(&server.room).await;
     let recording = frames(&access_units(25));
     let mut take = description();
     recording.iter().for_each(|frame| take.extend_from_slice(frame.bytes()));
 
     let mut send = conf_send(&server.room, &["--as", "talk"]);
-    feed(&mut send, &take);
+    send.feed(&take);
     drop(send.child.stdin.take());
     let label = watcher.find(|e| if let Event::Track(t) = e { Some(t.source.label) } else { None }).await;
     assert_eq!(label, "talk");
@@ -33,17 +29,17 @@ async fn w36_a_recording_arrives_whole_and_untouched() {
         assert_eq!(got.header.checksum, sent.header.checksum);
     }
     watcher.find(|e| matches!(e, Event::TrackGone(_)).then_some(())).await;
-    assert_eq!(send.wait().code(), Some(0));
+    assert_eq!(send.wait(PATIENCE), 0);
 }
 
 #[tokio::test]
 async fn raw_h264_is_recognised_and_passed_on() {
-    let server = Server::start();
+    let server = Serve::start();
     let mut watcher = Watcher::join(&server.room).await;
     let units = access_units(12);
     let stream: Vec<u8> = units.iter().flat_map(|(unit, _)| unit.clone()).collect();
     let mut send = conf_send(&server.room, &["--pass", "--fps", "30"]);
-    feed(&mut send, &stream);
+    send.feed(&stream);
     drop(send.child.stdin.take());
     for (unit, key) in &units {
         let got = watcher.picture().await;
@@ -53,25 +49,25 @@ async fn raw_h264_is_recognised_and_passed_on() {
     let mut copy = Vec::new();
     send.child.stdout.take().unwrap().read_to_end(&mut copy).unwrap();
     assert_eq!(copy, stream);
-    assert_eq!(send.wait().code(), Some(0));
+    assert_eq!(send.wait(PATIENCE), 0);
 }
 
 #[tokio::test]
 async fn f36_the_end_inside_a_frame_keeps_what_was_whole() {
-    let server = Server::start();
+    let server = Serve::start();
     let mut watcher = Watcher::join(&server.room).await;
     let recording = frames(&access_units(5));
     let mut take = description();
     recording.iter().for_each(|frame| take.extend_from_slice(frame.bytes()));
     take.truncate(take.len() - 3);
     let mut send = conf_send(&server.room, &[]);
-    feed(&mut send, &take);
+    send.feed(&take);
     drop(send.child.stdin.take());
     for sent in &recording[..4] {
         assert_eq!(watcher.picture().await.payload(), sent.payload());
     }
-    assert_eq!(send.wait().code(), Some(10));
-    assert!(stderr(&mut send).contains("ended inside a frame"));
+    assert_eq!(send.wait(PATIENCE), 10);
+    assert!(send.stderr().contains("ended inside a frame"));
 }
 
 #[tokio::test]
@@ -136,23 +132,23 @@ async fn a_name_that_is_taken_is_told() {
 
 #[tokio::test]
 async fn a_signal_ends_the_stream_for_the_others_at_once() {
-    let server = Server::start();
+    let server = Serve::start();
     let mut watcher = Watcher::join(&server.room).await;
     for (signal, code) in [(Signal::INT, 130), (Signal::TERM, 143)] {
         let mut send = conf_send(&server.room, &[]);
-        feed(&mut send, &description());
-        frames(&access_units(3)).iter().for_each(|frame| feed(&mut send, frame.bytes()));
+        send.feed(&description());
+        frames(&access_units(3)).iter().for_each(|frame| send.feed(frame.bytes()));
         watcher.picture().await;
         send.signal(signal);
         watcher.find(|e| matches!(e, Event::TrackGone(_)).then_some(())).await;
-        assert_eq!(send.child.wait().unwrap().code(), Some(code));
+        assert_eq!(send.wait(PATIENCE), code);
     }
 }
 
 #[tokio::test]
 async fn s16_a_restarted_server_gets_the_stream_again_from_a_keyframe() {
-    let first = Server::start();
-    let (room, address) = (first.room.clone(), first.address());
+    let first = Serve::start();
+    let (room, address) = (first.room.clone(), first.address);
     let mut watcher = Watcher::join(&room).await;
     let mut send = conf_send(&room, &[]);
     let mut stdin = send.child.stdin.take().unwrap();
@@ -171,7 +167,7 @@ async fn s16_a_restarted_server_gets_the_stream_again_from_a_keyframe() {
     watcher.picture().await;
     drop(first);
     watcher.find(|e| matches!(e, Event::Down { .. }).then_some(())).await;
-    let _second = Server::at(&address.to_string());
+    let _second = Serve::at(&address.to_string());
     watcher.find(|e| matches!(e, Event::Up { resumed: false, .. }).then_some(())).await;
     assert!(watcher.picture().await.header.media.unwrap().key);
     drop(send);
@@ -194,10 +190,10 @@ fn what_is_wrong_is_said_with_its_exit_code() {
     ];
     for (room, arguments, input, code, words) in cases {
         let mut send = conf_send(room, arguments);
-        feed(&mut send, input);
-        let status = send.wait();
-        let said = stderr(&mut send);
-        assert_eq!(status.code(), Some(code), "{said}");
+        send.feed(input);
+        let status = send.wait(PATIENCE);
+        let said = send.stderr();
+        assert_eq!(status, code, "{said}");
         assert!(said.starts_with("conf-send: ") && said.contains(words), "{said}");
     }
 }

@@ -13,8 +13,7 @@ use crate::support::programs::{Serve, program};
 
 #[test]
 fn s17_sigterm_says_goodbye_with_a_time_to_come_back_and_ends_in_order() {
-    let home = tempfile::tempdir().unwrap();
-    let mut serve = Serve::start(home.path());
+    let mut serve = Serve::start();
     let mut members: Vec<_> = (0..300).map(|n| Peer::join(serve.address, &format!("m{n}")).0).collect();
     serve.running.signal(Signal::TERM);
     let mut returns = Vec::new();
@@ -33,7 +32,7 @@ fn s17_sigterm_says_goodbye_with_a_time_to_come_back_and_ends_in_order() {
 #[test]
 fn s19_a_port_in_use_is_named_with_what_to_do() {
     let home = tempfile::tempdir().unwrap();
-    let serve = Serve::start(home.path());
+    let serve = Serve::start();
     let second = program("conf-serve", home.path()).arg(serve.address.to_string()).output().unwrap();
     assert_eq!(second.status.code(), Some(3));
     let said = String::from_utf8(second.stderr).unwrap();
@@ -46,7 +45,7 @@ fn s02_at_the_limit_of_descriptors_newcomers_are_told_and_members_stay() {
     let mut limited = std::process::Command::new("sh");
     limited.args(["-c", "ulimit -n 64; exec \"$0\" 127.0.0.1:0", env!("CARGO_BIN_EXE_conf-serve")]);
     limited.env("HOME", home.path()).stdout(Stdio::piped()).stderr(Stdio::null()).stdin(Stdio::null());
-    let serve = Serve::from_command(limited, home.path());
+    let serve = Serve::from_command(limited);
     let mut members: Vec<Peer> = Vec::new();
     let refusal = loop {
         let mut peer = Peer::connect(serve.address);
@@ -73,8 +72,7 @@ fn s02_at_the_limit_of_descriptors_newcomers_are_told_and_members_stay() {
 
 #[test]
 fn s26_hostile_text_stays_within_its_line_of_the_log() {
-    let home = tempfile::tempdir().unwrap();
-    let serve = Serve::start(home.path());
+    let serve = Serve::start();
     let evil = "x\u{1b}[2J\n2026-01-01T00:00:00Z  INFO fake line\u{202e}\u{9b}31m";
     Peer::connect(serve.address).hello(Hello { client: evil.into(), ..hello("Ann") });
     for bad in [Hello { room: evil.into(), ..hello("Ann") }, hello(evil)] {
@@ -93,8 +91,7 @@ fn s26_hostile_text_stays_within_its_line_of_the_log() {
 
 #[test]
 fn x01_a_server_without_stdout_or_stderr_serves() {
-    let home = tempfile::tempdir().unwrap();
-    let serve = Serve::start(home.path());
+    let serve = Serve::start();
     let address = serve.address;
     assert!(serve.room.ends_with("/main"), "{}", serve.room);
     let Serve { running, stdout, .. } = serve;

@@ -2,3 +2,5 @@
 
 pub mod peer;
 pub mod programs;
+pub mod take;
+pub mod watcher;

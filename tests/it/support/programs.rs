@@ -1,50 +1,76 @@
 //! The real programs, started and ended by the test.
 #![allow(clippy::disallowed_methods)] // The end of a process is not an event that can be awaited with a limit.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
+
+use tempfile::TempDir;
+
+/// Longer than anything that is waited for in a test that succeeds.
+pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A program of this package, with directories of its own: no test sees what another one, or the
 /// person who runs it, keeps there.
 pub fn program(name: &str, home: &Path) -> Command {
     let path = match name {
         "conf-serve" => env!("CARGO_BIN_EXE_conf-serve"),
+        "conf-send" => env!("CARGO_BIN_EXE_conf-send"),
+        "conf-view" => env!("CARGO_BIN_EXE_conf-view"),
         other => panic!("{other} is not a program of this package"),
     };
     let mut command = Command::new(path);
+    for unset in ["CONF_ROOM", "CONF_NAME", "CONF_IDENTITY_FILE", "CONF_LOG", "XDG_CONFIG_HOME"] {
+        command.env_remove(unset);
+    }
     command
         .env("HOME", home)
         .env("XDG_STATE_HOME", home.join("state"))
         .env("XDG_RUNTIME_DIR", home)
-        .env_remove("CONF_ROOM")
-        .env_remove("CONF_NAME")
-        .env_remove("CONF_LOG")
         .stdin(Stdio::null());
     command
 }
 
-/// A program that is ended with the test.
-pub struct Running(pub Child);
+/// A program that is ended, by its own id, when the test forgets it.
+pub struct Running {
+    pub child: Child,
+    /// Goes with it, where it is its own.
+    _home: Option<TempDir>,
+}
 
 impl Running {
     pub fn start(mut command: Command) -> Self {
-        Self(command.spawn().unwrap())
+        Self { child: command.spawn().unwrap(), _home: None }
     }
 
     pub fn signal(&self, signal: rustix::process::Signal) {
-        let pid = rustix::process::Pid::from_child(&self.0);
+        let pid = rustix::process::Pid::from_child(&self.child);
         rustix::process::kill_process(pid, signal).unwrap();
     }
 
-    /// Waits for the end, at most `limit`. The exit code; 128 plus the signal that killed it.
+    /// Writes to its stdin, which it may already have closed.
+    pub fn feed(&mut self, bytes: &[u8]) {
+        let stdin = self.child.stdin.as_mut().unwrap();
+        let _ = stdin.write_all(bytes).and_then(|()| stdin.flush());
+    }
+
+    /// All that it says on stderr until it ends.
+    pub fn stderr(&mut self) -> String {
+        let mut text = String::new();
+        self.child.stderr.take().unwrap().read_to_string(&mut text).unwrap();
+        text
+    }
+
+    /// Closes its stdin and waits for the end, at most `limit`. The exit code; 128 plus the signal that
+    /// killed it.
     pub fn wait(&mut self, limit: Duration) -> i32 {
         use std::os::unix::process::ExitStatusExt;
+        drop(self.child.stdin.take());
         let started = confkit::time::now();
         loop {
-            if let Some(status) = self.0.try_wait().unwrap() {
+            if let Some(status) = self.child.try_wait().unwrap() {
                 return status.code().unwrap_or_else(|| 128 + status.signal().unwrap());
             }
             assert!(confkit::time::now().since(started) < limit, "still running after {limit:?}");
@@ -55,12 +81,21 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 
-/// A running `conf-serve` on a free port of loopback.
+/// `conf-send` to `room`, with a pipe on stdin.
+pub fn conf_send(room: &str, arguments: &[&str]) -> Running {
+    let home = tempfile::tempdir().unwrap();
+    let mut command = program("conf-send", home.path());
+    command.args(arguments).env("CONF_ROOM", room).env("CONF_NAME", "Ann");
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    Running { _home: Some(home), ..Running::start(command) }
+}
+
+/// A running `conf-serve`.
 pub struct Serve {
     pub running: Running,
     pub address: SocketAddr,
@@ -72,21 +107,26 @@ pub struct Serve {
 }
 
 impl Serve {
-    pub fn start(home: &Path) -> Self {
-        Self::start_on(home, "127.0.0.1:0")
+    /// On a free port of loopback.
+    pub fn start() -> Self {
+        Self::at("127.0.0.1:0")
     }
 
-    pub fn start_on(home: &Path, listen: &str) -> Self {
-        let log = home.join("serve.log");
-        let mut command = program("conf-serve", home);
+    pub fn at(listen: &str) -> Self {
+        let home = tempfile::tempdir().unwrap();
+        let log = home.path().join("serve.log");
+        let mut command = program("conf-serve", home.path());
         command.arg(listen).arg("--log-file").arg(&log).stdout(Stdio::piped());
-        Self::from_command(command, home)
+        let mut serve = Self::from_command(command);
+        serve.log = log;
+        serve.running._home = Some(home);
+        serve
     }
 
-    pub fn from_command(command: Command, home: &Path) -> Self {
-        let log = home.join("serve.log");
+    /// By a command of the test's own, whose stdout is a pipe.
+    pub fn from_command(command: Command) -> Self {
         let mut running = Running::start(command);
-        let mut stdout = BufReader::new(running.0.stdout.take().unwrap());
+        let mut stdout = BufReader::new(running.child.stdout.take().unwrap());
         let room = loop {
             let mut line = String::new();
             assert!(stdout.read_line(&mut line).unwrap() > 0, "conf-serve ended before it printed a link");
@@ -95,6 +135,6 @@ impl Serve {
             }
         };
         let authority = room.strip_prefix("conf://").unwrap().split('/').next().unwrap();
-        Self { running, address: authority.parse().unwrap(), room, log, stdout }
+        Self { running, address: authority.parse().unwrap(), room, log: PathBuf::new(), stdout }
     }
 }

@@ -1,0 +1,161 @@
+//! What the operations of the server mean for a session.
+
+use std::time::Duration;
+
+use super::{Client, Down, End, Event, Phase};
+use crate::id::TrackId;
+use crate::limits;
+use crate::time::Moment;
+use crate::wire::control::{self, Goodbye, Refusal, State, Welcome};
+use crate::wire::{self, Code, Control};
+
+impl Client {
+    pub(super) fn handle_operation(&mut self, operation: Control, now: Moment) {
+        match (operation, self.phase) {
+            (Control::Ping { id }, _) => self.say(&Control::Pong { id }),
+            (Control::Pong { id }, _) => self.heartbeat.handle_pong(id, now),
+            (Control::Welcome(welcome), Phase::Greeting { .. }) => self.handle_welcome(welcome),
+            (Control::Goodbye(goodbye), _) => self.handle_goodbye(goodbye, now),
+            (Control::Error(refusal), Phase::Greeting { .. }) => self.handle_rejection(refusal, now),
+            (operation, Phase::Up) => self.handle_news(operation, now),
+            _ => {}
+        }
+    }
+
+    fn handle_welcome(&mut self, welcome: Welcome) {
+        let [oldest, newest] = control::PROTOCOL;
+        if !(oldest..=newest).contains(&welcome.protocol) {
+            return self.end(End::Version(welcome.protocol, welcome.protocol));
+        }
+        self.counts.reconnects += u64::from(self.joined);
+        self.joined = true;
+        self.backoff.reset();
+        self.phase = Phase::Up;
+        let resumed = welcome.resumed && self.token.is_some();
+        self.token = Some(welcome.token);
+        self.state = State::default();
+        self.publications.interrupt();
+        if !resumed {
+            self.publications.forget();
+            self.subscribed.clear();
+            self.unsubscribed.clear();
+        }
+        self.events.push_back(Event::Up { welcome, resumed });
+        for track in std::mem::take(&mut self.unpublished) {
+            if resumed {
+                self.say(&Control::Unpublish { track });
+            }
+        }
+        for publish in self.publications.unanswered().collect::<Vec<_>>() {
+            self.say(&Control::Publish(publish));
+        }
+        self.want_keyframes(None);
+    }
+
+    /// An error instead of a welcome.
+    fn handle_rejection(&mut self, refusal: Refusal, now: Moment) {
+        let retry_after = refusal.retry_after_ms.map(Duration::from_millis);
+        match refusal.code {
+            Code::Resume => {
+                self.token = None;
+                self.lose(Down::Told(refusal), retry_after, now);
+            }
+            Code::Version => {
+                let end = refusal.protocol.map_or(End::Refused(refusal), |[min, max]| End::Version(min, max));
+                self.end(end);
+            }
+            // A place that was there before, or will be soon, is worth another try.
+            Code::Full if self.joined || retry_after.is_some() => {
+                self.lose(Down::Told(refusal), retry_after, now);
+            }
+            Code::Name | Code::Full | Code::Protocol => self.end(End::Refused(refusal)),
+            Code::Replaced => self.end(End::Replaced),
+            _ => self.lose(Down::Told(refusal), retry_after, now),
+        }
+    }
+
+    fn handle_goodbye(&mut self, goodbye: Goodbye, now: Moment) {
+        if self.is_leaving() {
+            return self.end(End::Left);
+        }
+        let retry_after = goodbye.retry_after_ms.map(Duration::from_millis);
+        let code = goodbye.code.unwrap_or(Code::Unknown);
+        let mut refusal = Refusal::new(code, goodbye.message);
+        refusal.retry_after_ms = goodbye.retry_after_ms;
+        if refusal.message.is_empty() && code == Code::Unknown {
+            refusal.message = "the server ended the session".into();
+        }
+        match code {
+            Code::Replaced => self.end(End::Replaced),
+            Code::Unknown if retry_after.is_none() => self.end(End::Refused(refusal)),
+            Code::Full if self.joined || retry_after.is_some() => {
+                self.lose(Down::Told(refusal), retry_after, now);
+            }
+            Code::Version | Code::Name | Code::Full if !self.is_up() => self.end(End::Refused(refusal)),
+            _ => self.lose(Down::Told(refusal), retry_after, now),
+        }
+    }
+
+    /// What the server says while the session is up.
+    fn handle_news(&mut self, operation: Control, now: Moment) {
+        let event = match operation {
+            Control::State(part) => return self.handle_state(part, now),
+            Control::Member(member) => Event::Member(member),
+            Control::MemberLeft { member } => Event::MemberLeft(member),
+            Control::Track(track) => Event::Track(track),
+            Control::TrackGone { track } => {
+                self.subscribed.remove(&track);
+                self.unsubscribed.remove(&track);
+                Event::TrackGone(track)
+            }
+            Control::Published { id, track } => {
+                if let Some(track) = self.publications.accept(id, track) {
+                    self.events.push_back(Event::Published { id, track });
+                }
+                return self.want_keyframes(Some(id));
+            }
+            Control::Keyframe { track, rendition } => match self.publications.outer(track) {
+                Some(track) => Event::KeyframeWanted { track, rendition },
+                None => return,
+            },
+            Control::Error(refusal) => {
+                if let Some(id) = refusal.id {
+                    self.publications.refuse(id);
+                }
+                Event::Refused(refusal)
+            }
+            _ => return,
+        };
+        self.events.push_back(event);
+    }
+
+    fn handle_state(&mut self, part: State, now: Moment) {
+        self.state.members.extend(part.members);
+        self.state.tracks.extend(part.tracks);
+        if self.state.members.len() > limits::MEMBERS || self.state.tracks.len() > limits::ROOM_TRACKS {
+            let error = wire::Error::Control("more members or tracks than a room can have".into());
+            return self.lose(error.into(), None, now);
+        }
+        if part.more {
+            return;
+        }
+        let state = std::mem::take(&mut self.state);
+        // What was asked for just before the connection broke may not have arrived.
+        let here = |track: &TrackId| state.tracks.iter().any(|t| t.track == *track);
+        self.subscribed.retain(here);
+        self.unsubscribed.retain(here);
+        if !self.subscribed.is_empty() {
+            self.say(&Control::Subscribe { tracks: self.subscribed.iter().copied().collect() });
+        }
+        if !self.unsubscribed.is_empty() {
+            self.say(&Control::Unsubscribe { tracks: self.unsubscribed.iter().copied().collect() });
+        }
+        self.events.push_back(Event::State(state));
+    }
+
+    fn want_keyframes(&mut self, id: Option<u64>) {
+        for (track, rendition) in self.publications.waiting(id) {
+            self.events.push_back(Event::KeyframeWanted { track, rendition });
+        }
+    }
+}
