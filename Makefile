@@ -74,6 +74,7 @@ bench-encode: ## pictures per second of capture and encoding
 bench-view: ## pictures per second of decoding and drawing
 	$(CARGO) bench --bench view
 
-soak: ## a meeting for MINUTES=10 in which members come, go, are killed and suspended
+soak: ## SEEDS=50000 simulated meetings with faults, then one for MINUTES=10 with kills and suspensions
+	CONF_SIM_SEEDS=$${SEEDS:-50000} $(CARGO) test --lib simulation::
 	$(CARGO) build --release --bins
 	@scripts/soak $${MINUTES:-10}

@@ -27,6 +27,8 @@ pub mod playout;
 pub mod room;
 pub mod server;
 pub mod session;
+#[cfg(test)]
+mod simulation;
 pub mod text;
 pub mod time;
 pub mod video;

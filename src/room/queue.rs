@@ -22,6 +22,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::Gop;
 use crate::id::TrackId;
 use crate::limits;
 use crate::time::Moment;
@@ -260,9 +261,10 @@ impl Queue {
         }
     }
 
-    /// Whether the group of pictures may be replayed now, which is noted: a receiver that asks again and
-    /// again would fill its own line with the same pictures.
-    pub fn begin_replay(&mut self, flow: Flow, now: Moment) -> bool {
+    /// Starts the receiver on `flow` with what its group of pictures has so far, unless that was done just
+    /// now: a receiver that asks again and again would fill its own line with the same pictures. Whether
+    /// it was done.
+    pub fn replay(&mut self, flow: Flow, gop: &Gop, now: Moment) -> bool {
         let Some(place) = self.place_of(flow) else { return false };
         let g = &mut self.flows[place];
         if g.replayed.is_some_and(|at| now.since(at) < limits::KEYFRAME_INTERVAL) {
@@ -270,17 +272,16 @@ impl Queue {
         }
         g.replayed = Some(now);
         g.gate = Gate::Key;
-        true
-    }
-
-    /// Of `flow` only the base layer was replayed: the upper layers begin behind its next picture of
-    /// layer 0.
-    pub fn hold_layers(&mut self, flow: Flow) {
-        for g in self.flows.iter_mut().filter(|g| g.flow == flow) {
-            if let Gate::Layers(open) = &mut g.gate {
-                *open = 0;
-            }
+        for (media, bytes) in gop.replay() {
+            self.push_media(media, bytes, now);
         }
+        // The upper layers begin behind the next picture of layer 0.
+        if !gop.is_short()
+            && let Gate::Layers(open) = &mut self.flows[place].gate
+        {
+            *open = 0;
+        }
+        true
     }
 
     fn push(&mut self, item: Item, now: Moment) {
@@ -457,15 +458,16 @@ mod tests {
         for seq in 5..8 {
             assert!(queue.push_media(&picture(seq, seq == 5, 0), &Bytes::from_static(b"x"), at(0)));
         }
-        assert!(queue.begin_replay(FLOW, at(1)));
-        for seq in 5..9 {
-            assert!(queue.push_media(&picture(seq, seq == 5, 0), &Bytes::from_static(b"x"), at(1)));
-        }
+        drain(&mut queue, at(1));
+        let mut gop = Gop::default();
+        (5..9).for_each(|seq| gop.push(&picture(seq, seq == 5, 0), &Bytes::from_static(b"x"), at(1)));
+        assert!(queue.replay(FLOW, &gop, at(1)));
+        assert_eq!(drain(&mut queue, at(1)), 4);
         assert!(
             !queue.push_media(&picture(8, false, 0), &Bytes::from_static(b"x"), at(1)),
             "its sender was slower"
         );
-        assert!(!queue.begin_replay(FLOW, at(100)), "not again so soon");
+        assert!(!queue.replay(FLOW, &gop, at(100)), "not again so soon");
         assert!(queue.push_media(&picture(9, false, 0), &Bytes::from_static(b"x"), at(100)));
     }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, field, info, warn};
+use tracing::{debug, field, info};
 
 use super::Server;
 use super::fan::Fan;
@@ -18,35 +18,29 @@ use super::outbox::Outbox;
 use crate::id::{ConnectionId, Nick, RoomName, Secret, TrackId};
 use crate::limits;
 use crate::room::{Admitted, Join};
-use crate::session::guard::{Guard, Verdict};
-use crate::session::heartbeat::{Action, Heartbeat, Side};
+use crate::session::Peer;
+use crate::session::peer::Demand;
 use crate::time::{self, Moment};
-use crate::wire::control::{Control, Goodbye, Hello, PROTOCOL, Refusal, Welcome};
-use crate::wire::{self, Code, Frame, Header, Incoming, Kind, Parser};
+use crate::wire::control::{Control, Goodbye, Hello, Refusal, Welcome};
+use crate::wire::{Code, Frame, Header};
 
 /// How long a connection that ends may take to take what waits for it, and to end its side. The
 /// peer's last bytes are read in this time: closing with bytes unread would reset the connection and
 /// destroy the reason that was just written.
 pub(super) const LINGER: Duration = Duration::from_secs(1);
 
-/// The receiving half of a connection, and its timers. Runs as one task; when it returns or panics
-/// the member leaves the room.
+/// The receiving half of a connection, and its timers: carries out what its [`Peer`] asks for. Runs as
+/// one task; when it returns or panics the member leaves the room.
 pub(super) struct Connection {
     server: Arc<Server>,
     outbox: Arc<Outbox>,
-    parser: Parser,
-    guard: Guard,
-    heartbeat: Heartbeat,
-    /// What the heartbeat knows of [`Outbox::sent`].
+    peer: Peer,
+    /// What the peer's heartbeat knows of [`Outbox::sent`].
     sent: u64,
     seat: Option<Seat>,
     ticket: Ticket,
     /// Tracks that this connection publishes, as far as it has sent frames of them.
     fans: Vec<(TrackId, Arc<Fan>)>,
-    /// Reading goes on then: the ingress budget is used up.
-    rest_until: Option<Moment>,
-    /// Types of frames that the peer has been told are not known here.
-    unknown_told: bool,
 }
 
 /// A place in a room. Dropping it leaves the room, however the connection's task ended.
@@ -71,19 +65,8 @@ enum Next {
 
 impl Connection {
     pub(super) fn new(server: Arc<Server>, outbox: Arc<Outbox>, ticket: Ticket, now: Moment) -> Self {
-        Self {
-            server,
-            outbox,
-            parser: Parser::for_stranger(),
-            guard: Guard::new(now),
-            heartbeat: Heartbeat::new(Side::Server, now),
-            sent: 0,
-            seat: None,
-            ticket,
-            fans: Vec::new(),
-            rest_until: None,
-            unknown_told: false,
-        }
+        let peer = Peer::new(now);
+        Self { server, outbox, peer, sent: 0, seat: None, ticket, fans: Vec::new() }
     }
 
     /// Serves the connection until it ends.
@@ -107,8 +90,8 @@ impl Connection {
                 return Ok(());
             }
             let now = time::now();
-            let deadline = self.poll_timeout();
-            let resting = self.rest_until.is_some_and(|until| now < until);
+            let deadline = self.peer.poll_timeout(self.outbox.poll_timeout());
+            let resting = self.peer.is_resting(now);
             tokio::select! {
                 biased;
                 () = stop.cancelled() => {
@@ -149,110 +132,84 @@ impl Connection {
             /// Where bytes land before the parser takes them; one for all connections of a thread.
             static LANDING: RefCell<Vec<u8>> = RefCell::new(vec![0; limits::READ]);
         }
-        let parser = &mut self.parser;
-        let read: io::Result<usize> = LANDING.with_borrow_mut(|landing| {
+        let peer = &mut self.peer;
+        let read: io::Result<(usize, Moment)> = LANDING.with_borrow_mut(|landing| {
             let count = self.outbox.socket.try_read(landing)?;
-            parser.push(&landing[..count]);
-            Ok(count)
+            let now = time::now();
+            peer.handle_bytes(&landing[..count], now);
+            Ok((count, now))
         });
-        let count = match read {
-            Ok(0) => return Ok(self.handle_end()),
-            Ok(count) => count,
+        let now = match read {
+            Ok((0, _)) => return Ok(self.handle_end()),
+            Ok((_, now)) => now,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Next::Go),
             Err(error) => return Err(error),
         };
-        let now = time::now();
-        self.heartbeat.handle_received(now);
-        loop {
-            match self.parser.poll() {
-                Ok(None) => break,
-                Ok(Some(incoming)) => self.handle_incoming(incoming, now),
-                Err(error) => self.reject(&error),
-            }
-            if self.outbox.is_ending() {
-                return Ok(Next::Go);
-            }
+        let server = Arc::clone(&self.server);
+        let inspect = |header: &Header| server.config.inspect.iter().for_each(|inspect| inspect(header));
+        while !self.outbox.is_ending()
+            && let Some(demand) = self.peer.poll(now, inspect)
+        {
+            self.carry_out(demand, now);
         }
-        self.rest_until = self.guard.handle_bytes(count, self.parser.pending(), now);
         Ok(Next::Go)
     }
 
     /// The peer has ended its side: between two frames and after a goodbye that is the normal end.
     fn handle_end(&self) -> Next {
-        if let Err(error) = self.parser.finish() {
+        if let Err(error) = self.peer.handle_end() {
             debug!(%error, "connection ended");
         }
         Next::Gone
     }
 
-    fn handle_incoming(&mut self, incoming: Incoming, now: Moment) {
-        let frame = match incoming {
-            Incoming::Frame(frame) => frame,
-            Incoming::Damaged(header) => return self.handle_damaged(&header, now),
+    fn handle_timeout(&mut self) {
+        let now = time::now();
+        let sent = self.outbox.sent();
+        if sent != self.sent {
+            self.sent = sent;
+            self.peer.handle_sent(now);
+        }
+        while let Some(demand) = self.peer.handle_timeout(self.outbox.poll_timeout(), now) {
+            self.carry_out(demand, now);
+        }
+    }
+
+    fn carry_out(&mut self, demand: Demand, now: Moment) {
+        let id = self.outbox.id;
+        let demand = match demand {
+            Demand::Say(operation) => return self.outbox.send(&operation),
+            Demand::End(refusal) => return self.end(refusal),
+            Demand::Join { protocol, room, name, hello } => return self.join(protocol, &room, name, hello),
+            Demand::Media(frame) => return self.deliver(&frame, now),
+            Demand::Lost(track, rendition) => {
+                return self.fan(track).into_iter().for_each(|fan| fan.lost(rendition, now));
+            }
+            other => other,
         };
-        match self.guard.handle_frame(&frame.header.kind, now) {
-            Verdict::Take => {}
-            Verdict::Drop { tell } => return self.handle_excess(&frame, tell, now),
-            Verdict::Close(code) => return self.close(code, "too many frames for too long"),
-        }
-        if let Some(inspect) = &self.server.config.inspect {
-            inspect(&frame.header);
-        }
-        match (&frame.header.kind, &self.seat) {
-            (Kind::Control, _) => self.handle_control(&frame),
-            (_, None) => self.close(Code::Protocol, "the first frame must be a hello"),
-            (Kind::Video | Kind::Audio, Some(_)) => self.handle_media(&frame, now),
-            (Kind::Extension(name), Some(seat)) if name.starts_with("x-") => {
-                seat.hall.pass_on(self.outbox.id, frame.bytes());
+        let Some(seat) = &mut self.seat else { return };
+        match demand {
+            Demand::Publish(publish) => seat.hall.handle(|room, _| room.handle_publish(id, publish)),
+            Demand::Unpublish(track) => {
+                self.fans.retain(|(known, _)| *known != track);
+                seat.hall.handle(|room, _| room.handle_unpublish(id, track));
             }
-            (kind, Some(_)) if !self.unknown_told => {
-                self.unknown_told = true;
-                let message = format!("this server does not take frames of type {}", kind.as_str());
-                self.outbox.send(&Control::Error(Refusal::new(Code::Protocol, message)));
+            Demand::Subscribe(tracks) => seat.hall.handle(|room, _| room.handle_subscribe(id, &tracks)),
+            Demand::Unsubscribe(tracks) => seat.hall.handle(|room, _| room.handle_unsubscribe(id, &tracks)),
+            Demand::Keyframe(track, rendition) => seat.hall.want_key(track, rendition, &self.outbox),
+            Demand::PassOn(bytes) => seat.hall.pass_on(id, &bytes),
+            Demand::Leave => {
+                seat.on_purpose = true;
+                self.seat = None;
+                self.outbox.goodbye(Goodbye::default());
             }
-            _ => {}
+            // Carried out above, seated or not.
+            Demand::Say(_) | Demand::End(_) | Demand::Join { .. } | Demand::Media(_) | Demand::Lost(..) => {}
         }
     }
 
-    /// A frame beyond the rate is dropped; what the peer waits for is answered all the same.
-    fn handle_excess(&mut self, frame: &Frame, tell: bool, now: Moment) {
-        let id = match frame.operation() {
-            _ if frame.header.kind != Kind::Control => None,
-            Ok(Control::Publish(publish)) => Some(publish.id),
-            Ok(Control::Goodbye(_)) => return self.handle_control(frame),
-            _ => None,
-        };
-        self.handle_lost(&frame.header, now);
-        if tell || id.is_some() {
-            let mut refusal = Refusal::new(Code::RateLimited, "too many frames; some were dropped");
-            refusal.retry_after_ms = Some(1_000);
-            refusal.id = id;
-            self.outbox.send(&Control::Error(refusal));
-        }
-    }
-
-    fn handle_damaged(&mut self, header: &Header, now: Moment) {
-        warn!(kind = header.kind.as_str(), "frame does not match its checksum, dropped");
-        self.handle_lost(header, now);
-        match self.guard.handle_damaged(now) {
-            Verdict::Close(code) => self.close(code, "too many damaged frames"),
-            _ if header.media.is_none() => {
-                let message = format!("a {} frame did not match its checksum", header.kind.as_str());
-                self.outbox.send(&Control::Error(Refusal::new(Code::Checksum, message)));
-            }
-            _ => {}
-        }
-    }
-
-    /// A media frame was dropped: those behind it may need it.
-    fn handle_lost(&mut self, header: &Header, now: Moment) {
-        let Some(media) = header.media else { return };
-        if let Some(fan) = self.fan(media.track) {
-            fan.lost(media.rendition, now);
-        }
-    }
-
-    fn handle_media(&mut self, frame: &Frame, now: Moment) {
+    /// Gives a frame to those who receive its track.
+    fn deliver(&mut self, frame: &Frame, now: Moment) {
         let Some(track) = frame.header.media.map(|media| media.track) else { return };
         match self.fan(track) {
             Some(fan) => fan.deliver(frame, now),
@@ -273,60 +230,10 @@ impl Connection {
         self.fans.last().map(|(_, fan)| &**fan)
     }
 
-    fn handle_control(&mut self, frame: &Frame) {
-        let operation = match frame.operation() {
-            Ok(operation) => operation,
-            Err(error) => return self.reject(&error),
-        };
-        let Some(seat) = &mut self.seat else {
-            return match operation {
-                Control::Hello(hello) => self.handle_hello(hello),
-                _ => self.close(Code::Protocol, "the first frame must be a hello"),
-            };
-        };
-        let id = self.outbox.id;
-        match operation {
-            Control::Hello(_) => self.close(Code::Protocol, "a second hello"),
-            Control::Publish(publish) => seat.hall.handle(|room, _| room.handle_publish(id, publish)),
-            Control::Unpublish { track } => {
-                self.fans.retain(|(known, _)| *known != track);
-                seat.hall.handle(|room, _| room.handle_unpublish(id, track));
-            }
-            Control::Subscribe { tracks } => seat.hall.handle(|room, _| room.handle_subscribe(id, &tracks)),
-            Control::Unsubscribe { tracks } => {
-                seat.hall.handle(|room, _| room.handle_unsubscribe(id, &tracks))
-            }
-            Control::Keyframe { track, rendition } => seat.hall.want_key(track, rendition, &self.outbox),
-            Control::Ping { id } => self.outbox.send(&Control::Pong { id }),
-            Control::Pong { id } => self.heartbeat.handle_pong(id, time::now()),
-            Control::Goodbye(_) => {
-                seat.on_purpose = true;
-                self.seat = None;
-                self.outbox.goodbye(Goodbye::default());
-            }
-            // What only servers and pipes say is ignored, like what a later version may say.
-            _ => {}
-        }
-    }
-
-    fn handle_hello(&mut self, hello: Hello) {
-        let Some(protocol) = common_version(hello.protocol) else {
-            let [min, max] = PROTOCOL;
-            let mut refusal = Refusal::new(
-                Code::Version,
-                format!("this server speaks protocol {min} to {max}; please use a confkit of the same age"),
-            );
-            refusal.protocol = Some(PROTOCOL);
-            return self.end(refusal);
-        };
-        let names = (hello.room.parse::<RoomName>(), hello.name.parse::<Nick>());
-        let (room, name) = match names {
-            (Ok(room), Ok(name)) => (room, name),
-            (Err(error), _) | (_, Err(error)) => return self.close(Code::Name, &error.to_string()),
-        };
+    fn join(&mut self, protocol: u32, room: &RoomName, name: Nick, hello: Hello) {
         let mut token = [0; 16];
         if getrandom::fill(&mut token).is_err() {
-            return self.close(Code::Internal, "the server has no randomness");
+            return self.end(Refusal::new(Code::Internal, "the server has no randomness"));
         }
         let join = Join {
             connection: self.outbox.id,
@@ -337,54 +244,20 @@ impl Connection {
             subscribe: hello.subscribe,
         };
         let welcome = |admitted: &Admitted| {
-            self.outbox.send(&Control::Welcome(self.server.welcome(protocol, &room, admitted)));
+            self.outbox.send(&Control::Welcome(self.server.welcome(protocol, room, admitted)));
         };
-        match self.server.join(&room, join, &self.outbox, welcome) {
+        match self.server.join(room, join, &self.outbox, welcome) {
             Ok((hall, admitted)) => {
                 let span = tracing::Span::current();
-                span.record("room", field::display(&room));
+                span.record("room", field::display(room));
                 span.record("member", field::display(&admitted.name));
                 info!(session = %admitted.session, client = hello.client, resumed = admitted.resumed, "joined");
-                self.parser.admit();
-                self.guard.handle_admitted();
+                self.peer.handle_admitted();
                 self.ticket.handle_admitted();
                 self.seat = Some(Seat { hall, connection: self.outbox.id, on_purpose: false });
             }
             Err(refusal) => self.end(refusal),
         }
-    }
-
-    /// Timers of the peer's slowness, silence and stalling.
-    fn handle_timeout(&mut self) {
-        let now = time::now();
-        let sent = self.outbox.sent();
-        if sent != self.sent {
-            self.sent = sent;
-            self.heartbeat.handle_sent(now);
-        }
-        if self.rest_until.is_some_and(|until| now < until) {
-            // We do not read, so the peer's silence says nothing.
-            self.heartbeat.handle_received(now);
-        }
-        if let Verdict::Close(code) = self.guard.handle_timeout(now) {
-            return self.close(code, "too slow");
-        }
-        if self.outbox.poll_timeout().is_some_and(|stalled| now >= stalled) {
-            return self.close(Code::SlowConsumer, "nothing was taken for 10 s; resume the session");
-        }
-        loop {
-            match self.heartbeat.handle_timeout(now) {
-                Action::None => break,
-                Action::Ping(id) if self.seat.is_some() => self.outbox.send(&Control::Ping { id }),
-                Action::Ping(_) => {}
-                Action::Dead => return self.close(Code::Timeout, "nothing was heard for 12 s"),
-            }
-        }
-    }
-
-    fn poll_timeout(&self) -> Moment {
-        let optional = [self.guard.poll_timeout(), self.outbox.poll_timeout(), self.rest_until];
-        optional.into_iter().flatten().fold(self.heartbeat.poll_timeout(), Moment::min)
     }
 
     /// Says goodbye because the server stops.
@@ -398,16 +271,7 @@ impl Connection {
         });
     }
 
-    /// Ends the connection because of bytes that are not frames.
-    fn reject(&mut self, error: &wire::Error) {
-        self.close(error.code(), &error.to_string());
-    }
-
     /// Ends the connection with a reason.
-    fn close(&mut self, code: Code, message: &str) {
-        self.end(Refusal::new(code, message));
-    }
-
     fn end(&mut self, refusal: Refusal) {
         self.server.note_refused(&refusal);
         self.outbox.refuse(refusal);
@@ -441,12 +305,6 @@ pub(super) async fn read_to_end(socket: &TcpStream) -> io::Result<()> {
             Err(error) => return Err(error),
         }
     }
-}
-
-/// The newest version that both speak.
-fn common_version([oldest, newest]: [u32; 2]) -> Option<u32> {
-    let newest = newest.min(PROTOCOL[1]);
-    (newest >= oldest.max(PROTOCOL[0])).then_some(newest)
 }
 
 impl Server {

@@ -93,7 +93,7 @@ impl Hall {
     }
 
     /// A receiver needs a keyframe of a track.
-    pub(super) fn want_key(&self, track: TrackId, rendition: Rendition, receiver: &Outbox) {
+    pub(super) fn want_key(&self, track: TrackId, rendition: Rendition, receiver: &Arc<Outbox>) {
         let fan = self.state().fans.get(&track).cloned();
         if let Some(fan) = fan {
             fan.want_key(rendition, receiver, time::now());

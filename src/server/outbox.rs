@@ -12,7 +12,7 @@ use rustix::net::{SendFlags, send};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
-use crate::id::{ConnectionId, TrackId};
+use crate::id::ConnectionId;
 use crate::room::{Flow, Gop, Queue};
 use crate::time::{self, Moment};
 use crate::wire::control::{Control, Goodbye, Refusal};
@@ -111,35 +111,13 @@ impl Outbox {
         }
     }
 
-    /// The receiver wants `track`.
-    pub(super) fn open(&self, track: TrackId) {
-        self.queue().open(track);
-    }
-
     /// Starts the receiver on a flow with what its group of pictures has so far, unless that was done
     /// just now.
     pub(super) fn replay(&self, flow: Flow, gop: &Gop, now: Moment) {
         let mut queue = self.queue();
-        if !queue.begin_replay(flow, now) {
-            return;
+        if queue.replay(flow, gop, now) {
+            self.write(queue, now);
         }
-        for (media, bytes) in gop.replay() {
-            queue.push_media(media, bytes, now);
-        }
-        if !gop.is_short() {
-            queue.hold_layers(flow);
-        }
-        self.write(queue, now);
-    }
-
-    /// What comes next of `flow` does not continue what was sent.
-    pub(super) fn interrupt(&self, flow: Flow) {
-        self.queue().interrupt(flow);
-    }
-
-    /// Nothing more of `track` will be sent.
-    pub(super) fn forget(&self, track: TrackId) {
-        self.queue().forget(track);
     }
 
     /// Flows that need a keyframe to go on.

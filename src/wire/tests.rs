@@ -392,3 +392,28 @@ proptest! {
         let _ = read_all(&bytes);
     }
 }
+
+/// The checksum covers the payload only. Of all single bits of a header that flip on the way, those that
+/// leave a header that could have been written go unnoticed; TLS notices all of them.
+#[test]
+fn w23_a_header_that_changed_on_the_way_is_found_only_where_it_makes_no_sense() {
+    let media = Media { track: TrackId(7), seq: 0, pts: 0, key: true, rendition: Rendition::High, tid: 0 };
+    let frame = Frame::video(media, b"picture", 0);
+    let header = 4..frame.bytes().len() - frame.payload().len();
+    let (mut found, mut tracks) = (0, Vec::new());
+    for (byte, bit) in header.clone().flat_map(|byte| (0..8).map(move |bit| (byte, bit))) {
+        let mut bytes = frame.bytes().to_vec();
+        bytes[byte] ^= 1 << bit;
+        let mut parser = Parser::new();
+        parser.push(&bytes);
+        match parser.poll() {
+            Ok(Some(Incoming::Frame(changed))) => {
+                assert_eq!(changed.payload(), frame.payload(), "the payload is never another one");
+                tracks.extend(changed.header.media.map(|media| media.track));
+            }
+            _ => found += 1,
+        }
+    }
+    assert!(found > header.len() * 8 / 2, "most make no sense: {found} of {}", header.len() * 8);
+    assert!(tracks.contains(&TrackId(6)), "another track is as good as this one");
+}

@@ -45,6 +45,11 @@ impl Running {
         Self { child: command.spawn().unwrap(), _home: None }
     }
 
+    /// The directory goes with the program.
+    pub fn start_at(mut command: Command, home: TempDir) -> Self {
+        Self { child: command.spawn().unwrap(), _home: Some(home) }
+    }
+
     pub fn signal(&self, signal: rustix::process::Signal) {
         let pid = rustix::process::Pid::from_child(&self.child);
         rustix::process::kill_process(pid, signal).unwrap();
@@ -92,7 +97,7 @@ pub fn conf_send(room: &str, arguments: &[&str]) -> Running {
     let mut command = program("conf-send", home.path());
     command.args(arguments).env("CONF_ROOM", room).env("CONF_NAME", "Ann");
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    Running { _home: Some(home), ..Running::start(command) }
+    Running::start_at(command, home)
 }
 
 /// A running `conf-serve`.

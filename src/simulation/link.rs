@@ -5,8 +5,11 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::random::Random;
+use crate::session::random::Random;
 use crate::time::Moment;
+
+/// What the sockets of both ends hold of one direction.
+const BUFFER: usize = 64 * 1024;
 
 /// How a direction behaves.
 #[derive(Debug, Clone, Copy)]
@@ -35,6 +38,8 @@ pub(crate) struct Direction {
     random: Random,
     /// What is on its way and when it arrives.
     flight: VecDeque<(Moment, Vec<u8>)>,
+    /// Bytes in it.
+    flying: usize,
     /// When the last byte that was written arrives.
     busy_until: Moment,
     end_at: Option<Moment>,
@@ -49,6 +54,7 @@ impl Direction {
             shape,
             random: Random::new(seed),
             flight: VecDeque::new(),
+            flying: 0,
             busy_until: Moment::default(),
             end_at: None,
             reset: false,
@@ -66,6 +72,7 @@ impl Direction {
             let portion = self.random.between(1, self.shape.portion).min(bytes.len() as u64) as usize;
             let (head, rest) = bytes.split_at(portion);
             bytes = rest;
+            self.flying += portion;
             let takes = Duration::from_micros(portion as u64 * 1_000_000 / self.shape.rate);
             self.busy_until = self.busy_until.max(now) + takes;
             self.flight.push_back((self.busy_until + self.shape.latency, head.to_vec()));
@@ -78,6 +85,14 @@ impl Direction {
             *at += span;
         }
         self.busy_until += span;
+        if let Some(end) = &mut self.end_at {
+            *end += span;
+        }
+    }
+
+    /// From now on it behaves like this.
+    pub(crate) fn set_shape(&mut self, shape: Shape) {
+        self.shape = shape;
     }
 
     /// The writer closes its side behind what it has written.
@@ -89,6 +104,7 @@ impl Direction {
     pub(crate) fn reset(&mut self) {
         self.reset = true;
         self.flight.clear();
+        self.flying = 0;
     }
 
     pub(crate) fn read(&mut self, now: Moment) -> Option<Arrival> {
@@ -97,6 +113,7 @@ impl Direction {
         }
         if self.flight.front().is_some_and(|(at, _)| *at <= now) {
             let (_, mut bytes) = self.flight.pop_front()?;
+            self.flying -= bytes.len();
             if let Some(left) = &mut self.left {
                 bytes.truncate(*left);
                 *left -= bytes.len();
@@ -107,6 +124,17 @@ impl Direction {
             return Some(Arrival::Bytes(bytes));
         }
         (self.flight.is_empty() && self.end_at.is_some_and(|at| at <= now)).then_some(Arrival::End)
+    }
+
+    /// From now on it behaves like this, and nothing cuts it.
+    pub(crate) fn heal(&mut self, shape: Shape) {
+        self.shape = shape;
+        self.left = None;
+    }
+
+    /// Bytes that the sockets on the way still take.
+    pub(crate) fn space(&self) -> usize {
+        BUFFER.saturating_sub(self.flying)
     }
 
     /// When there is something to read.

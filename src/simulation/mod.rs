@@ -1,0 +1,11 @@
+//! The whole in virtual time: programs' [`session::Client`](crate::session::Client)s over simulated links
+//! against the server's cores, with faults. Everything follows from a seed.
+//!
+//! [`host`] wires the server's cores as `server` does, [`program`] the client's as `net::client` does;
+//! neither decides anything. [`world`] carries the bytes, moves the time and makes the faults.
+
+mod host;
+pub(crate) mod link;
+mod program;
+mod tests;
+mod world;

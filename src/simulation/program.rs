@@ -1,0 +1,321 @@
+//! A program in a meeting: a [`Client`], its end of a link, a camera and eyes that miss nothing.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::rc::Rc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::host::Pipe;
+use super::link::Arrival;
+use crate::id::{Secret, TrackId};
+use crate::limits;
+use crate::session::client::{Client, Down, Event, Profile, Want};
+use crate::time::Moment;
+use crate::wire::control::{Publish, Source, TrackKind};
+use crate::wire::{Code, Frame, Media, Rendition};
+
+/// Pause between two pictures, and after how many of them a keyframe comes unasked.
+const INTERVAL: Duration = Duration::from_millis(200);
+const GROUP: usize = 24;
+/// Layers as the encoder gives them.
+const LAYERS: [u8; 4] = [0, 2, 1, 2];
+const RENDITION: Rendition = Rendition::High;
+
+/// Every picture that was ever made, by publisher and `seq`: whether it is a key, and its layer.
+pub(super) type Films = Rc<RefCell<BTreeMap<u8, Vec<(bool, u8)>>>>;
+
+struct Camera {
+    next: Moment,
+    phase: usize,
+    key: bool,
+    track: Option<TrackId>,
+}
+
+/// What has been seen of one publisher over the present connection.
+#[derive(Default)]
+struct Seen {
+    last: Option<u64>,
+    all: BTreeSet<u64>,
+}
+
+struct Socket {
+    up: Pipe,
+    down: Pipe,
+    out: VecDeque<Bytes>,
+}
+
+pub(super) struct Program {
+    pub(super) index: u8,
+    client: Client,
+    socket: Option<Socket>,
+    dialing: Option<Moment>,
+    camera: Option<Camera>,
+    films: Films,
+    seen: BTreeMap<u8, Seen>,
+    /// A keyframe was asked for, so a group of pictures may come again.
+    again: bool,
+    /// When the newest picture of each publisher was made.
+    pub(super) newest: BTreeMap<u8, Moment>,
+    tracks: BTreeSet<TrackId>,
+}
+
+impl Program {
+    pub(super) fn new(index: u8, seed: u64, films: Films, camera: bool, eyes: bool, now: Moment) -> Self {
+        let profile = Profile {
+            room: "standup".parse().unwrap(),
+            name: format!("p{index}").parse().unwrap(),
+            client: "simulation".into(),
+            identity: Some(Secret([index; 32])),
+            subscribe: if eyes { vec![TrackKind::Video] } else { Vec::new() },
+            tries: None,
+        };
+        let mut client = Client::new(profile, seed ^ u64::from(index));
+        if camera {
+            let source = Source {
+                kind: TrackKind::Video,
+                label: "camera".into(),
+                codec: "h264".into(),
+                width: 640,
+                height: 480,
+                fps: 5.0,
+            };
+            client.publish(Publish { id: 1, source });
+            films.borrow_mut().insert(index, Vec::new());
+        }
+        let next = now + Duration::from_millis(37 * u64::from(index));
+        let camera = camera.then_some(Camera { next, phase: 0, key: true, track: None });
+        Self {
+            index,
+            client,
+            socket: None,
+            dialing: None,
+            camera,
+            films,
+            seen: BTreeMap::new(),
+            again: false,
+            newest: BTreeMap::new(),
+            tracks: BTreeSet::new(),
+        }
+    }
+
+    pub(super) fn is_up(&self) -> bool {
+        self.client.is_up()
+    }
+
+    /// Both directions of its connection.
+    pub(super) fn link(&self) -> Option<(Pipe, Pipe)> {
+        self.socket.as_ref().map(|s| (Rc::clone(&s.up), Rc::clone(&s.down)))
+    }
+
+    /// Its decoder has lost its way.
+    pub(super) fn want_key(&mut self) {
+        if let Some(track) = self.tracks.first()
+            && self.client.is_up()
+        {
+            self.again = true;
+            self.client.keyframe(*track, RENDITION);
+        }
+    }
+
+    pub(super) fn next(&self) -> Option<Moment> {
+        let times = [
+            self.client.poll_timeout(),
+            self.dialing,
+            self.camera.as_ref().map(|camera| camera.next),
+            self.socket.as_ref().and_then(|socket| socket.down.borrow().next()),
+        ];
+        times.into_iter().flatten().min()
+    }
+
+    /// Does everything that is due; `dial` makes a connection, or does not.
+    pub(super) fn step(&mut self, now: Moment, dial: impl FnOnce() -> Option<(Pipe, Pipe)>) {
+        match self.client.want(now) {
+            Want::Connect => {
+                self.client.handle_connecting();
+                self.dialing = Some(now + Duration::from_millis(3));
+            }
+            Want::Pause(_) | Want::Nothing => self.hang_up(now),
+            Want::Keep => {}
+        }
+        if self.dialing.is_some_and(|at| at <= now) {
+            self.dialing = None;
+            match dial() {
+                Some((up, down)) => {
+                    self.socket = Some(Socket { up, down, out: VecDeque::new() });
+                    self.client.handle_connected(now);
+                }
+                None => self.client.handle_lost(Down::Unreachable("refused".into()), now),
+            }
+        }
+        self.film(now);
+        self.read(now);
+        self.client.handle_timeout(now);
+        self.write(now);
+        while let Some(event) = self.client.poll_event() {
+            self.handle_event(event);
+        }
+    }
+
+    fn hang_up(&mut self, now: Moment) {
+        if let Some(socket) = self.socket.take() {
+            socket.up.borrow_mut().close(now);
+        }
+    }
+
+    fn film(&mut self, now: Moment) {
+        let Some(camera) = self.camera.as_mut().filter(|camera| camera.next <= now) else { return };
+        camera.next = now + INTERVAL;
+        let Some(track) = camera.track else { return };
+        let mut films = self.films.borrow_mut();
+        let film = films.get_mut(&self.index).unwrap();
+        let key = std::mem::take(&mut camera.key) || camera.phase == GROUP;
+        camera.phase = if key { 1 } else { camera.phase + 1 };
+        let tid = LAYERS[(camera.phase - 1) % LAYERS.len()];
+        let seq = film.len() as u64;
+        film.push((key, tid));
+        let media = Media { track, seq, pts: seq * 200_000, key, rendition: RENDITION, tid };
+        let frame = Frame::video(media, &payload(self.index, seq, now.micros(), key), 0);
+        match &mut self.socket {
+            Some(socket) if !socket.out.is_empty() => self.client.handle_dropped(&frame),
+            socket => {
+                if let Some(frame) = self.client.prepare(frame)
+                    && let Some(socket) = socket
+                {
+                    socket.out.push_back(frame.bytes().clone());
+                }
+            }
+        }
+    }
+
+    fn read(&mut self, now: Moment) {
+        while let Some(socket) = &self.socket {
+            let arrival = socket.down.borrow_mut().read(now);
+            let lost = match arrival {
+                None => return,
+                Some(Arrival::Bytes(bytes)) => {
+                    self.client.handle_bytes(&bytes, now);
+                    // What else has come is for the next connection to forget.
+                    match self.client.want(now) {
+                        Want::Keep => continue,
+                        _ => return self.hang_up(now),
+                    }
+                }
+                Some(Arrival::End) => {
+                    socket.up.borrow_mut().close(now);
+                    Down::Closed
+                }
+                Some(Arrival::Reset) => {
+                    socket.up.borrow_mut().reset();
+                    Down::Broken("reset".into())
+                }
+            };
+            self.socket = None;
+            self.client.handle_lost(lost, now);
+        }
+    }
+
+    fn write(&mut self, now: Moment) {
+        let Some(socket) = &mut self.socket else { return };
+        socket.out.extend(std::iter::from_fn(|| self.client.poll_transmit()));
+        assert!(socket.out.len() < 64, "what waits to be written is bounded");
+        let mut up = socket.up.borrow_mut();
+        while let Some(first) = socket.out.front_mut()
+            && up.space() > 0
+        {
+            let part = first.split_to(first.len().min(up.space()));
+            up.write(&part, now);
+            self.client.handle_sent(now);
+            if first.is_empty() {
+                socket.out.pop_front();
+            }
+        }
+    }
+
+    fn handle_event(&mut self, event: Event) {
+        match event {
+            Event::Up { .. } => {
+                self.seen.clear();
+                self.again = false;
+            }
+            Event::State(state) => self.tracks = state.tracks.iter().map(|t| t.track).collect(),
+            Event::Track(track) => drop(self.tracks.insert(track.track)),
+            Event::TrackGone(track) => drop(self.tracks.remove(&track)),
+            Event::Published { track, .. } => self.camera.iter_mut().for_each(|c| c.track = Some(track)),
+            Event::KeyframeWanted { .. } => self.camera.iter_mut().for_each(|c| c.key = true),
+            Event::Media(frame) => self.look(&frame),
+            Event::Down { reason, .. } => {
+                assert!(!matches!(reason, Down::Garbled(_) | Down::Damaged), "p{}: {reason}", self.index);
+            }
+            Event::Ended(end) => panic!("p{} ended: {end}", self.index),
+            Event::Refused(refusal) => {
+                // A track that ended at the same time, and what is said before a lame connection ends.
+                let known = [Code::Track, Code::Timeout, Code::SlowConsumer];
+                assert!(known.contains(&refusal.code), "p{} was refused: {refusal}", self.index);
+            }
+            Event::Member(_) | Event::MemberLeft(_) => {}
+        }
+    }
+
+    /// Nothing in part, nothing twice, nothing without what it refers to.
+    fn look(&mut self, frame: &Frame) {
+        let media = frame.header.media.unwrap();
+        let (from, made) = read_payload(frame.payload());
+        assert_eq!(frame.payload(), payload(from, media.seq, made, media.key), "a whole picture");
+        let films = self.films.borrow();
+        let film = &films[&from];
+        let seen = self.seen.entry(from).or_default();
+        let seq = media.seq;
+        if seen.last.is_some_and(|last| seq <= last) {
+            assert!(self.again, "p{} saw {seq} of p{from} after {:?}", self.index, seen.last);
+            assert!(media.key || seen.all.contains(&seq), "only a whole group comes again");
+            if media.key {
+                seen.all.clear();
+            }
+        }
+        let (key, tid) = film[seq as usize];
+        assert_eq!((media.key, media.tid), (key, tid));
+        if !key {
+            for back in (0..seq).rev() {
+                let (_, lower) = film[back as usize];
+                if lower < tid || lower == 0 {
+                    assert!(
+                        seen.all.contains(&back),
+                        "p{} saw {seq} of p{from} without {back}: {:?}",
+                        self.index,
+                        seen.all
+                    );
+                }
+                if lower == 0 {
+                    break;
+                }
+            }
+        }
+        seen.last = Some(seq);
+        seen.all.insert(seq);
+        self.newest.insert(from, Moment::from_micros(made));
+    }
+}
+
+/// Who made it, when, and bytes that no other picture has.
+fn payload(from: u8, seq: u64, made: u64, key: bool) -> Vec<u8> {
+    let length = if key { 1_500 } else { 60 + (seq * 37) as usize % 240 };
+    let mut bytes = Vec::with_capacity(17 + length);
+    bytes.push(from);
+    bytes.extend_from_slice(&made.to_be_bytes());
+    bytes.extend((0..length).map(|n| (seq as usize * 7 + n) as u8));
+    bytes
+}
+
+fn read_payload(bytes: &[u8]) -> (u8, u64) {
+    (bytes[0], u64::from_be_bytes(bytes[1..9].try_into().unwrap()))
+}
+
+/// How old the newest picture may be for a publisher to count as live.
+pub(super) const LIVE: Duration = Duration::from_millis(1_500);
+
+/// How long after the last fault everybody sees everybody again: silence is noticed, the longest pause
+/// passes, a hello and a keyframe come.
+pub(super) const RECOVERY: Duration =
+    Duration::from_secs(limits::SILENCE.as_secs() + limits::BACKOFF_LAST.as_secs() + 8);

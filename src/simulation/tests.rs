@@ -1,0 +1,38 @@
+//! Many seeds. One that fails is printed; `CONF_SIM_SEED=N` runs that one again.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::world::World;
+
+/// How many seeds a run of the tests takes; `CONF_SIM_SEEDS=N` takes more.
+const SEEDS: u64 = 2_000;
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|text| text.parse().unwrap())
+}
+
+#[test]
+fn s09_w10_w35_through_any_faults_everybody_comes_back_as_who_they_were_and_sees_all() {
+    if let Some(seed) = number("CONF_SIM_SEED") {
+        return World::new(seed).run();
+    }
+    let (next, seeds) = (AtomicU64::new(0), number("CONF_SIM_SEEDS").unwrap_or(SEEDS));
+    let work = || {
+        loop {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= seeds {
+                return None;
+            }
+            if std::panic::catch_unwind(|| World::new(seed).run()).is_err() {
+                next.store(seeds, Ordering::Relaxed);
+                return Some(seed);
+            }
+        }
+    };
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let failed: Vec<u64> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        threads.into_iter().filter_map(|thread| thread.join().unwrap()).collect()
+    });
+    assert!(failed.is_empty(), "CONF_SIM_SEED={} shows the fault above again", failed[0]);
+}
