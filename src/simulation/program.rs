@@ -245,6 +245,7 @@ impl Program {
             Event::Published { track, .. } => self.camera.iter_mut().for_each(|c| c.track = Some(track)),
             Event::KeyframeWanted { .. } => self.camera.iter_mut().for_each(|c| c.key = true),
             Event::Media(frame) => self.look(&frame),
+            Event::Lost { track, .. } => panic!("p{}: a frame of {track} arrived damaged", self.index),
             Event::Down { reason, .. } => {
                 assert!(!matches!(reason, Down::Garbled(_) | Down::Damaged), "p{}: {reason}", self.index);
             }

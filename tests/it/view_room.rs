@@ -35,7 +35,7 @@ fn camera(room: &str, identity: &Path) -> [Running; 2] {
         cam
     });
     let mut send = program(env!("CARGO_BIN_EXE_conf-send"), room, identity, &[]);
-    send.stdin(Stdio::from(cam.0.stdout.take().unwrap())).stdout(Stdio::null());
+    send.stdin(Stdio::from(cam.child.stdout.take().unwrap())).stdout(Stdio::null());
     [cam, Running::start(send)]
 }
 
@@ -51,7 +51,7 @@ impl Viewer {
         let mut command = program(env!("CARGO_BIN_EXE_conf-view"), room, identity, &arguments);
         command.env("DISPLAY", &display.name).stdout(Stdio::piped());
         let mut running = Running::start(command);
-        let lines = BufReader::new(running.0.stdout.take().unwrap()).lines().map_while(Result::ok);
+        let lines = BufReader::new(running.child.stdout.take().unwrap()).lines().map_while(Result::ok);
         let (to, reports) = sync_channel(4096);
         std::thread::spawn(move || {
             lines.map(|line| serde_json::from_str(&line).unwrap()).all(|report| to.send(report).is_ok())
@@ -90,7 +90,7 @@ fn shows(pixels: &[[u8; 3]], width: usize, banner: bool) -> bool {
 #[test]
 fn a_snapshot_of_a_room_where_nobody_sends_says_so_and_ends() {
     let home = tempfile::tempdir().unwrap();
-    let server = Serve::start(home.path());
+    let server = Serve::start();
     let path = home.path().join("room.png");
     let arguments = ["--snapshot", path.to_str().unwrap()];
     let command =
@@ -104,7 +104,7 @@ fn the_server_is_restarted_and_one_s_own_picture_stays_and_comes_again() {
     let Some(display) = Display::start() else { return };
     let home = tempfile::tempdir().unwrap();
     let identity = home.path().join("ann");
-    let server = Serve::start(home.path());
+    let server = Serve::start();
     let _camera = camera(&server.room, &identity);
     let viewer = Viewer::start(&server.room, &identity, &display);
     assert_eq!(viewer.flowing()["own"], true);
@@ -117,7 +117,7 @@ fn the_server_is_restarted_and_one_s_own_picture_stays_and_comes_again() {
     let lost = viewer.session("reconnecting");
     assert!(lost["reason"].is_string() && lost["attempt"].is_u64(), "{lost}");
     display.until(&window, "the last picture under a banner", |width, pixels| shows(pixels, width, true));
-    let _again = Serve::start_on(home.path(), &address);
+    let _again = Serve::at(&address);
     viewer.session("up");
     assert_eq!(viewer.flowing()["own"], true);
     display.until(&window, "the picture again", |width, pixels| shows(pixels, width, false));
@@ -127,7 +127,7 @@ fn the_server_is_restarted_and_one_s_own_picture_stays_and_comes_again() {
 fn s24_the_server_stands_still_and_pictures_go_on_when_it_does() {
     let Some(display) = Display::start() else { return };
     let home = tempfile::tempdir().unwrap();
-    let server = Serve::start(home.path());
+    let server = Serve::start();
     let _camera = camera(&server.room, &home.path().join("ann"));
     let viewer = Viewer::start(&server.room, &home.path().join("bob"), &display);
     assert_eq!(viewer.flowing()["own"], false);
