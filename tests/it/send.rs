@@ -72,7 +72,7 @@ async fn f36_the_end_inside_a_frame_keeps_what_was_whole() {
 
 #[tokio::test]
 async fn a_pause_of_the_program_leaves_no_delay_behind() {
-    let server = Server::start();
+    let server = Serve::start();
     let mut watcher = Watcher::join(&server.room).await;
     let mut send = conf_send(&server.room, &[]);
     let mut stdin = send.child.stdin.take().unwrap();
@@ -118,14 +118,14 @@ async fn a_pause_of_the_program_leaves_no_delay_behind() {
 
 #[tokio::test]
 async fn a_name_that_is_taken_is_told() {
-    let server = Server::start();
+    let server = Serve::start();
     let mut watcher = Watcher::join(&server.room).await;
     let mut send = conf_send(&server.room, &["--name", "Watcher"]);
-    feed(&mut send, &description());
+    send.feed(&description());
     watcher.find(|e| matches!(e, Event::Track(_)).then_some(())).await;
     send.signal(Signal::INT);
     send.child.wait().unwrap();
-    let said = stderr(&mut send);
+    let said = send.stderr();
     assert!(said.contains("you are ") && said.contains("not Watcher: "), "{said}");
     assert!(said.contains("CONF_IDENTITY_FILE"), "{said}");
 }
