@@ -207,7 +207,13 @@ fn recording(args: &View) -> Result<Option<Recording>, Failure> {
     let Some(path) = &args.output else { return Ok(None) };
     let by_name = match path.extension().and_then(|e| e.to_str()) {
         Some("y4m") => Recorded::Y4m,
-        _ => Recorded::H264,
+        Some("h264" | "264") | None => Recorded::H264,
+        Some(_) if args.format.is_some() => Recorded::H264,
+        Some(ending) => {
+            return Err(Failure::usage(format!(
+                "cannot write .{ending}; name the file .h264 or .y4m, or say which with -f"
+            )));
+        }
     };
     let format = match args.format.unwrap_or(by_name) {
         Recorded::H264 => Format::H264,

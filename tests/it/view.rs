@@ -236,6 +236,15 @@ fn a_snapshot_goes_to_stdout_or_says_that_the_device_is_full() {
 }
 
 #[test]
+fn a_recording_in_a_form_that_is_not_known_is_refused_and_the_file_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("x.mkv");
+    let output = view(&["-", "-o", path.to_str().unwrap()], b"");
+    assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
+    assert!(!path.exists() && stderr(&output).contains("-f"), "{}", stderr(&output));
+}
+
+#[test]
 fn a_recording_has_no_latency() {
     let dir = tempfile::tempdir().unwrap();
     let mut picture = Picture::black(320, 240, Moment::default());

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::sync::{Arc, Mutex};
 
 use super::Error;
-use super::track::{Unit, lock};
+use super::track::{About, Unit, lock};
 use crate::media::Picture;
 use crate::video::decode::Refused;
 
@@ -20,6 +20,30 @@ pub enum Format {
 /// Where errors of a sink go: it works on a track's thread, they are told by the main one.
 pub(super) type Trouble = Arc<Mutex<Option<Error>>>;
 
+/// Where the sink lies while no track writes to it.
+pub(super) type Place = Arc<Mutex<Option<Sink>>>;
+
+/// The home of the sink: a member who comes back has another track, and the recording goes on with that.
+pub(super) struct Home {
+    place: Option<Place>,
+    /// Whose track and which one is recorded, once the first has come.
+    meant: Mutex<Option<(String, String)>>,
+}
+
+impl Home {
+    pub(super) fn new(sink: Option<Sink>) -> Self {
+        Self { place: sink.map(|sink| Arc::new(Mutex::new(Some(sink)))), meant: Mutex::default() }
+    }
+
+    /// Where a track takes the sink from, if it is the one that is recorded.
+    pub(super) fn lend(&self, about: &About) -> Option<Place> {
+        let place = self.place.as_ref()?;
+        let this = (about.member.clone(), about.label.clone());
+        let mut meant = lock(&self.meant);
+        (*meant.get_or_insert_with(|| this.clone()) == this).then(|| Arc::clone(place))
+    }
+}
+
 /// Writes one track.
 pub(super) struct Sink {
     format: Format,
@@ -31,14 +55,8 @@ pub(super) struct Sink {
 }
 
 impl Sink {
-    pub(super) fn new(
-        format: Format,
-        out: Box<dyn Write + Send>,
-        fps: Option<f64>,
-        trouble: Trouble,
-    ) -> Self {
-        let fps = fps.filter(|fps| fps.is_finite() && (0.1..=1000.0).contains(fps)).unwrap_or(30.0);
-        Self { format, out, trouble, fps, size: None, started: false }
+    pub(super) fn new(format: Format, out: Box<dyn Write + Send>, trouble: Trouble) -> Self {
+        Self { format, out, trouble, fps: 30.0, size: None, started: false }
     }
 
     pub(super) fn wants_pictures(&self) -> bool {
@@ -96,6 +114,12 @@ impl Sink {
         if refused.is_final() {
             self.fail(Error::Refused(refused.clone()));
         }
+    }
+
+    /// From now on another track, which begins with a keyframe.
+    pub(super) fn begin(&mut self, about: &About) {
+        self.fps = about.fps.filter(|fps| (0.1..=1000.0).contains(fps)).unwrap_or(self.fps);
+        self.started = false;
     }
 
     fn check(&mut self, written: std::io::Result<()>) {

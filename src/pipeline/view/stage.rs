@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 
 use super::Error;
 use super::session::Session;
-use super::sink::{Format, Sink, Trouble};
+use super::sink::{Format, Home, Sink, Trouble};
 use super::track::{About, Track, Unit, lock};
 use crate::limits;
 use crate::time::Moment;
@@ -77,7 +77,7 @@ pub struct Stage(Arc<Inner>);
 struct Inner {
     program: PathBuf,
     only: Option<Only>,
-    recording: Mutex<Option<Recording>>,
+    sink: Home,
     trouble: Trouble,
     bell: Bell,
     tracks: Mutex<BTreeMap<u32, Arc<Track>>>,
@@ -89,11 +89,12 @@ struct Inner {
 impl Stage {
     /// An empty stage. Decoders are `program`; with a `recording`, the first track that is wanted goes there.
     pub fn new(program: PathBuf, only: Option<Only>, recording: Option<Recording>) -> Self {
+        let trouble = Trouble::default();
         Self(Arc::new(Inner {
             program,
             only,
-            recording: Mutex::new(recording),
-            trouble: Trouble::default(),
+            sink: Home::new(recording.map(|r| Sink::new(r.format, r.out, Arc::clone(&trouble)))),
+            trouble,
             bell: Bell::default(),
             tracks: Mutex::default(),
             people: Mutex::default(),
@@ -118,9 +119,7 @@ impl Stage {
         let recovery = Recovery::new(move || {
             Isolated::start(&program).map(|decoder| Box::new(decoder) as Box<dyn Decoder>)
         });
-        let sink = lock(&self.0.recording)
-            .take()
-            .map(|r| Sink::new(r.format, r.out, about.fps, Arc::clone(&self.0.trouble)));
+        let sink = self.0.sink.lend(&about);
         match Track::start(about, recovery, self.0.bell.clone(), sink) {
             Ok(track) => {
                 tracks.insert(id, Arc::new(track));

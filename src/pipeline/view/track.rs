@@ -10,7 +10,7 @@ use bytes::Bytes;
 
 use super::figures::Figures;
 use super::gaps::Gaps;
-use super::sink::Sink;
+use super::sink::{Place, Sink};
 use crate::media::{Latest, Picture};
 use crate::playout::{Clock, Due, Queue};
 use crate::time::{self, Moment};
@@ -103,13 +103,13 @@ enum State {
 }
 
 impl Track {
-    /// A track that is decoded by `recovery`; `bell` is rung for each picture. With a `sink`, all goes there as fast as
+    /// A track that is decoded by `recovery`; `bell` is rung for each picture. With the sink from `place`, all goes there as fast as
     /// it can and nothing is left out.
     pub(super) fn start(
         about: About,
         recovery: Recovery,
         bell: Bell,
-        sink: Option<Sink>,
+        place: Option<Place>,
     ) -> std::io::Result<Self> {
         let shared = Arc::new(Shared {
             about: Mutex::new(about),
@@ -122,7 +122,7 @@ impl Track {
             visible: AtomicBool::new(true),
             wants_key: AtomicBool::new(false),
         });
-        let mut worker = Worker { shared: Arc::clone(&shared), recovery, bell, sink };
+        let mut worker = Worker { shared: Arc::clone(&shared), recovery, bell, sink: None, place };
         let thread = std::thread::Builder::new().name("decode".into()).spawn(move || worker.run())?;
         Ok(Self { shared, thread: Some(thread) })
     }
@@ -271,11 +271,23 @@ struct Worker {
     recovery: Recovery,
     bell: Bell,
     sink: Option<Sink>,
+    place: Option<Place>,
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        if let Some(place) = &self.place
+            && let Some(sink) = self.sink.take()
+        {
+            *lock(place) = Some(sink);
+        }
+    }
 }
 
 impl Worker {
     fn run(&mut self) {
         while let Some((unit, show, after_loss)) = self.next() {
+            self.take_sink();
             if after_loss || unit.data.is_empty() {
                 self.recovery.lost();
             }
@@ -296,6 +308,17 @@ impl Worker {
             self.decode(&unit, show);
         }
         self.bell.ring();
+    }
+
+    /// The track before this one may still be at work when this one begins.
+    fn take_sink(&mut self) {
+        if self.sink.is_none()
+            && let Some(place) = &self.place
+            && let Some(mut sink) = lock(place).take()
+        {
+            sink.begin(&self.shared.about());
+            self.sink = Some(sink);
+        }
     }
 
     /// The next access unit that is due, whether it is seen, and whether something before it was thrown away; `None` at

@@ -33,6 +33,52 @@ fn units(count: usize) -> Vec<Bytes> {
     (0..count).filter_map(encode).collect()
 }
 
+/// Tells what is written.
+struct Told(SyncSender<Vec<u8>>);
+
+impl std::io::Write for Told {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.send(bytes.to_vec()).unwrap();
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_recording_goes_on_with_the_track_of_a_member_who_came_back_and_with_no_other() {
+    use crate::pipeline::view::{Format, Recording, Stage};
+    let units = units(2);
+    let (tell, told) = sync_channel(8);
+    let out = Box::new(Told(tell));
+    let stage = Stage::new("none".into(), None, Some(Recording { format: Format::H264, out }));
+    let about = |member: &str| About { member: member.into(), label: "camera".into(), ..About::default() };
+    let put = |id: u32, unit: &Bytes| {
+        let unit = Unit { seq: None, pts: None, rendition: Rendition::High, data: unit.clone() };
+        stage.put(time::now(), id, unit);
+    };
+    let limit = Duration::from_secs(20);
+    stage.add(1, about("ann"));
+    put(1, &units[0]);
+    assert_eq!(told.recv_timeout(limit).unwrap(), units[0]);
+    stage.add(1, About { size: Some((64, 48)), ..about("ann") });
+    put(1, &units[1]);
+    assert_eq!(told.recv_timeout(limit).unwrap(), units[1], "of another size, it is the same track");
+    let first = stage.track(1).unwrap();
+    stage.add(2, about("bob"));
+    put(2, &units[0]);
+    first.finish();
+    while !first.is_done() {
+        std::thread::yield_now();
+    }
+    stage.clear();
+    stage.add(7, about("ann"));
+    put(7, &units[1]);
+    assert_eq!(told.recv_timeout(limit).unwrap(), units[1], "and nothing of bob's");
+}
+
 #[test]
 fn after_a_full_queue_nothing_is_decoded_until_the_next_keyframe() {
     let units = units(120);
