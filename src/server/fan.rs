@@ -1,4 +1,4 @@
-//! A track's [`room::Fan`](crate::room::Fan) under a lock that is held for a moment per frame and not per
+//! A track's [`room::Fan`] under a lock that is held for a moment per frame and not per
 //! copy.
 
 use std::sync::atomic::AtomicUsize;

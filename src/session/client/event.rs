@@ -77,7 +77,7 @@ pub enum Down {
     /// The network broke it.
     #[error("the connection broke: {0}")]
     Broken(String),
-    /// Nothing came for [`limits::SILENCE`].
+    /// Nothing came for [`SILENCE`](crate::limits::SILENCE).
     #[error("the server does not answer any more")]
     Silent,
     /// No welcome came.
