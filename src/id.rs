@@ -202,6 +202,73 @@ impl<'de, const N: usize> Deserialize<'de> for Secret<N> {
     }
 }
 
+macro_rules! digits {
+    ($(#[$doc:meta])* $name:ident($len:literal)) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(pub [u8; $len]);
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&hex(&self.0))
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!(stringify!($name), "({})"), self)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = DigitsError;
+
+            fn from_str(text: &str) -> Result<Self, DigitsError> {
+                unhex(text.as_bytes()).map(Self).ok_or(DigitsError(2 * $len))
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, out: S) -> Result<S::Ok, S::Error> {
+                out.collect_str(self)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+                String::deserialize(from)?.parse().map_err(serde::de::Error::custom)
+            }
+        }
+    };
+}
+
+digits! {
+    /// An Ed25519 public key, by which a person is known; hex on the wire.
+    PublicKey(32)
+}
+digits! {
+    /// One room's log of messages; made at random with the room, so that a log that begins anew is
+    /// not taken for the old one.
+    LogId(8)
+}
+digits! {
+    /// The outbox that a message comes from; chosen at random by its sender.
+    SourceId(16)
+}
+
+/// A text that is not exactly the expected number of hex digits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("expected {0} hex digits")]
+pub struct DigitsError(pub usize);
+
+impl PublicKey {
+    /// What people compare: the first 16 hex digits in groups of four.
+    pub fn fingerprint(&self) -> String {
+        let groups: Vec<String> = self.0[..8].chunks(2).map(hex).collect();
+        groups.join("-")
+    }
+}
+
 /// Lower-case hex digits of `bytes`.
 pub fn hex(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
@@ -254,6 +321,17 @@ mod tests {
         let long: Nick = "x".repeat(limits::NAME).parse().unwrap();
         assert_eq!(long.numbered(12).as_str().len(), limits::NAME);
         assert!(long.numbered(12).as_str().ends_with("#12"));
+    }
+
+    #[test]
+    fn a_key_is_hex_on_the_wire_and_a_fingerprint_for_people() {
+        let text = format!("3f2a99c107be44d0{}", "0".repeat(48));
+        let key: PublicKey = text.parse().unwrap();
+        assert_eq!(key.fingerprint(), "3f2a-99c1-07be-44d0");
+        assert_eq!(serde_json::to_string(&key).unwrap(), format!("\"{text}\""));
+        assert_eq!(serde_json::from_str::<PublicKey>(&format!("\"{text}\"")).unwrap(), key);
+        assert_eq!("abc".parse::<LogId>(), Err(DigitsError(16)));
+        assert_eq!(format!("{:?}", SourceId([7; 16])), format!("SourceId({})", "07".repeat(16)));
     }
 
     #[test]
