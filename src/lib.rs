@@ -10,7 +10,7 @@
 //! Layers; imports point downward only (`make layers` checks it):
 //!
 //! ```text
-//! bin -> cli -> server, pipeline -> net, video -> session, room, playout -> media, h264 -> wire
+//! bin -> cli -> server, pipeline, terminal -> net, video -> session, room, playout -> media, h264 -> wire
 //!   -> text, id, time, limits
 //! ```
 //!
@@ -29,6 +29,7 @@ pub mod server;
 pub mod session;
 #[cfg(test)]
 mod simulation;
+pub mod terminal;
 pub mod text;
 pub mod time;
 pub mod video;

@@ -5,6 +5,7 @@
 //! [`output::Output`]; nothing else writes to stdout.
 
 pub mod cam;
+pub mod chat;
 mod common;
 mod exit;
 pub mod identity;

@@ -1,0 +1,141 @@
+//! `conf-chat`: its options, and whether a person or a pipe is at the other end.
+
+mod interactive;
+mod pipe;
+
+use std::io::{self, IsTerminal};
+use std::path::PathBuf;
+
+use clap::{Parser, ValueEnum};
+
+use super::{Common, Meeting, Program};
+use crate::terminal::Notify;
+
+const EXAMPLES: &str = "\
+Examples:
+  export CONF_ROOM=conf://192.168.1.5/standup
+  conf-chat                                      messages, members and input on this terminal
+  conf-chat -m 'back in five minutes'            say one thing and end
+  tail -F app.log | grep --line-buffered ERROR | conf-chat
+  conf-chat --json | jq -r 'select(.type==\"message\").text'
+  conf-chat --who                                who is here, and what they share
+  conf-chat --export md --history 1000 > notes.md
+On the terminal: /help shows the commands, /quit or Ctrl-D leaves.
+";
+
+/// Talk in the room: on a terminal with panes, in a pipe line by line.
+#[derive(Debug, Parser)]
+#[command(name = "conf-chat", version, about, before_help = EXAMPLES)]
+pub struct Chat {
+    /// Say this and end when the server has it; several are several messages
+    #[arg(short, long, value_name = "TEXT", allow_hyphen_values = true)]
+    pub message: Vec<String>,
+
+    /// Only for this member
+    #[arg(long, value_name = "NICK")]
+    pub to: Option<String>,
+
+    /// Show who is in the room and end
+    #[arg(long, value_name = "FORM", value_enum, num_args = 0..=1, require_equals = true,
+          default_missing_value = "text", conflicts_with_all = ["message", "json", "export"])]
+    pub who: Option<Form>,
+
+    /// Write what was said to stdout and end
+    #[arg(long, value_name = "FORMAT", value_enum, conflicts_with_all = ["message", "json"])]
+    pub export: Option<Export>,
+
+    /// One JSON object a line, in and out
+    #[arg(long)]
+    pub json: bool,
+
+    /// At most so many older messages (up to 1000) [default: 200 on a terminal and for --export, else 0]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=1000))]
+    pub history: Option<u32>,
+
+    /// Append what is said to a file
+    #[arg(long, value_name = "FILE")]
+    pub log: Option<PathBuf>,
+
+    /// Keep what is not sent yet in a file, for the next start
+    #[arg(long, value_name = "FILE")]
+    pub outbox: Option<PathBuf>,
+
+    /// What a message must have reached before the program ends
+    #[arg(long, value_name = "LEVEL", value_enum, default_value_t = Level::Stored)]
+    pub ack: Level,
+
+    /// How a terminal tells that one was named or addressed
+    #[arg(long, value_name = "HOW", value_enum, default_value_t = Notify::Bell)]
+    pub notify: Notify,
+
+    /// Leave the mouse to the terminal: no wheel, but text is marked without Shift
+    #[arg(long)]
+    pub no_mouse: bool,
+
+    #[command(flatten)]
+    meeting: Meeting,
+
+    #[command(flatten)]
+    common: Common,
+}
+
+/// In which form members are listed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Form {
+    /// For people
+    Text,
+    /// One JSON object
+    Json,
+}
+
+/// In which form messages are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Export {
+    /// Markdown
+    Md,
+    /// Plain text
+    Txt,
+    /// One JSON object a line
+    Json,
+}
+
+/// How far a message has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Level {
+    /// The server passed it on
+    Relayed,
+    /// The server has it on disk, where it keeps anything
+    Stored,
+}
+
+impl Program for Chat {
+    fn common(&self) -> &Common {
+        &self.common
+    }
+}
+
+impl Chat {
+    /// Whether a person sits at a terminal that can show panes.
+    fn is_interactive(&self) -> bool {
+        let one_thing = !self.message.is_empty() || self.who.is_some() || self.export.is_some() || self.json;
+        let capable = std::env::var_os("TERM").is_some_and(|term| !term.is_empty() && term != "dumb");
+        !one_thing && capable && io::stdin().is_terminal() && io::stdout().is_terminal()
+    }
+}
+
+/// Talks until the person leaves, the pipe ends or a signal comes.
+pub fn chat(args: Chat) -> anyhow::Result<()> {
+    if args.is_interactive() { interactive::run(&args) } else { pipe::run(&args) }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_options_make_sense() {
+        Chat::command().debug_assert();
+    }
+}
