@@ -57,6 +57,11 @@ impl Gop {
         (!self.pictures.is_empty()).then_some(self.since)
     }
 
+    /// The number of its keyframe; `None` when it is empty.
+    pub fn key(&self) -> Option<u64> {
+        self.pictures.first().map(|(media, _)| media.seq)
+    }
+
     /// Bytes that it holds.
     pub fn bytes(&self) -> usize {
         self.bytes

@@ -81,10 +81,23 @@ struct Item {
 struct Gateway {
     flow: Flow,
     gate: Gate,
-    /// The last picture that was admitted.
+    /// The last picture that was admitted and has not been given up since.
     last: u64,
-    /// When the group of pictures was last replayed.
+    /// The keyframe of the group of pictures of which the receiver has all of layer 0 up to `last`.
+    group: Option<u64>,
+    /// When the group of pictures was last replayed from its keyframe.
     replayed: Option<Moment>,
+}
+
+impl Gateway {
+    /// Whether picture `seq` was admitted, or an earlier one after it. A closed flow begins again with any
+    /// keyframe save that of its group: after an interruption its publisher may count anew.
+    fn has_taken(&self, seq: u64) -> bool {
+        match self.gate {
+            Gate::Layers(_) => seq <= self.last,
+            Gate::Key => self.group == Some(seq),
+        }
+    }
 }
 
 /// What of a flow may be sent.
@@ -142,7 +155,7 @@ impl Queue {
         let flow = (media.track, media.rendition);
         if !self.items.is_empty() {
             self.relieve(now);
-            if media.key && !self.choked {
+            if media.key && !self.choked && !self.has_taken(flow, media.seq) {
                 self.supersede(flow);
             }
             if self.bytes + size > limits::QUEUE && !self.items.is_empty() {
@@ -258,20 +271,30 @@ impl Queue {
     pub fn interrupt(&mut self, flow: Flow) {
         for g in self.flows.iter_mut().filter(|g| g.flow == flow) {
             g.gate = Gate::Key;
+            g.group = None;
         }
     }
 
-    /// Starts the receiver on `flow` with what its group of pictures has so far, unless that was done just
-    /// now: a receiver that asks again and again would fill its own line with the same pictures. Whether
-    /// it was done.
+    /// Starts the receiver on `flow` with what its group of pictures has so far. Whether it was done.
+    ///
+    /// A flow that gave up within that very group goes on behind what was sent of it. Otherwise it begins
+    /// at the keyframe, unless it did so just now: a receiver that asks again and again would fill its own
+    /// line with the same pictures.
     pub fn replay(&mut self, flow: Flow, gop: &Gop, now: Moment) -> bool {
         let Some(place) = self.place_of(flow) else { return false };
-        let g = &mut self.flows[place];
-        if g.replayed.is_some_and(|at| now.since(at) < limits::KEYFRAME_INTERVAL) {
+        if self.choked {
             return false;
         }
-        g.replayed = Some(now);
-        g.gate = Gate::Key;
+        let g = &mut self.flows[place];
+        let within = g.group.is_some() && g.group == gop.key();
+        if within && g.gate == Gate::Key {
+            // Upper layers may lack what was given up before the next picture of layer 0.
+            g.gate = Gate::Layers(0);
+        } else if within && g.replayed.is_some_and(|at| now.since(at) < limits::KEYFRAME_INTERVAL) {
+            return false;
+        } else {
+            (g.gate, g.group, g.replayed) = (Gate::Key, None, Some(now));
+        }
         for (media, bytes) in gop.replay() {
             self.push_media(media, bytes, now);
         }
@@ -317,22 +340,32 @@ impl Queue {
 
     /// Drops every waiting picture. Flows of which something was dropped begin again at a keyframe.
     fn give_up(&mut self) {
-        let from = usize::from(self.written > 0);
-        for item in self.items.iter().skip(from) {
-            let Some(media) = &item.media else { continue };
-            for g in &mut self.flows {
-                if g.flow == (media.track, media.rendition) {
-                    g.gate = Gate::Key;
-                }
-            }
-        }
+        self.close(|_| true);
         self.drops.group += self.remove(|_| true);
         self.choked = !self.items.is_empty();
     }
 
     /// Makes room for a keyframe of `flow`.
     fn supersede(&mut self, flow: Flow) {
-        self.drops.group += self.remove(|media| (media.track, media.rendition) == flow);
+        let of_flow = |media: &Media| (media.track, media.rendition) == flow;
+        self.close(of_flow);
+        self.drops.group += self.remove(of_flow);
+    }
+
+    /// Closes the flows of the waiting pictures that `which` names, which will not be sent, and takes the
+    /// flows back to what came before those.
+    fn close(&mut self, which: impl Fn(&Media) -> bool) {
+        let begun = usize::from(self.written > 0);
+        // From the newest back, so that what stays is the one before the oldest.
+        for media in self.items.iter().skip(begun).rev().filter_map(|item| item.media.as_ref()) {
+            if which(media)
+                && let Some(g) = self.flows.iter_mut().find(|g| g.flow == (media.track, media.rendition))
+            {
+                g.gate = Gate::Key;
+                g.last = media.seq.saturating_sub(1);
+                g.group = g.group.filter(|key| *key < media.seq);
+            }
+        }
     }
 
     /// Judges a frame against its flow's gate and moves the gate.
@@ -345,11 +378,13 @@ impl Queue {
             self.drops.group += 1;
             return false;
         }
+        if g.has_taken(media.seq) {
+            return false;
+        }
         let admitted = match g.gate {
-            // A replay has overtaken the sender of this frame.
-            Gate::Layers(_) if media.seq <= g.last => return false,
             _ if media.key => {
                 g.gate = ALL_LAYERS;
+                g.group = Some(media.seq);
                 true
             }
             Gate::Key => {
@@ -372,6 +407,11 @@ impl Queue {
         admitted
     }
 
+    /// Whether a replay has overtaken the sender of picture `seq`.
+    fn has_taken(&self, flow: Flow, seq: u64) -> bool {
+        self.flows.iter().any(|g| g.flow == flow && g.has_taken(seq))
+    }
+
     /// Where a flow of a wanted track stands in the list; it begins closed.
     fn place_of(&mut self, flow: Flow) -> Option<usize> {
         if let Some(place) = self.flows.iter().position(|g| g.flow == flow) {
@@ -380,7 +420,7 @@ impl Queue {
         if !self.tracks.contains(&flow.0) {
             return None;
         }
-        self.flows.push(Gateway { flow, gate: Gate::Key, last: 0, replayed: None });
+        self.flows.push(Gateway { flow, gate: Gate::Key, last: 0, group: None, replayed: None });
         Some(self.flows.len() - 1)
     }
 
@@ -469,6 +509,71 @@ mod tests {
         );
         assert!(!queue.replay(FLOW, &gop, at(100)), "not again so soon");
         assert!(queue.push_media(&picture(9, false, 0), &Bytes::from_static(b"x"), at(100)));
+    }
+
+    /// A cache with these pictures; each is one byte that is its number.
+    fn group(track: u32, pictures: &[(u64, bool, u8)]) -> Gop {
+        let mut gop = Gop::default();
+        for &(seq, key, tid) in pictures {
+            let media = Media { track: TrackId(track), ..picture(seq, key, tid) };
+            gop.push(&media, &vec![seq as u8].into(), at(0));
+        }
+        gop
+    }
+
+    /// Writes everything and gives the bytes.
+    fn written(queue: &mut Queue, now: Moment) -> Vec<u8> {
+        let mut out = Vec::new();
+        while !queue.is_empty() {
+            let mut slices = [IoSlice::new(&[])];
+            queue.slices(&mut slices);
+            out.extend_from_slice(&slices[0]);
+            let count = slices[0].len();
+            queue.wrote(count, now);
+        }
+        out
+    }
+
+    /// The simulation found it, seed 3668: a keyframe had been begun when all that waited was given up, so
+    /// it was sent whole; the cache still had its group when the connection had taken it, and sent it again.
+    #[test]
+    fn a_flow_that_gave_up_behind_its_keyframe_goes_on_behind_it() {
+        let mut queue = queue();
+        let other = Media { track: TrackId(2), ..picture(7, true, 0) };
+        queue.push_media(&picture(122, true, 0), &vec![122; 2].into(), at(0));
+        queue.push_media(&other, &vec![7].into(), at(0));
+        queue.wrote(1, at(1));
+        assert!(!queue.push_media(&picture(123, false, 2), &vec![123].into(), at(300)), "the line is stuck");
+        assert_eq!(written(&mut queue, at(301)), [122]);
+        assert_eq!(queue.starved().count(), 2);
+        let gop = group(1, &[(122, true, 0), (123, false, 2), (124, false, 0), (125, false, 2)]);
+        assert!(queue.replay(FLOW, &gop, at(302)));
+        assert_eq!(written(&mut queue, at(303)), [124, 125], "123 may refer to what was given up");
+        assert!(queue.push_media(&picture(126, false, 1), &vec![126].into(), at(304)));
+        let gop = group(2, &[(7, true, 0), (8, false, 0)]);
+        assert!(queue.replay((TrackId(2), FLOW.1), &gop, at(305)));
+        assert_eq!(written(&mut queue, at(306)), [126, 7, 8], "of the other nothing had been sent");
+    }
+
+    #[test]
+    fn a_keyframe_that_a_replay_has_overtaken_neither_comes_twice_nor_removes_what_waits() {
+        let mut queue = queue();
+        queue.push_reliable(vec![0; 2].into(), at(0)).unwrap();
+        queue.wrote(1, at(0));
+        assert!(queue.replay(FLOW, &group(1, &[(5, true, 0), (6, false, 0)]), at(0)));
+        assert!(!queue.push_media(&picture(5, true, 0), &vec![5].into(), at(0)), "its sender was slower");
+        assert_eq!(written(&mut queue, at(1)), [0, 5, 6]);
+    }
+
+    #[test]
+    fn who_asks_although_nothing_was_given_up_gets_the_whole_group_again_but_not_at_once() {
+        let mut queue = queue();
+        let gop = group(1, &[(5, true, 0), (6, false, 0)]);
+        assert!(queue.replay(FLOW, &gop, at(0)));
+        assert_eq!(written(&mut queue, at(1)), [5, 6]);
+        assert!(!queue.replay(FLOW, &gop, at(100)));
+        assert!(queue.replay(FLOW, &gop, at(500)));
+        assert_eq!(written(&mut queue, at(501)), [5, 6]);
     }
 
     #[test]
@@ -575,6 +680,8 @@ mod tests {
         Wait(u64),
         Control,
         Interrupt(u8),
+        Starved,
+        Ask(u8),
     }
 
     fn step() -> impl Strategy<Value = Step> {
@@ -584,6 +691,8 @@ mod tests {
             3 => (0..90_u64).prop_map(Step::Wait),
             1 => Just(Step::Control),
             1 => (0..3_u8).prop_map(Step::Interrupt),
+            3 => Just(Step::Starved),
+            1 => (0..3_u8).prop_map(Step::Ask),
         ]
     }
 
@@ -601,6 +710,9 @@ mod tests {
             let mut phase = [0_usize; 3];
             let mut sent: [Vec<u64>; 3] = Default::default();
             let mut wire: VecDeque<(usize, Option<(u8, u64)>)> = VecDeque::new();
+            let mut gops: [Gop; 3] = Default::default();
+            // What was sent before a receiver asked for the same pictures again.
+            let mut earlier: Vec<(usize, Vec<u64>)> = Vec::new();
             for step in steps {
                 match step {
                     Step::Push { flow, key, size } => {
@@ -614,11 +726,29 @@ mod tests {
                         let mut bytes = vec![0; size];
                         bytes[0] = flow;
                         bytes[1..9].copy_from_slice(&seq.to_be_bytes());
-                        queue.push_media(&media, &bytes.into(), at(now));
+                        let bytes = Bytes::from(bytes);
+                        gops[f].push(&media, &bytes, at(now));
+                        queue.push_media(&media, &bytes, at(now));
                     }
+                    Step::Starved => {
+                        for (track, rendition) in queue.starved().collect::<Vec<_>>() {
+                            queue.replay((track, rendition), &gops[track.0 as usize], at(now));
+                        }
+                    }
+                    Step::Ask(flow) if queue.is_empty() => {
+                        let f = flow as usize;
+                        let name = (TrackId(flow.into()), Rendition::High);
+                        if !queue.wants_key(name) && queue.replay(name, &gops[f], at(now)) {
+                            earlier.push((f, std::mem::take(&mut sent[f])));
+                        }
+                    }
+                    Step::Ask(_) => {}
                     Step::Control => { let _ = queue.push_reliable(vec![9; 20].into(), at(now)); }
                     Step::Wait(ms) => now += ms,
-                    Step::Interrupt(flow) => queue.interrupt((TrackId(flow.into()), Rendition::High)),
+                    Step::Interrupt(flow) => {
+                        gops[flow as usize].clear();
+                        queue.interrupt((TrackId(flow.into()), Rendition::High));
+                    }
                     Step::Write(mut budget) => {
                         while budget > 0 && !queue.is_empty() {
                             let mut slices = [IoSlice::new(&[]); 1];
@@ -642,9 +772,11 @@ mod tests {
                 }
                 prop_assert!(queue.bytes() <= limits::QUEUE + limits::QUEUE_RELIABLE);
             }
-            for (made, sent) in made.iter().zip(&sent) {
+            earlier.extend(sent.into_iter().enumerate());
+            for (flow, sent) in &earlier {
+                let made = &made[*flow];
                 let has = |seq: usize| sent.binary_search(&(seq as u64)).is_ok();
-                prop_assert!(sent.is_sorted());
+                prop_assert!(sent.is_sorted_by(|a, b| a < b), "none comes twice: {sent:?}");
                 for &seq in sent {
                     let (key, tid) = made[seq as usize];
                     if key { continue; }

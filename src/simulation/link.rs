@@ -21,6 +21,12 @@ pub(crate) struct Shape {
     pub(crate) portion: u64,
 }
 
+impl Shape {
+    fn takes(&self, bytes: usize) -> Duration {
+        Duration::from_micros(bytes as u64 * 1_000_000 / self.rate)
+    }
+}
+
 /// What the reader finds.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Arrival {
@@ -73,8 +79,7 @@ impl Direction {
             let (head, rest) = bytes.split_at(portion);
             bytes = rest;
             self.flying += portion;
-            let takes = Duration::from_micros(portion as u64 * 1_000_000 / self.shape.rate);
-            self.busy_until = self.busy_until.max(now) + takes;
+            self.busy_until = self.busy_until.max(now) + self.shape.takes(portion);
             self.flight.push_back((self.busy_until + self.shape.latency, head.to_vec()));
         }
     }
@@ -130,6 +135,14 @@ impl Direction {
     pub(crate) fn heal(&mut self, shape: Shape) {
         self.shape = shape;
         self.left = None;
+        // What left at the old rate goes on at the new one; what is stalled stays so to its front.
+        let Some((first, _)) = self.flight.front() else { return };
+        let mut due = *first;
+        for (at, bytes) in &mut self.flight {
+            due += shape.takes(bytes.len());
+            *at = due.min(*at);
+            self.busy_until = *at;
+        }
     }
 
     /// Bytes that the sockets on the way still take.
