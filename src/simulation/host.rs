@@ -10,6 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::link::{Arrival, Direction};
+use super::program::damaged;
 use crate::id::{ConnectionId, MemberId, ResumeToken, Secret, TrackId};
 use crate::limits;
 use crate::room::{Admitted, Ask, Fan, Flow, Gop, Join, Output, Queue, Receiver, Room, Terms};
@@ -34,6 +35,8 @@ pub(super) struct Line {
     woken: Cell<bool>,
     ending: Cell<bool>,
     sent: Cell<u64>,
+    /// The next picture is damaged on its way.
+    damage: Cell<bool>,
 }
 
 impl Line {
@@ -52,9 +55,23 @@ impl Line {
     }
 
     fn send_media(&self, media: &Media, bytes: &Bytes) {
-        if !self.ending.get() && self.queue.borrow_mut().push_media(media, bytes, self.now.get()) {
+        if self.ending.get() {
+            return;
+        }
+        let damaged = self.damage.get().then(|| damaged(bytes));
+        let bytes = damaged.as_ref().unwrap_or(bytes);
+        if self.queue.borrow_mut().push_media(media, bytes, self.now.get()) {
+            self.damage.set(false);
             self.write();
         }
+        self.check_age();
+    }
+
+    /// Of what waits too long only a picture that was begun is left, and what is never dropped.
+    fn check_age(&self) {
+        let queue = self.queue.borrow();
+        let old = queue.age(self.now.get()) >= limits::QUEUE_AGE_GOP;
+        assert!(!old || queue.bytes() < 8_000, "{} bytes wait too long", queue.bytes());
     }
 
     fn refuse(&self, refusal: Refusal) {
@@ -167,9 +184,15 @@ impl Host {
             woken: Cell::new(false),
             ending: Cell::new(false),
             sent: Cell::new(0),
+            damage: Cell::new(false),
         });
         let connection = Connection { peer: Peer::new(now), line, up, sent: 0, seated: false, until: None };
         self.connections.insert(id, connection);
+    }
+
+    /// The next picture for `place`, counted over the connections, is damaged on its way.
+    pub(super) fn damage(&self, place: usize) {
+        self.lines.values().nth(place).into_iter().for_each(|line| line.damage.set(true));
     }
 
     /// Stops with a word to everybody, or without.

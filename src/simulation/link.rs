@@ -8,8 +8,8 @@ use std::time::Duration;
 use crate::session::random::Random;
 use crate::time::Moment;
 
-/// What the sockets of both ends hold of one direction.
-const BUFFER: usize = 64 * 1024;
+/// What the sockets of both ends hold of one direction: little, so that queues fill and drop.
+const BUFFER: usize = 4 * 1024;
 
 /// How a direction behaves.
 #[derive(Debug, Clone, Copy)]

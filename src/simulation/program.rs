@@ -17,8 +17,10 @@ use crate::wire::control::{Publish, Source, TrackKind};
 use crate::wire::{Code, Frame, Media, Rendition};
 
 /// Pause between two pictures, and after how many of them a keyframe comes unasked.
-const INTERVAL: Duration = Duration::from_millis(200);
-const GROUP: usize = 24;
+const INTERVAL: Duration = Duration::from_millis(125);
+const GROUP: usize = 40;
+/// Pause between two requests for a keyframe, a little more than the server passes on.
+const ASK: Duration = Duration::from_millis(600);
 /// Layers as the encoder gives them.
 const LAYERS: [u8; 4] = [0, 2, 1, 2];
 const RENDITION: Rendition = Rendition::High;
@@ -31,6 +33,8 @@ struct Camera {
     phase: usize,
     key: bool,
     track: Option<TrackId>,
+    /// The next frame is damaged on its way.
+    damage: bool,
 }
 
 /// What has been seen of one publisher over the present connection.
@@ -38,6 +42,10 @@ struct Camera {
 struct Seen {
     last: Option<u64>,
     all: BTreeSet<u64>,
+    /// Keyframes asked for, so that often a group of pictures may come again.
+    asked: u32,
+    /// What comes is of no use before a keyframe, which was asked for then.
+    lost: Option<Moment>,
 }
 
 struct Socket {
@@ -53,9 +61,7 @@ pub(super) struct Program {
     dialing: Option<Moment>,
     camera: Option<Camera>,
     films: Films,
-    seen: BTreeMap<u8, Seen>,
-    /// A keyframe was asked for, so a group of pictures may come again.
-    again: bool,
+    seen: BTreeMap<TrackId, Seen>,
     /// When the newest picture of each publisher was made.
     pub(super) newest: BTreeMap<u8, Moment>,
     tracks: BTreeSet<TrackId>,
@@ -79,13 +85,13 @@ impl Program {
                 codec: "h264".into(),
                 width: 640,
                 height: 480,
-                fps: 5.0,
+                fps: 8.0,
             };
             client.publish(Publish { id: 1, source });
             films.borrow_mut().insert(index, Vec::new());
         }
         let next = now + Duration::from_millis(37 * u64::from(index));
-        let camera = camera.then_some(Camera { next, phase: 0, key: true, track: None });
+        let camera = camera.then_some(Camera { next, phase: 0, key: true, track: None, damage: false });
         Self {
             index,
             client,
@@ -94,7 +100,6 @@ impl Program {
             camera,
             films,
             seen: BTreeMap::new(),
-            again: false,
             newest: BTreeMap::new(),
             tracks: BTreeSet::new(),
         }
@@ -111,11 +116,20 @@ impl Program {
 
     /// Its decoder has lost its way.
     pub(super) fn want_key(&mut self) {
-        if let Some(track) = self.tracks.first()
-            && self.client.is_up()
-        {
-            self.again = true;
-            self.client.keyframe(*track, RENDITION);
+        if let Some(track) = self.tracks.first() {
+            self.ask(*track);
+        }
+    }
+
+    /// The next frame that it sends is damaged.
+    pub(super) fn damage(&mut self) {
+        self.camera.iter_mut().for_each(|camera| camera.damage = true);
+    }
+
+    fn ask(&mut self, track: TrackId) {
+        if self.client.is_up() {
+            self.seen.entry(track).or_default().asked += 1;
+            self.client.keyframe(track, RENDITION);
         }
     }
 
@@ -154,7 +168,7 @@ impl Program {
         self.client.handle_timeout(now);
         self.write(now);
         while let Some(event) = self.client.poll_event() {
-            self.handle_event(event);
+            self.handle_event(event, now);
         }
     }
 
@@ -175,7 +189,7 @@ impl Program {
         let tid = LAYERS[(camera.phase - 1) % LAYERS.len()];
         let seq = film.len() as u64;
         film.push((key, tid));
-        let media = Media { track, seq, pts: seq * 200_000, key, rendition: RENDITION, tid };
+        let media = Media { track, seq, pts: seq * 125_000, key, rendition: RENDITION, tid };
         let frame = Frame::video(media, &payload(self.index, seq, now.micros(), key), 0);
         match &mut self.socket {
             Some(socket) if !socket.out.is_empty() => self.client.handle_dropped(&frame),
@@ -183,7 +197,8 @@ impl Program {
                 if let Some(frame) = self.client.prepare(frame)
                     && let Some(socket) = socket
                 {
-                    socket.out.push_back(frame.bytes().clone());
+                    let damage = std::mem::take(&mut camera.damage);
+                    socket.out.push_back(if damage { damaged(frame.bytes()) } else { frame.bytes().clone() });
                 }
             }
         }
@@ -233,19 +248,19 @@ impl Program {
         }
     }
 
-    fn handle_event(&mut self, event: Event) {
+    fn handle_event(&mut self, event: Event, now: Moment) {
         match event {
-            Event::Up { .. } => {
-                self.seen.clear();
-                self.again = false;
-            }
+            Event::Up { .. } => self.seen.clear(),
             Event::State(state) => self.tracks = state.tracks.iter().map(|t| t.track).collect(),
             Event::Track(track) => drop(self.tracks.insert(track.track)),
             Event::TrackGone(track) => drop(self.tracks.remove(&track)),
             Event::Published { track, .. } => self.camera.iter_mut().for_each(|c| c.track = Some(track)),
             Event::KeyframeWanted { .. } => self.camera.iter_mut().for_each(|c| c.key = true),
-            Event::Media(frame) => self.look(&frame),
-            Event::Lost { track, .. } => panic!("p{}: a frame of {track} arrived damaged", self.index),
+            Event::Media(frame) => self.look(&frame, now),
+            Event::Lost { track, .. } => {
+                self.seen.entry(track).or_default().lost = Some(now);
+                self.ask(track);
+            }
             Event::Down { reason, .. } => {
                 assert!(!matches!(reason, Down::Garbled(_) | Down::Damaged), "p{}: {reason}", self.index);
             }
@@ -260,20 +275,29 @@ impl Program {
     }
 
     /// Nothing in part, nothing twice, nothing without what it refers to.
-    fn look(&mut self, frame: &Frame) {
+    fn look(&mut self, frame: &Frame, now: Moment) {
         let media = frame.header.media.unwrap();
         let (from, made) = read_payload(frame.payload());
         assert_eq!(frame.payload(), payload(from, media.seq, made, media.key), "a whole picture");
-        let films = self.films.borrow();
-        let film = &films[&from];
-        let seen = self.seen.entry(from).or_default();
+        let films = Rc::clone(&self.films);
+        let film = &films.borrow()[&from];
+        let seen = self.seen.entry(media.track).or_default();
         let seq = media.seq;
-        if seen.last.is_some_and(|last| seq <= last) {
-            assert!(self.again, "p{} saw {seq} of p{from} after {:?}", self.index, seen.last);
-            assert!(media.key || seen.all.contains(&seq), "only a whole group comes again");
-            if media.key {
-                seen.all.clear();
+        if media.key {
+            seen.lost = None;
+        }
+        if let Some(at) = &mut seen.lost {
+            if now.since(*at) > ASK {
+                *at = now;
+                self.ask(media.track);
             }
+            return;
+        }
+        if seen.last.is_some_and(|last| seq <= last) {
+            assert!(media.key, "p{} saw {seq} of p{from} after {:?}", self.index, seen.last);
+            assert!(seen.asked > 0, "p{} did not ask for {seq} of p{from} again", self.index);
+            seen.asked -= 1;
+            seen.all.clear();
         }
         let (key, tid) = film[seq as usize];
         assert_eq!((media.key, media.tid), (key, tid));
@@ -301,12 +325,19 @@ impl Program {
 
 /// Who made it, when, and bytes that no other picture has.
 fn payload(from: u8, seq: u64, made: u64, key: bool) -> Vec<u8> {
-    let length = if key { 1_500 } else { 60 + (seq * 37) as usize % 240 };
+    let length = if key { 4_500 } else { 100 + (seq * 379) as usize % 1_700 };
     let mut bytes = Vec::with_capacity(17 + length);
     bytes.push(from);
     bytes.extend_from_slice(&made.to_be_bytes());
     bytes.extend((0..length).map(|n| (seq as usize * 7 + n) as u8));
     bytes
+}
+
+/// A frame whose payload does not match its checksum.
+pub(super) fn damaged(frame: &[u8]) -> Bytes {
+    let mut bytes = frame.to_vec();
+    *bytes.last_mut().unwrap() ^= 1;
+    bytes.into()
 }
 
 fn read_payload(bytes: &[u8]) -> (u8, u64) {

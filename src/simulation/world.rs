@@ -154,7 +154,7 @@ impl World {
         let place = self.random.between(0, self.programs.len() as u64 - 1) as usize;
         let now = self.now.get();
         let random = &mut self.random;
-        let (kind, bytes) = (random.between(0, 12), random.between(1, 3_000) as usize);
+        let (kind, bytes) = (random.between(0, 14), random.between(1, 3_000) as usize);
         let span = Duration::from_millis(random.between(100, 20_000));
         let fate = &mut self.fates[place];
         match kind {
@@ -163,6 +163,8 @@ impl World {
             2 => fate.shape = Some(poor(random)),
             3 => return self.restart(),
             4 => return self.programs[place].want_key(),
+            13 => return self.programs[place].damage(),
+            14 => return self.host.iter().for_each(|host| host.damage(place)),
             _ => {}
         }
         let Some((up, down)) = self.programs[place].link() else { return };
