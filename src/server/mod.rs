@@ -15,6 +15,7 @@ mod fan;
 mod gate;
 mod hall;
 mod outbox;
+pub mod store;
 
 use std::collections::HashMap;
 use std::net::IpAddr;

@@ -9,6 +9,7 @@ pub mod backoff;
 pub mod client;
 pub mod guard;
 pub mod heartbeat;
+pub mod password;
 pub mod peer;
 mod publications;
 pub mod random;
