@@ -1,4 +1,36 @@
-//! conf-chat on a terminal: what is on its screen, without a terminal.
+//! conf-chat on a terminal.
+//!
+//! [`Screen`] is what stands on the screen and what is typed, without a terminal, a connection or a
+//! clock: keys, pasted text and [`Event`]s go in, [`Action`]s and cells come out. [`paint`](paint())
+//! makes bytes of cells, [`device`] is the terminal itself.
+//!
+//! Nothing that a peer sent gets to the terminal but through [`put`](draw::put), which lets no control
+//! character into a cell; peers' texts are scrubbed before, where they come in.
+
+mod command;
+mod complete;
+pub mod device;
+mod draw;
+mod input;
+mod keys;
+mod line;
+mod links;
+mod members;
+mod obey;
+mod paint;
+mod screen;
+mod scrollback;
+mod style;
+#[cfg(test)]
+mod tests;
+mod wrap;
+
+pub use command::Command;
+pub use line::{Draft, Kind, Message, Sender};
+pub use members::Person;
+pub use paint::paint;
+pub use screen::{Action, Event, Now, Screen, Settings};
+pub use style::{Theme, hue};
 
 /// How a terminal tells that its person was named or addressed. What is rung with is a fixed text,
 /// never one from the room.
@@ -12,4 +44,16 @@ pub enum Notify {
     Osc777,
     /// Not at all
     None,
+}
+
+impl Notify {
+    /// What is written to the terminal.
+    pub fn bytes(self) -> &'static [u8] {
+        match self {
+            Self::Bell => b"\x07",
+            Self::Osc9 => b"\x1b]9;conf-chat: somebody means you\x1b\\",
+            Self::Osc777 => b"\x1b]777;notify;conf-chat;somebody means you\x1b\\",
+            Self::None => b"",
+        }
+    }
 }

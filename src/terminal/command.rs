@@ -1,0 +1,183 @@
+//! What a line of input means: something to say, or a command.
+
+/// What was typed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Typed {
+    /// Nothing.
+    Nothing,
+    /// To be said.
+    Say(String),
+    /// A command with what stands behind it.
+    Command(Command, String),
+    /// It looks like a command and is none: a sentence for the person, nothing for the room.
+    Unknown(String),
+}
+
+macro_rules! commands {
+    ($($name:ident $word:literal $arguments:literal $help:literal;)*) => {
+        /// What can be asked for.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum Command {
+            $(#[doc = $help] $name,)*
+        }
+
+        /// Word, arguments and explanation of each command; those whose argument is `-` are not listed.
+        const COMMANDS: &[(Command, &str, &str, &str)] =
+            &[$((Command::$name, $word, $arguments, $help),)*];
+    };
+}
+
+commands! {
+    Help "help" "" "this list";
+    Who "who" "" "who is here, since when, and what they share";
+    Me "me" "TEXT" "say that you do something";
+    Message "msg" "NICK TEXT" "say something to one member only";
+    Nick "nick" "NAME" "take another name";
+    Topic "topic" "[TEXT]" "show or set what the room is about";
+    Away "away" "[TEXT]" "say that you are not at the terminal";
+    Back "back" "" "say that you are";
+    Search "search" "[TEXT]" "go to the newest message with TEXT; again: to the one before";
+    Stats "stats" "" "how the connection is";
+    Lock "lock" "" "let nobody in any more (host)";
+    Unlock "unlock" "" "let people in again (host)";
+    Kick "kick" "NICK" "put a member out of the room (host)";
+    Mute "mute" "NICK" "let a member neither speak nor send (host)";
+    Unmute "unmute" "NICK" "let a muted member speak again (host)";
+    Host "host" "NICK" "make a member a host too (host)";
+    Unhost "unhost" "NICK" "make a host a member again (host)";
+    Quit "quit" "" "leave";
+    Files "files" "-" "files, which come later: not listed";
+    Get "get" "-" "files, which come later: not listed";
+    Send "send" "-" "files, which come later: not listed";
+}
+
+impl Command {
+    /// The word behind the slash.
+    pub fn word(self) -> &'static str {
+        COMMANDS.iter().find(|(command, ..)| *command == self).map_or("", |(_, word, ..)| word)
+    }
+
+    /// Whether a name comes behind it.
+    pub fn takes_nick(self) -> bool {
+        use Command::{Host, Kick, Message, Mute, Unhost, Unmute};
+        matches!(self, Message | Kick | Mute | Unmute | Host | Unhost)
+    }
+}
+
+/// What `text` means. `//text` says `/text`.
+pub(super) fn parse(text: &str) -> Typed {
+    if text.trim().is_empty() {
+        return Typed::Nothing;
+    }
+    let Some(command) = text.trim_start().strip_prefix('/') else { return Typed::Say(text.to_owned()) };
+    if command.starts_with('/') {
+        return Typed::Say(command.to_owned());
+    }
+    let (word, rest) = command.split_once(char::is_whitespace).unwrap_or((command, ""));
+    let word = word.to_lowercase();
+    if let Some((command, ..)) = COMMANDS.iter().find(|(_, known, ..)| *known == word) {
+        return Typed::Command(*command, rest.trim().to_owned());
+    }
+    let nearest = listed().map(|(_, known, ..)| *known).find(|known| is_near(known, &word));
+    let shown = crate::text::shorten(&word, 30);
+    Typed::Unknown(match nearest {
+        Some(known) => format!("there is no /{shown}; did you mean /{known}? Nothing was sent."),
+        None => format!(
+            "there is no /{shown}; /help lists the commands, and // at the start says text that begins with a slash. \
+             Nothing was sent."
+        ),
+    })
+}
+
+/// Words that begin with `start`, with the slash.
+pub(super) fn beginning_with(start: &str) -> Vec<String> {
+    listed().filter(|(_, word, ..)| word.starts_with(start)).map(|(_, word, ..)| format!("/{word}")).collect()
+}
+
+/// The command whose word this is.
+pub(super) fn by_word(word: &str) -> Option<Command> {
+    COMMANDS.iter().find(|(_, known, ..)| *known == word).map(|(command, ..)| *command)
+}
+
+/// The list of `/help`.
+pub(super) fn help() -> String {
+    let lines = listed().map(|(_, word, arguments, help)| {
+        let what = format!("/{word} {arguments}");
+        format!("{what:<20} {help}")
+    });
+    let keys = "\
+Enter sends, Alt-Enter or Ctrl-J begins a new line, Tab completes, Up and Down recall\n\
+PageUp, PageDown and the wheel scroll, End returns; Ctrl-L draws anew, Ctrl-Z suspends, Ctrl-D leaves";
+    lines.chain([keys.to_owned()]).collect::<Vec<_>>().join("\n")
+}
+
+/// The name at the start of `rest` and what follows: in quotes, else the longest of `names` that
+/// stands there, else the first word.
+pub(super) fn split_nick<'a>(rest: &'a str, names: &[&str]) -> (&'a str, &'a str) {
+    if let Some((name, text)) = rest.strip_prefix('"').and_then(|rest| rest.split_once('"')) {
+        return (name, text.trim_start());
+    }
+    let rest = rest.strip_prefix('@').unwrap_or(rest);
+    let stands = |name: &&&str| {
+        let start = rest.get(..name.len());
+        let behind = rest.get(name.len()..).and_then(|behind| behind.chars().next());
+        start.is_some_and(|start| start.to_lowercase() == name.to_lowercase())
+            && behind.is_none_or(char::is_whitespace)
+    };
+    match names.iter().filter(stands).max_by_key(|name| name.len()) {
+        Some(name) => (&rest[..name.len()], rest[name.len()..].trim_start()),
+        None => {
+            rest.split_once(char::is_whitespace).map_or((rest, ""), |(name, text)| (name, text.trim_start()))
+        }
+    }
+}
+
+fn listed() -> impl Iterator<Item = &'static (Command, &'static str, &'static str, &'static str)> {
+    COMMANDS.iter().filter(|(_, _, arguments, _)| *arguments != "-")
+}
+
+/// Whether one letter is missing, too many or another, or two are exchanged.
+fn is_near(known: &str, typed: &str) -> bool {
+    let (a, b): (Vec<char>, Vec<char>) = (known.chars().collect(), typed.chars().take(20).collect());
+    let same_start = a.iter().zip(&b).take_while(|(a, b)| a == b).count();
+    let same_end =
+        a[same_start..].iter().rev().zip(b[same_start..].iter().rev()).take_while(|(a, b)| a == b).count();
+    let (a, b) = (&a[same_start..a.len() - same_end], &b[same_start..b.len() - same_end]);
+    match (a, b) {
+        ([a1, a2], [b1, b2]) => a1 == b2 && a2 == b1,
+        _ => a.len() <= 1 && b.len() <= 1,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn t10_what_looks_like_a_command_and_is_none_is_not_said() {
+        for typed in ["/qiut", "/frobnicate now", " /nothing", "/usr/bin/env is missing", "/"] {
+            assert!(matches!(parse(typed), Typed::Unknown(_)), "{typed}");
+        }
+        let Typed::Unknown(text) = parse("/qiut bye") else { panic!() };
+        assert!(text.contains("did you mean /quit?"), "{text}");
+    }
+
+    #[test]
+    fn slashes_can_be_said() {
+        assert_eq!(parse("//bin/sh"), Typed::Say("/bin/sh".into()));
+        assert_eq!(parse("a/b"), Typed::Say("a/b".into()));
+        assert_eq!(parse("/Quit"), Typed::Command(Command::Quit, String::new()));
+        assert_eq!(parse("/me  waves "), Typed::Command(Command::Me, "waves".into()));
+        assert_eq!(parse(" \n"), Typed::Nothing);
+    }
+
+    #[test]
+    fn names_may_have_spaces() {
+        let names = ["Ann", "Ann Lee", "Bo"];
+        assert_eq!(split_nick("ann lee hi there", &names), ("ann lee", "hi there"));
+        assert_eq!(split_nick("Ann leek", &names), ("Ann", "leek"));
+        assert_eq!(split_nick("\"Zoe X\" hi", &names), ("Zoe X", "hi"));
+        assert_eq!(split_nick("@Bo hi", &names), ("Bo", "hi"));
+        assert_eq!(split_nick("nobody hi", &names), ("nobody", "hi"));
+    }
+}

@@ -1,0 +1,434 @@
+//! The state of the screen and what events of the room do to it.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+
+use super::complete::Completion;
+use super::input::Input;
+use super::line::{Draft, Fate, Kind, Line, Message, Traffic};
+use super::links;
+use super::members::{Members, Person};
+use super::scrollback::Scrollback;
+use super::style::Theme;
+use crate::id::MemberId;
+use crate::time::Moment;
+
+/// Two rings are at least this far apart.
+const RING: Duration = Duration::from_secs(2);
+/// Clocks that differ by less are right.
+const SKEW: f64 = 120.0;
+
+/// The time by both clocks.
+#[derive(Debug, Clone, Copy)]
+pub struct Now {
+    /// For durations.
+    pub moment: Moment,
+    /// Seconds since 1970.
+    pub wall: f64,
+}
+
+/// What stands still.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The name of the room.
+    pub room: String,
+    /// The name of the person.
+    pub name: String,
+    /// Where the person is.
+    pub zone: TimeZone,
+    /// Colours.
+    pub theme: Theme,
+}
+
+/// What happens in the room and to the connection. Texts are scrubbed.
+#[derive(Debug, Clone)]
+pub enum Event {
+    /// The program is in the room.
+    Up {
+        /// The name that the server gave.
+        name: String,
+    },
+    /// Who is there; replaces what was known.
+    People(Vec<Person>),
+    /// A member came or changed.
+    Person(Person),
+    /// A member left.
+    Left(MemberId),
+    /// A message, in the order of the room.
+    Said(Message),
+    /// Messages that cannot be had.
+    Gap {
+        /// The first.
+        from: u64,
+        /// The last.
+        to: u64,
+        /// Why, as the end of a sentence.
+        why: String,
+    },
+    /// What was said before has been told.
+    CaughtUp,
+    /// What was typed waits for the server, as number `n`.
+    Posted {
+        /// What.
+        draft: Draft,
+        /// Its number.
+        n: u64,
+    },
+    /// What was typed cannot even wait.
+    NotPosted {
+        /// What.
+        draft: Draft,
+        /// Why.
+        why: String,
+    },
+    /// Own messages through this number were passed on.
+    Relayed(u64),
+    /// The server refused an own message.
+    Unsent {
+        /// Which.
+        n: u64,
+        /// Why.
+        why: String,
+    },
+    /// Whether people are let in.
+    Locked(bool),
+    /// The connection is lost.
+    Down {
+        /// Why.
+        why: String,
+        /// When the next try comes.
+        retry: Moment,
+    },
+    /// The program has something to say.
+    Notice(String),
+    /// Something is wrong.
+    Warning(String),
+}
+
+/// What the screen wants done.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Action {
+    /// Say it; answered by [`Event::Posted`] or [`Event::NotPosted`].
+    Post(Draft),
+    /// Tell the others whether something is being typed.
+    Typing(bool),
+    /// Tell the others that one is away, and why; or back.
+    Away(Option<String>),
+    /// Take another name.
+    Rename(String),
+    /// What hosts do: lock, unlock, kick, mute, unmute, host, unhost.
+    Moderate(super::Command, Option<MemberId>),
+    /// Say how the connection is.
+    Statistics,
+    /// Ring.
+    Ring,
+    /// Stop until the shell goes on.
+    Suspend,
+    /// Draw everything anew.
+    Redraw,
+    /// Leave the room.
+    Quit,
+    /// Leave the room as Ctrl-C asks for.
+    Interrupt,
+}
+
+/// How the connection is.
+#[derive(Debug)]
+pub(super) enum Connection {
+    Connecting,
+    Up,
+    Down { why: String, retry: Moment },
+}
+
+/// What is being looked for.
+#[derive(Debug)]
+pub(super) struct Search {
+    pub(super) wanted: String,
+    pub(super) at: Option<u64>,
+}
+
+/// The screen: what stands on it and what is typed. It has no terminal, no connection and no clock.
+#[derive(Debug)]
+pub struct Screen {
+    pub(super) settings: Settings,
+    pub(super) topic: String,
+    pub(super) locked: bool,
+    pub(super) connection: Connection,
+    pub(super) lines: Scrollback,
+    pub(super) members: Members,
+    pub(super) input: Input,
+    pub(super) completion: Option<Completion>,
+    /// What was pasted and waits for a yes.
+    pub(super) paste: Option<String>,
+    /// Keys before this moment belong to what was pasted.
+    pub(super) burst: Option<Moment>,
+    /// A sentence that stands until the next key.
+    pub(super) hint: Option<String>,
+    pub(super) search: Option<Search>,
+    /// When the last key was pressed, while the others see "typing".
+    pub(super) typing: Option<Moment>,
+    pub(super) input_width: usize,
+    pub(super) page: usize,
+    focused: bool,
+    caught_up: bool,
+    known: bool,
+    rung: Option<Moment>,
+    day: Option<Date>,
+}
+
+impl Screen {
+    /// An empty screen.
+    pub fn new(settings: Settings) -> Self {
+        Self {
+            settings,
+            topic: String::new(),
+            locked: false,
+            connection: Connection::Connecting,
+            lines: Scrollback::default(),
+            members: Members::default(),
+            input: Input::default(),
+            completion: None,
+            paste: None,
+            burst: None,
+            hint: None,
+            search: None,
+            typing: None,
+            input_width: 20,
+            page: 10,
+            focused: true,
+            caught_up: false,
+            known: false,
+            rung: None,
+            day: None,
+        }
+    }
+
+    /// Something happened in the room.
+    pub fn handle_event(&mut self, event: Event, now: Now) -> Vec<Action> {
+        match event {
+            Event::Up { name } => {
+                self.connection = Connection::Up;
+                self.settings.name = name;
+            }
+            Event::People(people) => self.handle_people(people, now),
+            Event::Person(person) => self.handle_person(person, now),
+            Event::Left(id) => {
+                if let Some(person) = self.members.remove(id).filter(|person| !person.own) {
+                    self.traffic(now, |traffic| traffic.leave(id, &person.name));
+                }
+            }
+            Event::Said(message) => return self.handle_message(message, now),
+            Event::Gap { from, to, why } => {
+                let what = match to.saturating_sub(from) {
+                    0 => format!("message {from} is missing: {why}"),
+                    more => format!("{} messages ({from} to {to}) are missing: {why}", more + 1),
+                };
+                self.push(Line::Warning(what), self.lines.last_time().unwrap_or(now.wall));
+            }
+            Event::CaughtUp => self.caught_up = true,
+            Event::Posted { draft, n } => {
+                self.lines.push_pending(Line::Pending { draft, n, fate: Fate::Waiting }, now.wall);
+            }
+            Event::NotPosted { draft, why } => {
+                self.push(Line::Warning(format!("not sent: {why}")), now.wall);
+                if self.input.text().is_empty() {
+                    self.input.set(draft.text);
+                }
+            }
+            Event::Relayed(through) => self.lines.mark_relayed(through),
+            Event::Unsent { n, why } => {
+                if !self.lines.mark_refused(n, why.clone()) {
+                    self.push(Line::Warning(format!("a message was not sent: {why}")), now.wall);
+                }
+            }
+            Event::Locked(locked) => {
+                if self.known && locked != self.locked {
+                    let what = if locked {
+                        "the room is locked: nobody else can join"
+                    } else {
+                        "the room is open again"
+                    };
+                    self.push(Line::Notice(what.into()), now.wall);
+                }
+                self.locked = locked;
+            }
+            Event::Down { why, retry } => self.connection = Connection::Down { why, retry },
+            Event::Notice(text) => self.push(Line::Notice(text), now.wall),
+            Event::Warning(text) => self.push(Line::Warning(text), now.wall),
+        }
+        Vec::new()
+    }
+
+    /// The terminal is looked at, or not any more.
+    pub fn handle_focus(&mut self, focused: bool) {
+        if !focused && self.focused && self.lines.follows() {
+            self.lines.mark_read();
+        }
+        self.focused = focused;
+    }
+
+    /// The wheel of the mouse: rows, negative is up.
+    pub fn handle_wheel(&mut self, rows: isize) {
+        self.lines.scroll(rows);
+    }
+
+    /// Time passes: whoever types nothing for a while is not typing.
+    pub fn tick(&mut self, now: Now) -> Vec<Action> {
+        const IDLE: Duration = Duration::from_secs(5);
+        match self.typing {
+            Some(since) if now.moment.since(since) >= IDLE => {
+                self.typing = None;
+                vec![Action::Typing(false)]
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// Own messages that are not in the room yet.
+    pub fn pending(&self) -> usize {
+        self.lines.pending()
+    }
+
+    /// A local time of day.
+    pub(super) fn clock(&self, seconds: f64) -> String {
+        let time = timestamp(seconds).to_zoned(self.settings.zone.clone());
+        format!("{:02}:{:02}", time.hour(), time.minute())
+    }
+
+    /// Adds a line, and the day before it where that is another one.
+    pub(super) fn push(&mut self, line: Line, seconds: f64) {
+        let time = timestamp(seconds).to_zoned(self.settings.zone.clone());
+        if self.day != Some(time.date()) {
+            self.day = Some(time.date());
+            self.lines.push(Line::Day(time.strftime("%A, %-d %B %Y").to_string()), seconds);
+        }
+        self.lines.push(line, seconds);
+    }
+
+    fn handle_message(&mut self, mut message: Message, now: Now) -> Vec<Action> {
+        let mut actions = Vec::new();
+        if let Some(n) = message.own {
+            self.lines.remove_pending(n);
+        }
+        // Tabs would jump over cells.
+        if message.text.contains('\t') {
+            message.text = message.text.replace('\t', "    ");
+        }
+        message.text = links::unmask(message.text);
+        if message.kind == Kind::Topic {
+            self.topic = message.text.replace('\n', " ");
+        }
+        let mention = !message.mine && (message.to.is_some() || names(&message.text, &self.settings.name));
+        if (message.sent - message.received).abs() > SKEW {
+            let clock = self.clock(message.sent);
+            message.text.push_str(&format!(" (written at {clock} by the sender's clock)"));
+        }
+        if self.caught_up && !message.mine {
+            if !self.focused || !self.lines.follows() {
+                self.lines.mark_unread();
+            }
+            if mention && self.rung.is_none_or(|rung| now.moment.since(rung) >= RING) {
+                self.rung = Some(now.moment);
+                actions.push(Action::Ring);
+            }
+        }
+        let time = message.received;
+        self.push(Line::Said { message, mention }, time);
+        actions
+    }
+
+    fn handle_people(&mut self, people: Vec<Person>, now: Now) {
+        let names: Vec<(MemberId, String, bool)> =
+            people.iter().map(|person| (person.id, person.name.clone(), person.own)).collect();
+        let before = self.members.replace(people);
+        if !std::mem::replace(&mut self.known, true) {
+            return;
+        }
+        // Numbers are new after the server has forgotten the room; names are what people know.
+        for (id, name, _) in
+            names.iter().filter(|(_, name, own)| !own && before.iter().all(|p| p.name != *name))
+        {
+            self.traffic(now, |traffic| traffic.join(*id, name));
+        }
+        for gone in before.iter().filter(|p| !p.own && names.iter().all(|(_, name, _)| *name != p.name)) {
+            self.traffic(now, |traffic| traffic.leave(gone.id, &gone.name));
+        }
+    }
+
+    fn handle_person(&mut self, person: Person, now: Now) {
+        let (id, name, own) = (person.id, person.name.clone(), person.own);
+        let (host, muted) = (person.host, person.muted);
+        let Some(before) = self.members.put(person) else {
+            if !own {
+                self.traffic(now, |traffic| traffic.join(id, &name));
+            }
+            return;
+        };
+        let who = |verb: &str, verb_of_you: &str| match own {
+            true => format!("you {verb_of_you}"),
+            false => format!("{name} {verb}"),
+        };
+        let mut said = Vec::new();
+        if before.name != name {
+            said.push(match own {
+                true => format!("you are now called {name}"),
+                false => format!("{} is now called {name}", before.name),
+            });
+            if own {
+                self.settings.name = name.clone();
+            }
+        }
+        if before.host != host {
+            said.push(if host {
+                who("is a host now", "are a host now")
+            } else {
+                who("is no host any more", "are no host any more")
+            });
+        }
+        if before.muted != muted {
+            said.push(match muted {
+                true => who("was muted by a host", "were muted by a host: nobody hears or reads you"),
+                false => who("may speak again", "may speak again"),
+            });
+        }
+        said.into_iter().for_each(|text| self.push(Line::Notice(text), now.wall));
+    }
+
+    /// Members come and go in one line, until something else is said.
+    fn traffic(&mut self, now: Now, change: impl FnOnce(&mut Traffic)) {
+        let mut change = Some(change);
+        if self.lines.change_traffic(|traffic| {
+            if let Some(change) = change.take() {
+                change(traffic);
+            }
+        }) {
+            return;
+        }
+        if let Some(change) = change {
+            let mut traffic = Traffic::default();
+            change(&mut traffic);
+            self.push(Line::Traffic(traffic), now.wall);
+        }
+    }
+}
+
+/// Whether `text` names `name`, as a word of its own and in whatever case.
+fn names(text: &str, name: &str) -> bool {
+    let (text, name) = (text.to_lowercase(), name.to_lowercase());
+    // Scripts from U+2E80 on have no spaces between words.
+    let is_part = |c: Option<char>| c.is_some_and(|c| c.is_alphanumeric() && c < '\u{2e80}');
+    !name.is_empty()
+        && text.match_indices(&name).any(|(at, found)| {
+            !is_part(text[..at].chars().next_back()) && !is_part(text[at + found.len()..].chars().next())
+        })
+}
+
+/// Whatever a peer calls a time is one.
+fn timestamp(seconds: f64) -> Timestamp {
+    let seconds = if seconds.is_finite() { seconds } else { 0.0 };
+    // From the year 1 to the year 9998, whatever the zone.
+    Timestamp::from_second(seconds.clamp(-6.2e10, 2.53e11) as i64).unwrap_or(Timestamp::UNIX_EPOCH)
+}

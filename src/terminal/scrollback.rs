@@ -1,0 +1,476 @@
+//! The lines of the pane and which of them are in view.
+//!
+//! A ring of at most [`LINES`] lines and [`BYTES`] bytes; the oldest go first. Rows are made for what
+//! is looked at and kept for one width. Own messages that are not in the room yet stand behind the
+//! others, in the order in which they were typed.
+
+use std::collections::VecDeque;
+
+use super::line::{Fate, Line, Traffic};
+use super::wrap::{self, Row};
+
+/// Lines that are kept.
+pub(super) const LINES: usize = 10_000;
+/// Bytes of memory that lines may take, roughly.
+pub(super) const BYTES: usize = 8 * 1024 * 1024;
+
+/// How rows are made: cells of the first and of every other row of a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Shape {
+    /// Cells of a row of what members say.
+    pub said: usize,
+    /// Cells of a row of what the program says.
+    pub notice: usize,
+    /// Whether the name stands in the text, because there is no column for it.
+    pub compact: bool,
+}
+
+/// A line with what was computed for it.
+#[derive(Debug)]
+struct Entry {
+    /// Seconds since 1970.
+    time: f64,
+    line: Line,
+    rows: Option<(Shape, Box<[Row]>)>,
+}
+
+/// One row of the view.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Seen {
+    /// The mark above the first unread line.
+    Unread,
+    /// A row of a line.
+    Row {
+        /// The number of the line.
+        line: u64,
+        /// Which of its rows; 0 is the first.
+        row: usize,
+    },
+}
+
+/// The row at the bottom of the view.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Position {
+    line: u64,
+    row: usize,
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(super) struct Scrollback {
+    entries: VecDeque<Entry>,
+    pending: VecDeque<Entry>,
+    /// The number of the first entry; lines are counted from the start of the program.
+    base: u64,
+    bytes: usize,
+    /// `None`: the view follows what comes.
+    bottom: Option<Position>,
+    /// The first line that was not seen.
+    unread: Option<u64>,
+    /// Lines that came below the view.
+    below: usize,
+    height: usize,
+    shape: Option<Shape>,
+}
+
+impl Scrollback {
+    /// Adds a line; `time` in seconds since 1970.
+    pub(super) fn push(&mut self, line: Line, time: f64) {
+        self.bytes += line.weight();
+        let counts = matches!(line, Line::Said { .. });
+        self.entries.push_back(Entry { time, line, rows: None });
+        if counts && self.bottom.is_some() {
+            self.below += 1;
+        }
+        while self.entries.len() > LINES || self.bytes > BYTES && self.entries.len() > 1 {
+            let Some(gone) = self.entries.pop_front() else { break };
+            self.bytes -= gone.line.weight();
+            self.base += 1;
+            self.unread = self.unread.filter(|unread| *unread >= self.base);
+        }
+        if let Some(bottom) = &mut self.bottom
+            && bottom.line < self.base
+        {
+            *bottom = Position { line: self.base, row: 0 };
+        }
+    }
+
+    /// The last line, if members coming and going is what it is about; changed by `change`.
+    pub(super) fn change_traffic(&mut self, change: impl FnOnce(&mut Traffic)) -> bool {
+        let Some(entry) = self.entries.back_mut() else { return false };
+        let before = entry.line.weight();
+        let Line::Traffic(traffic) = &mut entry.line else { return false };
+        if !traffic.has_room() {
+            return false;
+        }
+        change(traffic);
+        let empty = traffic.text().is_empty();
+        entry.rows = None;
+        self.bytes = self.bytes + entry.line.weight() - before;
+        if empty && let Some(gone) = self.entries.pop_back() {
+            self.bytes -= gone.line.weight();
+            self.clamp();
+        }
+        true
+    }
+
+    /// Adds an own message that is not in the room yet.
+    pub(super) fn push_pending(&mut self, line: Line, time: f64) {
+        self.pending.push_back(Entry { time, line, rows: None });
+    }
+
+    /// The own message `n` is in the room: it is not pending any more.
+    pub(super) fn remove_pending(&mut self, n: u64) {
+        self.pending.retain(|entry| !matches!(entry.line, Line::Pending { n: m, .. } if m == n));
+        self.clamp();
+    }
+
+    /// Own messages through `n` were passed on.
+    pub(super) fn mark_relayed(&mut self, through: u64) {
+        for entry in &mut self.pending {
+            if let Line::Pending { n, fate, .. } = &mut entry.line
+                && *n <= through
+                && *fate == Fate::Waiting
+            {
+                *fate = Fate::Relayed;
+            }
+        }
+    }
+
+    /// The own message `n` was refused: it stays where it stood, with the reason.
+    pub(super) fn mark_refused(&mut self, n: u64, why: String) -> bool {
+        let found = self.pending.iter().position(|e| matches!(e.line, Line::Pending { n: m, .. } if m == n));
+        let Some(mut entry) = found.and_then(|at| self.pending.remove(at)) else { return false };
+        if let Line::Pending { fate, .. } = &mut entry.line {
+            *fate = Fate::Refused(why);
+        }
+        self.push(entry.line, entry.time);
+        true
+    }
+
+    /// Own messages that are not in the room yet.
+    pub(super) fn pending(&self) -> usize {
+        self.pending.len()
+    }
+
+    /// The time of the last line that is in the room.
+    pub(super) fn last_time(&self) -> Option<f64> {
+        self.entries.back().map(|entry| entry.time)
+    }
+
+    /// The line with this number and its time.
+    pub(super) fn line(&self, number: u64) -> Option<(&Line, f64)> {
+        let at = usize::try_from(number.checked_sub(self.base)?).ok()?;
+        let entry = match at.checked_sub(self.entries.len()) {
+            None => self.entries.get(at),
+            Some(at) => self.pending.get(at),
+        };
+        entry.map(|entry| (&entry.line, entry.time))
+    }
+
+    /// Text and rows of a line, as they were made for the view.
+    pub(super) fn row(&self, number: u64, row: usize) -> Option<Row> {
+        self.entry(number)?.rows.as_ref()?.1.get(row).copied()
+    }
+
+    /// The next line to come is the first unread one, unless there is one already.
+    pub(super) fn mark_unread(&mut self) {
+        self.unread.get_or_insert(self.base + self.entries.len() as u64);
+    }
+
+    /// All is read: the mark goes.
+    pub(super) fn mark_read(&mut self) {
+        self.unread = None;
+    }
+
+    /// Lines that came below the view.
+    pub(super) fn below(&self) -> usize {
+        self.below
+    }
+
+    /// Whether the view follows what comes.
+    pub(super) fn follows(&self) -> bool {
+        self.bottom.is_none()
+    }
+
+    /// What `height` rows show, from top to bottom; less where there is less. Rows are made in `shape`.
+    pub(super) fn view(&mut self, height: usize, shape: Shape) -> Vec<Seen> {
+        self.height = height;
+        self.shape = Some(shape);
+        let mut seen = self.rows_above_bottom();
+        // What stood above may have gone, or takes fewer rows now.
+        if seen.len() < height
+            && let Some(bottom) = self.bottom
+        {
+            self.set_bottom(bottom);
+            seen = self.rows_above_bottom();
+        }
+        seen
+    }
+
+    fn rows_above_bottom(&mut self) -> Vec<Seen> {
+        let mut seen = Vec::with_capacity(self.height);
+        let mut at = self.bottom_position();
+        while let Some(position) = at {
+            if seen.len() == self.height {
+                break;
+            }
+            seen.push(self.seen(position));
+            at = self.above(position);
+        }
+        seen.reverse();
+        seen
+    }
+
+    /// Moves the view by rows; negative is up.
+    pub(super) fn scroll(&mut self, rows: isize) {
+        let Some(mut bottom) = self.bottom_position() else { return };
+        for _ in 0..rows.unsigned_abs() {
+            if rows > 0 {
+                let Some(next) = self.under(bottom) else { break };
+                bottom = next;
+            } else {
+                let Some(next) = self.above(bottom) else { break };
+                bottom = next;
+            }
+        }
+        self.set_bottom(bottom);
+    }
+
+    /// To the first line.
+    pub(super) fn go_to_top(&mut self) {
+        if !self.is_empty() {
+            self.set_bottom(Position { line: self.base, row: 0 });
+        }
+    }
+
+    /// To the last line, which the view follows from now on.
+    pub(super) fn go_to_bottom(&mut self) {
+        self.bottom = None;
+        self.below = 0;
+    }
+
+    /// Brings a line into the middle of the view.
+    pub(super) fn show(&mut self, number: u64) {
+        if self.entry(number).is_some() {
+            self.set_bottom(Position { line: number, row: 0 });
+            self.scroll((self.height / 2) as isize);
+        }
+    }
+
+    /// The newest line before `before` (else of all) whose text or sender contains `wanted`, which is in
+    /// lower case.
+    pub(super) fn find(&self, wanted: &str, before: Option<u64>) -> Option<u64> {
+        let end = before.map_or(self.entries.len(), |b| {
+            usize::try_from(b.saturating_sub(self.base)).unwrap_or(0).min(self.entries.len())
+        });
+        let contains = |text: &str| text.to_lowercase().contains(wanted);
+        (0..end).rev().map(|at| (at, &self.entries[at].line)).find_map(|(at, line)| {
+            let Line::Said { message, .. } = line else { return None };
+            (contains(&message.text) || contains(&message.from.name)).then_some(self.base + at as u64)
+        })
+    }
+
+    /// How many lines contain `wanted`, which is in lower case.
+    pub(super) fn count(&self, wanted: &str) -> usize {
+        let mut count = 0;
+        let mut at = None;
+        while let Some(found) = self.find(wanted, at) {
+            count += 1;
+            at = Some(found);
+        }
+        count
+    }
+
+    /// Stops `at` where a whole view (or all that there is) stands above it, and follows where nothing is
+    /// below it.
+    fn set_bottom(&mut self, mut at: Position) {
+        let mut above = at;
+        let mut rows = 1;
+        while rows < self.height {
+            match self.above(above) {
+                Some(next) => above = next,
+                None => match self.under(at) {
+                    Some(next) => at = next,
+                    None => break,
+                },
+            }
+            rows += 1;
+        }
+        self.bottom = self.under(at).is_some().then_some(at);
+        if self.bottom.is_none() {
+            self.below = 0;
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.entries.is_empty() && self.pending.is_empty()
+    }
+
+    fn end(&self) -> u64 {
+        self.base + (self.entries.len() + self.pending.len()) as u64
+    }
+
+    fn clamp(&mut self) {
+        let end = self.end();
+        if self.bottom.is_some_and(|bottom| bottom.line >= end) {
+            self.go_to_bottom();
+        }
+    }
+
+    fn bottom_position(&mut self) -> Option<Position> {
+        if self.is_empty() {
+            return None;
+        }
+        match self.bottom {
+            // The width may have changed since: there may be fewer rows.
+            Some(at) => Some(Position { row: at.row.min(self.rows_of(at.line) - 1), ..at }),
+            None => {
+                let line = self.end() - 1;
+                Some(Position { line, row: self.rows_of(line) - 1 })
+            }
+        }
+    }
+
+    fn above(&mut self, at: Position) -> Option<Position> {
+        if at.row > 0 {
+            return Some(Position { row: at.row - 1, ..at });
+        }
+        let line = at.line.checked_sub(1).filter(|line| *line >= self.base)?;
+        Some(Position { line, row: self.rows_of(line) - 1 })
+    }
+
+    fn under(&mut self, at: Position) -> Option<Position> {
+        if at.row + 1 < self.rows_of(at.line) {
+            return Some(Position { row: at.row + 1, ..at });
+        }
+        (at.line + 1 < self.end()).then_some(Position { line: at.line + 1, row: 0 })
+    }
+
+    fn seen(&self, at: Position) -> Seen {
+        match self.unread == Some(at.line) {
+            true if at.row == 0 => Seen::Unread,
+            true => Seen::Row { line: at.line, row: at.row - 1 },
+            false => Seen::Row { line: at.line, row: at.row },
+        }
+    }
+
+    fn entry(&self, number: u64) -> Option<&Entry> {
+        let at = usize::try_from(number.checked_sub(self.base)?).ok()?;
+        match at.checked_sub(self.entries.len()) {
+            None => self.entries.get(at),
+            Some(at) => self.pending.get(at),
+        }
+    }
+
+    /// Rows of a line, at least one, with the mark above it.
+    fn rows_of(&mut self, number: u64) -> usize {
+        let mark = usize::from(self.unread == Some(number));
+        let Some(shape) = self.shape else { return 1 };
+        let at = usize::try_from(number.saturating_sub(self.base)).unwrap_or(usize::MAX);
+        let entry = match at.checked_sub(self.entries.len()) {
+            None => self.entries.get_mut(at),
+            Some(at) => self.pending.get_mut(at),
+        };
+        let Some(entry) = entry else { return 1 };
+        match &entry.rows {
+            Some((made, rows)) if *made == shape => rows.len() + mark,
+            _ => {
+                let rows = entry.wrap(shape);
+                let count = rows.len();
+                entry.rows = Some((shape, rows.into_boxed_slice()));
+                count + mark
+            }
+        }
+    }
+}
+
+impl Entry {
+    fn wrap(&self, shape: Shape) -> Vec<Row> {
+        let text = self.line.text();
+        let rest = match self.line {
+            Line::Said { .. } | Line::Pending { .. } => shape.said,
+            _ => shape.notice,
+        };
+        wrap::words(&text, rest.saturating_sub(super::draw::lead(&self.line, shape)).max(2), rest.max(2))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SHAPE: Shape = Shape { said: 20, notice: 20, compact: false };
+
+    fn filled(lines: usize) -> Scrollback {
+        let mut scrollback = Scrollback::default();
+        (0..lines).for_each(|n| scrollback.push(Line::Notice(format!("line {n}")), 0.0));
+        scrollback
+    }
+
+    fn shown(scrollback: &mut Scrollback, height: usize) -> Vec<String> {
+        let seen = scrollback.view(height, SHAPE);
+        seen.into_iter()
+            .map(|seen| match seen {
+                Seen::Unread => "unread".to_owned(),
+                Seen::Row { line, row } => {
+                    let text = scrollback.line(line).unwrap().0.text().into_owned();
+                    scrollback.row(line, row).unwrap().of(&text).to_owned()
+                }
+            })
+            .collect()
+    }
+
+    #[test]
+    fn the_view_follows_until_it_is_moved_and_stays_where_it_is_then() {
+        let mut scrollback = filled(10);
+        assert_eq!(shown(&mut scrollback, 3), ["line 7", "line 8", "line 9"]);
+        scrollback.scroll(-4);
+        assert_eq!(shown(&mut scrollback, 3), ["line 3", "line 4", "line 5"]);
+        scrollback.push(Line::Notice("new".into()), 0.0);
+        assert_eq!(shown(&mut scrollback, 3), ["line 3", "line 4", "line 5"]);
+        scrollback.scroll(-99);
+        assert_eq!(shown(&mut scrollback, 3), ["line 0", "line 1", "line 2"]);
+        scrollback.scroll(99);
+        assert!(scrollback.follows());
+        assert_eq!(shown(&mut scrollback, 3), ["line 8", "line 9", "new"]);
+    }
+
+    #[test]
+    fn a_new_width_keeps_the_line_at_the_bottom() {
+        let mut scrollback = filled(3);
+        scrollback.push(Line::Notice("a long line that takes several rows of it".into()), 0.0);
+        (0..5).for_each(|n| scrollback.push(Line::Notice(format!("after {n}")), 0.0));
+        shown(&mut scrollback, 4);
+        scrollback.scroll(-5);
+        let before = shown(&mut scrollback, 4);
+        assert_eq!(before.last().unwrap(), "of it");
+        let seen = scrollback.view(4, Shape { said: 80, notice: 80, compact: false });
+        assert_eq!(seen.last(), Some(&Seen::Row { line: 3, row: 0 }));
+    }
+
+    #[test]
+    fn the_mark_stands_above_the_first_unread_line() {
+        let mut scrollback = filled(2);
+        scrollback.mark_unread();
+        scrollback.push(Line::Notice("new".into()), 0.0);
+        scrollback.mark_unread();
+        scrollback.push(Line::Notice("newer".into()), 0.0);
+        assert_eq!(shown(&mut scrollback, 9), ["line 0", "line 1", "unread", "new", "newer"]);
+        scrollback.mark_read();
+        assert_eq!(shown(&mut scrollback, 9).len(), 4);
+    }
+
+    #[test]
+    fn t06_a_flood_is_bounded_in_lines_and_bytes() {
+        let mut scrollback = filled(100_000);
+        assert_eq!(scrollback.entries.len(), LINES);
+        assert_eq!(shown(&mut scrollback, 1), ["line 99999"]);
+        scrollback.go_to_top();
+        (0..1_000).for_each(|_| scrollback.push(Line::Notice("x".repeat(64 * 1024)), 0.0));
+        assert!(scrollback.bytes <= BYTES);
+        assert_eq!(shown(&mut scrollback, 5).len(), 5);
+        let weight: usize = scrollback.entries.iter().map(|entry| entry.line.weight()).sum();
+        assert_eq!(weight, scrollback.bytes);
+    }
+}
