@@ -11,12 +11,14 @@
 mod inspect;
 mod nal;
 mod parameters;
+mod rate;
 mod split;
 #[cfg(test)]
 mod tests;
 
 pub use inspect::{Refusal, StreamInfo, Summary, inspect};
 pub use nal::{Kind, Unit, units};
+pub use rate::with_rate;
 pub use split::{AccessUnit, Error, Splitter};
 
 /// Bytes of one access unit: what one video frame may carry.

@@ -13,7 +13,7 @@ use openh264_sys2::{
 };
 
 use super::{Config, Encoded, Encoder, Error};
-use crate::h264::MAX_ACCESS_UNIT;
+use crate::h264::{MAX_ACCESS_UNIT, with_rate};
 use crate::media::{Picture, Range};
 use crate::time::Moment;
 
@@ -30,6 +30,7 @@ pub struct OpenH264 {
 /// An encoder at work on pictures of one size and range.
 struct Sequence {
     codec: encoder::Encoder,
+    fps: f64,
     shape: (usize, usize, Range),
     first: Moment,
 }
@@ -100,7 +101,7 @@ impl Sequence {
         // encoded twice, and what came first is not used.
         codec.encode(&Source(picture)).map_err(codec_error)?;
         set_layers(&mut codec)?;
-        Ok(Self { codec, shape: (width, height, picture.range), first: picture.captured })
+        Ok(Self { codec, fps: config.fps, shape: (width, height, picture.range), first: picture.captured })
     }
 
     fn encode(&mut self, picture: &Picture) -> Result<Option<Encoded>, Error> {
@@ -116,6 +117,8 @@ impl Sequence {
             .max();
         let key = stream.frame_type() == FrameType::IDR;
         let data = stream.to_vec();
+        // The encoder has no option for it.
+        let data = if key { with_rate(data, self.fps) } else { data };
         if data.len() > MAX_ACCESS_UNIT {
             return Err(Error::TooLarge(data.len()));
         }
@@ -248,7 +251,7 @@ mod tests {
         let summary = h264::inspect(&first.data).unwrap();
         assert!(summary.key);
         let info = summary.info.unwrap();
-        assert_eq!((info.width, info.height, info.full_range), (320, 240, false));
+        assert_eq!((info.width, info.height, info.full_range, info.fps), (320, 240, false, Some(30.0)));
         assert_eq!(decoded_times([first].into_iter()), [START]);
     }
 
