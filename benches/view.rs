@@ -160,6 +160,7 @@ fn send(units: &[(Bytes, bool)], out: &mut impl Write, began: Moment, pictures: 
         width: SIZE.width as u32,
         height: SIZE.height as u32,
         fps: FPS as f64,
+        muted: false,
     };
     let tracks = (0..TRACKS).map(|i| PipeTrack { track: track(i), source: source(i) }).collect();
     let announcement = Frame::control(&Control::Tracks(Tracks { tracks, feedback: None }), time::wall());

@@ -165,8 +165,6 @@ pub struct Secret<const N: usize>(pub [u8; N]);
 
 /// What a client shows to take up its session again.
 pub type ResumeToken = Secret<16>;
-/// What all programs of one person show, so that they are one member.
-pub type Identity = Secret<32>;
 
 impl<const N: usize> fmt::Debug for Secret<N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -10,12 +10,13 @@
 //! Layers; imports point downward only (`make layers` checks it):
 //!
 //! ```text
-//! bin -> cli -> server, pipeline, terminal -> net, video -> session, room, playout -> media, h264 -> wire
-//!   -> text, id, time, limits
+//! bin -> cli -> server, pipeline, terminal -> net, video -> session, room, playout -> chat, media, h264
+//!   -> wire -> text, id, time, limits
 //! ```
 //!
-//! `wire`, `session`, `room`, `playout` and `h264` are pure: no socket, file, thread or clock.
+//! `wire`, `chat`, `session`, `room`, `playout` and `h264` are pure: no socket, file, thread or clock.
 
+pub mod chat;
 pub mod cli;
 pub mod h264;
 pub mod id;

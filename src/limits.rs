@@ -35,6 +35,8 @@ pub const ROOM: usize = 64;
 pub const LABEL: usize = 64;
 /// Characters of a sentence in an error or goodbye.
 pub const SENTENCE: usize = 512;
+/// Characters of what a member says about being away.
+pub const REASON: usize = 128;
 /// Combining marks on one base character; more is drawn over the neighbours.
 pub const MARKS: usize = 8;
 
@@ -71,7 +73,7 @@ pub const DRAIN: Duration = Duration::from_secs(4);
 /// What may wait for one receiving connection: one group of pictures at 12 Mbit/s.
 pub const QUEUE: usize = 4 * 1024 * 1024;
 /// What may wait of control frames and messages before the connection is closed as too slow.
-pub const QUEUE_RELIABLE: usize = 1024 * 1024;
+pub const QUEUE_RELIABLE: usize = 4 * 1024 * 1024;
 /// Age of the oldest waiting picture from which the top temporal layer is dropped.
 pub const QUEUE_AGE_T2: Duration = Duration::from_millis(60);
 /// ... from which only the base layer is kept.
@@ -93,8 +95,10 @@ pub const NOTSENT_LOWAT: u32 = 32 * 1024;
 
 /// Control frames per second and in a burst (one program at work needs about one).
 pub const CONTROL_RATE: (u32, u32) = (100, 200);
-/// Messages per second and in a burst.
-pub const MESSAGE_RATE: (u32, u32) = (20, 50);
+/// Messages per second and in a burst; a program that sends more is read more slowly.
+pub const MESSAGE_RATE: (u32, u32) = (50, 200);
+/// Frames of types that the server does not know, per second and in a burst.
+pub const EXTENSION_RATE: (u32, u32) = (20, 50);
 /// Media frames per second and in a burst: nine tracks at 60 pictures and 50 sound packets.
 pub const MEDIA_RATE: (u32, u32) = (1_000, 2_000);
 /// Bytes per second and in a burst that one connection may send: 4K at 128 Mbit/s.
@@ -105,6 +109,41 @@ pub const FLOOD: Duration = Duration::from_secs(60);
 pub const DAMAGED: usize = 10;
 /// See [`DAMAGED`].
 pub const DAMAGED_WINDOW: Duration = Duration::from_secs(60);
+
+/// A member who said that they are writing is shown so for this long.
+pub const TYPING: Duration = Duration::from_secs(6);
+/// Whom a host has sent away stays out for this long.
+pub const KICKED: Duration = Duration::from_secs(600);
+/// How far a message's number may be ahead of the last one of its source: more cannot have been given up on
+/// the way.
+pub const AHEAD: u64 = 1024;
+/// Older messages that a newcomer is given at the most.
+pub const HISTORY: u32 = 1_000;
+/// Messages of a room that the server keeps in memory for those whose connection breaks; older ones come
+/// from the disk. Without a disk this is all there is.
+pub const LOG_RING: usize = 2_048;
+/// ... and bytes of them.
+pub const LOG_BYTES: usize = 1024 * 1024;
+/// The same for all rooms together.
+pub const LOGS_BYTES: usize = 256 * 1024 * 1024;
+/// Sources of messages that a room remembers, to know what comes again.
+pub const SOURCES: usize = 4_096;
+/// Members whom the owner of a room can name as hosts.
+pub const HOSTS: usize = 64;
+/// Slots of a room.
+pub const SLOTS: usize = 8;
+/// Messages that are sent in one go to who missed them ...
+pub const PAGE: usize = 128;
+/// ... and bytes of them.
+pub const PAGE_BYTES: usize = 256 * 1024;
+/// Messages that a client keeps until they are acknowledged; more are refused where they are written.
+pub const OUTBOX: usize = 10_000;
+/// ... and bytes of them.
+pub const OUTBOX_BYTES: usize = 8 * 1024 * 1024;
+/// Messages that are on their way without an answer.
+pub const WINDOW: usize = 256;
+/// ... and bytes of them from which no more is sent.
+pub const WINDOW_BYTES: usize = 512 * 1024;
 
 /// Members of a room.
 pub const MEMBERS: usize = 1_000;

@@ -34,6 +34,7 @@ impl Publisher {
             width: 640,
             height: 480,
             fps: RATE as f64,
+            muted: false,
         };
         let publish = Control::Publish(Publish { id: 1, source });
         let mut parser = Parser::new();
@@ -108,7 +109,10 @@ pub(crate) fn hello(room: &str, name: &str, subscribe: Vec<TrackKind>) -> Contro
         room: room.into(),
         name: name.into(),
         client: "bench".into(),
-        identity: None,
+        key: None,
+        proof: None,
+        password: None,
+        messages: None,
         resume: None,
         subscribe,
     })

@@ -118,9 +118,11 @@ impl Meeting {
         Ok(Config {
             address: self.address()?,
             name: self.nick()?,
-            identity: identity::load(),
+            key: identity::load(),
+            password: None,
             client: format!("{client} {}", env!("CARGO_PKG_VERSION")),
             subscribe,
+            messages: None,
             reconnect: self.reconnect,
             connect_timeout: self.connect_timeout,
         })

@@ -1,4 +1,4 @@
-//! The secret by which all programs of one person are one member: 32 random bytes, made at first use
+//! The key by which all programs of one person are one member: the 32 random bytes that an Ed25519 key grows from, made at first use
 //! and kept in `$XDG_STATE_HOME/confkit/identity` (else `~/.local/state`), readable by its owner only.
 //! `CONF_IDENTITY_FILE` names another file.
 //!
@@ -10,16 +10,17 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use crate::id::Identity;
+use crate::id::Secret;
+use crate::session::Key;
 
-/// The identity of whoever runs this program, if there is one.
-pub fn load() -> Option<Identity> {
+/// The key of whoever runs this program, if there is one.
+pub fn load() -> Option<Key> {
     let Some(path) = path() else {
         tracing::warn!("no HOME and no XDG_STATE_HOME: this program is a member of its own");
         return None;
     };
     match load_or_make(&path) {
-        Ok(identity) => Some(identity),
+        Ok(seed) => Some(Key::from_seed(&seed)),
         Err(error) => {
             let path = path.display();
             tracing::warn!(
@@ -40,7 +41,7 @@ fn path() -> Option<PathBuf> {
     Some(state.join("confkit/identity"))
 }
 
-fn load_or_make(path: &Path) -> io::Result<Identity> {
+fn load_or_make(path: &Path) -> io::Result<Secret<32>> {
     match read(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             make(path)?;
@@ -51,7 +52,7 @@ fn load_or_make(path: &Path) -> io::Result<Identity> {
     }
 }
 
-fn read(path: &Path) -> io::Result<Identity> {
+fn read(path: &Path) -> io::Result<Secret<32>> {
     let no_link = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
     let file = OpenOptions::new().read(true).custom_flags(no_link.bits() as i32).open(path)?;
     let about = file.metadata()?;
@@ -79,7 +80,7 @@ fn make(path: &Path) -> io::Result<()> {
     getrandom::fill(&mut secret).map_err(io::Error::other)?;
     let unique = getrandom::u64().map_err(io::Error::other)?;
     let beside = directory.join(format!(".identity.{unique:016x}"));
-    let written = write_new(&beside, &crate::id::Secret(secret).hex())
+    let written = write_new(&beside, &Secret(secret).hex())
         .and_then(|()| fs::hard_link(&beside, path))
         .or_else(|error| if error.kind() == io::ErrorKind::AlreadyExists { Ok(()) } else { Err(error) });
     let _ = fs::remove_file(&beside);
@@ -124,7 +125,7 @@ mod tests {
                 std::thread::spawn(move || load_or_make(&path).unwrap())
             })
             .collect();
-        let all: Vec<Identity> = starts.into_iter().map(|t| t.join().unwrap()).collect();
+        let all: Vec<Secret<32>> = starts.into_iter().map(|t| t.join().unwrap()).collect();
         assert!(all.windows(2).all(|pair| pair[0] == pair[1]));
     }
 

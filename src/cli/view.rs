@@ -156,7 +156,9 @@ pub fn view(args: View) -> anyhow::Result<()> {
             let config = client::Config {
                 address: address.clone(),
                 name: args.meeting.nick()?,
-                identity: identity::load(),
+                key: identity::load(),
+                password: None,
+                messages: None,
                 client: concat!("conf-view ", env!("CARGO_PKG_VERSION")).into(),
                 subscribe: vec![TrackKind::Video],
                 reconnect: args.meeting.reconnect,

@@ -18,23 +18,28 @@ use bytes::{Buf, Bytes};
 use socket2::SockRef;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use super::dial::dial;
 use super::tcp;
-use crate::id::{Identity, Nick, TrackId};
-pub use crate::session::client::{Counts, Down, End, Event};
+use crate::chat::{Content, Full};
+use crate::id::{MemberId, Nick, Secret, TrackId};
+pub use crate::session::client::{Correspondence, Counts, Down, End, Event};
 use crate::session::client::{Profile, Want};
-use crate::session::{Address, Client};
-use crate::wire::control::{Publish, TrackKind};
-use crate::wire::{Frame, Rendition};
+use crate::session::{Address, Client, Key};
+use crate::wire::control::{Action, Publish, Status, TrackKind};
+use crate::wire::{Frame, Rendition, Slot};
 use crate::{limits, time};
 
 /// Events that may wait for the program: a quarter of a second of nine tracks at 30 pictures.
 pub const EVENTS: usize = 64;
+/// Things said that may wait for the task, which takes them at once.
+const WORDS: usize = 16;
 /// The task looks at the clock at least this often, because timers do not run while the machine sleeps.
 const TICK: Duration = Duration::from_secs(1);
+/// Frames that wait to be written; what the core has beyond that stays there.
+const WAITING: usize = 64;
 /// Buffers in one write.
 const VECTORS: usize = 16;
 
@@ -45,12 +50,16 @@ pub struct Config {
     pub address: Address,
     /// As whom.
     pub name: Nick,
-    /// What makes all programs of one person one member.
-    pub identity: Option<Identity>,
+    /// What makes all programs of one person one member; without it the program is a guest.
+    pub key: Option<Key>,
+    /// What the room's password has become.
+    pub password: Option<Secret<32>>,
     /// Program and version, as in `conf-view 0.1.0`.
     pub client: String,
     /// Kinds of track that are wanted as they come.
     pub subscribe: Vec<TrackKind>,
+    /// The program takes part in the conversation.
+    pub messages: Option<Correspondence>,
     /// Tries in a row to come back; without a number any number.
     pub reconnect: Option<u32>,
     /// How long one try to connect may take, the wait for the welcome included.
@@ -76,6 +85,7 @@ pub struct Stats {
 #[derive(Debug, Clone)]
 pub struct Handle {
     orders: mpsc::Sender<Order>,
+    words: mpsc::Sender<Order>,
     hurry: Arc<Notify>,
     stats: Arc<Mutex<Stats>>,
 }
@@ -95,12 +105,26 @@ enum Order {
     Subscribe(Vec<TrackId>),
     Unsubscribe(Vec<TrackId>),
     Keyframe(TrackId, Rendition),
+    Post(Post),
+    Status(Status),
+    Rename(u64, Nick),
+    Moderate(u64, Action, Option<MemberId>),
     Leave,
+}
+
+/// Something to say.
+#[derive(Debug)]
+struct Post {
+    payload: Bytes,
+    to: Option<MemberId>,
+    slot: Option<Slot>,
+    answer: oneshot::Sender<Result<u64, Full>>,
 }
 
 /// Begins a session; must be called within a tokio runtime. The first event says whether it came about.
 pub fn connect(config: Config) -> (Handle, Events) {
     let (orders, orders_in) = mpsc::channel(1);
+    let (words, words_in) = mpsc::channel(WORDS);
     let (events_out, events) = mpsc::channel(EVENTS);
     let stats = Arc::new(Mutex::new(Stats::default()));
     let hurry = Arc::new(Notify::new());
@@ -108,8 +132,10 @@ pub fn connect(config: Config) -> (Handle, Events) {
         room: config.address.room.clone(),
         name: config.name.clone(),
         client: config.client.clone(),
-        identity: config.identity,
+        key: config.key.clone(),
+        password: config.password,
         subscribe: config.subscribe.clone(),
+        messages: config.messages.clone(),
         tries: config.reconnect,
     };
     // Without random numbers the jitter is that of all programs without them, and nothing else suffers.
@@ -118,6 +144,7 @@ pub fn connect(config: Config) -> (Handle, Events) {
         client: Client::new(profile, seed),
         config,
         orders: orders_in,
+        words: words_in,
         hurry: Arc::clone(&hurry),
         events: events_out,
         undelivered: VecDeque::new(),
@@ -126,7 +153,7 @@ pub fn connect(config: Config) -> (Handle, Events) {
         abandoned: false,
     };
     let task = tokio::spawn(task.run());
-    (Handle { orders, hurry, stats }, Events { queue: events, task })
+    (Handle { orders, words, hurry, stats }, Events { queue: events, task })
 }
 
 /// Says it where the server gave another name than the one that was `chosen`.
@@ -171,6 +198,32 @@ impl Handle {
         self.order(Order::Keyframe(track, rendition)).await;
     }
 
+    /// Says something; its number. It is sent when that is possible, and again until it has arrived;
+    /// [`Event::Acknowledged`] tells. Does not wait for the network.
+    pub async fn post(&self, content: &Content, to: Option<MemberId>) -> Result<u64, Full> {
+        let (answer, result) = oneshot::channel();
+        let slot = matches!(content, Content::Topic(_)).then(Slot::topic);
+        let post = Post { payload: content.to_payload().into(), to, slot, answer };
+        self.words(Order::Post(post)).await;
+        result.await.unwrap_or(Err(Full))
+    }
+
+    /// Says something about this program's user.
+    pub async fn status(&self, status: Status) {
+        self.words(Order::Status(status)).await;
+    }
+
+    /// Asks for another name; [`Event::Done`] or [`Event::Refused`] brings `id` back.
+    pub async fn rename(&self, id: u64, name: Nick) {
+        self.words(Order::Rename(id, name)).await;
+    }
+
+    /// As a host: changes something about the room or a member; [`Event::Done`] or [`Event::Refused`] brings
+    /// `id` back.
+    pub async fn moderate(&self, id: u64, action: Action, member: Option<MemberId>) {
+        self.words(Order::Moderate(id, action, member)).await;
+    }
+
     /// Leaves the room when everything that was sent before is written, and waits until the server has
     /// closed the connection (or has had its time to), so that nothing of it is lost. The events still
     /// have to be taken in the meantime.
@@ -189,6 +242,11 @@ impl Handle {
     /// What has been done so far.
     pub fn stats(&self) -> Stats {
         *self.stats.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What takes no room on the way out need not wait for it.
+    async fn words(&self, order: Order) {
+        let _ = self.words.send(order).await;
     }
 
     /// An order to a session that is over has nobody to carry it out, and its end has been told.
@@ -255,6 +313,7 @@ struct Task {
     client: Client,
     config: Config,
     orders: mpsc::Receiver<Order>,
+    words: mpsc::Receiver<Order>,
     hurry: Arc<Notify>,
     events: mpsc::Sender<Event>,
     /// Events that found the queue full; nothing is read while there are any.
@@ -284,6 +343,7 @@ impl Task {
             let wake = tokio::select! {
                 room = self.events.reserve(), if !reading => Wake::Room(room.is_ok()),
                 happened = link.happens(&mut buffer, reading) => Wake::Link(happened),
+                Some(order) = self.words.recv(), if !self.abandoned => Wake::Order(Some(order)),
                 order = self.orders.recv(), if hungry && !self.abandoned => Wake::Order(order),
                 () = self.hurry.notified() => Wake::Hurry,
                 () = tokio::time::sleep(pause) => Wake::Tick,
@@ -325,7 +385,9 @@ impl Task {
             }
         }
         if let Link::Open(open) = link {
-            while let Some(bytes) = self.client.poll_transmit() {
+            while open.out.len() < WAITING
+                && let Some(bytes) = self.client.poll_transmit()
+            {
                 if !open.deaf {
                     open.out.push_back(bytes);
                 }
@@ -403,6 +465,14 @@ impl Task {
             Some(Order::Subscribe(tracks)) => self.client.subscribe(tracks),
             Some(Order::Unsubscribe(tracks)) => self.client.unsubscribe(tracks),
             Some(Order::Keyframe(track, rendition)) => self.client.keyframe(track, rendition),
+            Some(Order::Post(post)) => {
+                let result = self.client.post(post.payload, post.to, post.slot);
+                // Who does not wait for the number does not need it.
+                let _ = post.answer.send(result);
+            }
+            Some(Order::Status(status)) => self.client.status(&status),
+            Some(Order::Rename(id, name)) => self.client.rename(id, name),
+            Some(Order::Moderate(id, action, member)) => self.client.moderate(id, action, member),
             Some(Order::Leave) => self.client.leave(time::now()),
             None => self.abandon(),
         }

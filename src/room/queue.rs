@@ -111,6 +111,13 @@ enum Gate {
 
 const ALL_LAYERS: Gate = Gate::Layers(2);
 
+impl Drops {
+    /// All of them.
+    pub fn total(&self) -> u64 {
+        self.layer + self.group + self.no_key
+    }
+}
+
 impl Queue {
     /// An empty queue.
     pub fn new(now: Moment) -> Self {

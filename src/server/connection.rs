@@ -15,6 +15,7 @@ use super::fan::Fan;
 use super::gate::Ticket;
 use super::hall::Hall;
 use super::outbox::Outbox;
+use super::quality::Observer;
 use crate::id::{ConnectionId, Nick, RoomName, Secret, TrackId};
 use crate::limits;
 use crate::room::{Admitted, Join};
@@ -41,6 +42,19 @@ pub(super) struct Connection {
     ticket: Ticket,
     /// Tracks that this connection publishes, as far as it has sent frames of them.
     fans: Vec<(TrackId, Arc<Fan>)>,
+    /// It wants to join; what it sent behind that waits.
+    joining: Option<Wish>,
+    /// Messages of the read that is being taken apart, which are taken in together.
+    messages: Vec<Frame>,
+    observer: Observer,
+}
+
+/// What somebody who said hello wants.
+struct Wish {
+    protocol: u32,
+    room: RoomName,
+    name: Nick,
+    hello: Hello,
 }
 
 /// A place in a room. Dropping it leaves the room, however the connection's task ended.
@@ -64,14 +78,31 @@ enum Next {
 }
 
 impl Connection {
-    pub(super) fn new(server: Arc<Server>, outbox: Arc<Outbox>, ticket: Ticket, now: Moment) -> Self {
-        let peer = Peer::new(now);
-        Self { server, outbox, peer, sent: 0, seat: None, ticket, fans: Vec::new() }
+    pub(super) fn new(
+        server: Arc<Server>,
+        outbox: Arc<Outbox>,
+        ticket: Ticket,
+        nonce: Secret<32>,
+        now: Moment,
+    ) -> Self {
+        Self {
+            server,
+            outbox,
+            peer: Peer::new(nonce, now),
+            sent: 0,
+            seat: None,
+            ticket,
+            fans: Vec::new(),
+            joining: None,
+            messages: Vec::new(),
+            observer: Observer::new(now),
+        }
     }
 
     /// Serves the connection until it ends.
     pub(super) async fn run(mut self, peer: SocketAddr, stop: CancellationToken) {
         debug!(%peer, "connected");
+        self.outbox.send(&self.peer.challenge());
         let end = self.serve(&stop).await;
         // What the others see does not wait for the peer to read its goodbye.
         self.seat = None;
@@ -111,6 +142,10 @@ impl Connection {
                 }
                 () = tokio::time::sleep(deadline.since(now)) => {}
             }
+            if let Some(wish) = self.joining.take() {
+                self.join(wish).await;
+                self.act(time::now());
+            }
             self.handle_timeout();
         }
     }
@@ -119,6 +154,9 @@ impl Connection {
     fn drain(&self) -> io::Result<()> {
         self.outbox.drain(time::now())?;
         if let Some(seat) = &self.seat {
+            if self.outbox.is_empty() {
+                seat.hall.drained(self.outbox.id);
+            }
             for (track, rendition) in self.outbox.starved() {
                 seat.hall.want_key(track, rendition, &self.outbox);
             }
@@ -145,14 +183,39 @@ impl Connection {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Next::Go),
             Err(error) => return Err(error),
         };
+        self.act(now);
+        Ok(Next::Go)
+    }
+
+    /// Does what the bytes that were read ask for.
+    fn act(&mut self, now: Moment) {
         let server = Arc::clone(&self.server);
         let inspect = |header: &Header| server.config.inspect.iter().for_each(|inspect| inspect(header));
         while !self.outbox.is_ending()
+            && self.joining.is_none()
             && let Some(demand) = self.peer.poll(now, inspect)
         {
-            self.carry_out(demand, now);
+            match demand {
+                Demand::Message(frame) => self.messages.push(frame),
+                demand => {
+                    self.say();
+                    self.carry_out(demand, now);
+                }
+            }
         }
-        Ok(Next::Go)
+        self.say();
+    }
+
+    /// Takes in the messages that came together.
+    fn say(&mut self) {
+        let messages = std::mem::take(&mut self.messages);
+        if let (Some(seat), false) = (&self.seat, messages.is_empty()) {
+            seat.hall.handle(|room, now| {
+                let wall = time::wall();
+                messages.iter().for_each(|frame| room.handle_message(self.outbox.id, frame, now, wall));
+                room.handle_settled();
+            });
+        }
     }
 
     /// The peer has ended its side: between two frames and after a goodbye that is the normal end.
@@ -173,6 +236,12 @@ impl Connection {
         while let Some(demand) = self.peer.handle_timeout(self.outbox.poll_timeout(), now) {
             self.carry_out(demand, now);
         }
+        if let Some(seat) = &self.seat {
+            let drops = self.outbox.queue().drops().total();
+            if let Some(quality) = self.observer.look(drops, self.peer.rtt(), now) {
+                seat.hall.handle(|room, now| room.handle_quality(self.outbox.id, quality, now));
+            }
+        }
     }
 
     fn carry_out(&mut self, demand: Demand, now: Moment) {
@@ -180,7 +249,10 @@ impl Connection {
         let demand = match demand {
             Demand::Say(operation) => return self.outbox.send(&operation),
             Demand::End(refusal) => return self.end(refusal),
-            Demand::Join { protocol, room, name, hello } => return self.join(protocol, &room, name, hello),
+            Demand::Join { protocol, room, name, hello } => {
+                self.joining = Some(Wish { protocol, room, name, hello });
+                return;
+            }
             Demand::Media(frame) => return self.deliver(&frame, now),
             Demand::Lost(track, rendition) => {
                 return self.fan(track).into_iter().for_each(|fan| fan.lost(rendition, now));
@@ -194,8 +266,19 @@ impl Connection {
                 self.fans.retain(|(known, _)| *known != track);
                 seat.hall.handle(|room, _| room.handle_unpublish(id, track));
             }
-            Demand::Subscribe(tracks) => seat.hall.handle(|room, _| room.handle_subscribe(id, &tracks)),
-            Demand::Unsubscribe(tracks) => seat.hall.handle(|room, _| room.handle_unsubscribe(id, &tracks)),
+            Demand::Subscribe(tracks) => {
+                seat.hall.handle(|room, now| room.handle_subscribe(id, &tracks, now));
+            }
+            Demand::Unsubscribe(tracks) => {
+                seat.hall.handle(|room, now| room.handle_unsubscribe(id, &tracks, now));
+            }
+            Demand::Status(status) => seat.hall.handle(|room, now| room.handle_status(id, status, now)),
+            Demand::Rename(request, name) => {
+                seat.hall.handle(|room, now| room.handle_rename(id, request, &name, now));
+            }
+            Demand::Moderate(request, action, member) => {
+                seat.hall.handle(|room, now| room.handle_moderate(id, request, action, member, now));
+            }
             Demand::Keyframe(track, rendition) => seat.hall.want_key(track, rendition, &self.outbox),
             Demand::PassOn(bytes) => seat.hall.pass_on(id, &bytes),
             Demand::Leave => {
@@ -204,7 +287,12 @@ impl Connection {
                 self.outbox.goodbye(Goodbye::default());
             }
             // Carried out above, seated or not.
-            Demand::Say(_) | Demand::End(_) | Demand::Join { .. } | Demand::Media(_) | Demand::Lost(..) => {}
+            Demand::Say(_)
+            | Demand::End(_)
+            | Demand::Join { .. }
+            | Demand::Media(_)
+            | Demand::Lost(..)
+            | Demand::Message(_) => {}
         }
     }
 
@@ -230,26 +318,35 @@ impl Connection {
         self.fans.last().map(|(_, fan)| &**fan)
     }
 
-    fn join(&mut self, protocol: u32, room: &RoomName, name: Nick, hello: Hello) {
+    async fn join(&mut self, Wish { protocol, room, name, hello }: Wish) {
         let mut token = [0; 16];
         if getrandom::fill(&mut token).is_err() {
             return self.end(Refusal::new(Code::Internal, "the server has no randomness"));
         }
+        let hall = match self.server.hall(&room, self.ticket.source()).await {
+            Ok(hall) => hall,
+            Err(refusal) => return self.end(refusal),
+        };
+        if let Err(refusal) = hall.check_password(hello.password.as_ref(), self.peer.nonce()) {
+            return self.end(refusal);
+        }
         let join = Join {
             connection: self.outbox.id,
             name,
-            identity: hello.identity,
+            key: hello.key,
             resume: hello.resume,
             token: Secret(token),
             subscribe: hello.subscribe,
+            messages: hello.messages,
+            wall: time::wall(),
         };
         let welcome = |admitted: &Admitted| {
-            self.outbox.send(&Control::Welcome(self.server.welcome(protocol, room, admitted)));
+            self.outbox.send(&Control::Welcome(self.server.welcome(protocol, &room, admitted)));
         };
-        match self.server.join(room, join, &self.outbox, welcome) {
-            Ok((hall, admitted)) => {
+        match hall.join(join, &self.outbox, welcome) {
+            Ok(admitted) => {
                 let span = tracing::Span::current();
-                span.record("room", field::display(room));
+                span.record("room", field::display(&room));
                 span.record("member", field::display(&admitted.name));
                 info!(session = %admitted.session, client = hello.client, resumed = admitted.resumed, "joined");
                 self.peer.handle_admitted();
@@ -321,6 +418,7 @@ impl Server {
             resumed: admitted.resumed,
             heartbeat_ms: limits::HEARTBEAT.as_millis() as u64,
             grace_ms: self.config.terms.grace.as_millis() as u64,
+            log: admitted.log,
         }
     }
 }

@@ -68,6 +68,11 @@ impl Gate {
 }
 
 impl Ticket {
+    /// The source that it counts for.
+    pub(super) fn source(&self) -> IpAddr {
+        self.source
+    }
+
     /// The connection has said hello.
     pub(super) fn handle_admitted(&mut self) {
         if std::mem::take(&mut self.stranger) {

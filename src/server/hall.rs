@@ -1,8 +1,8 @@
 //! A room with its connections: where what the room decides is carried out.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -11,24 +11,39 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
 use super::fan::Fan;
+use super::keeping::Keeping;
 use super::outbox::Outbox;
-use crate::id::{ConnectionId, RoomName, TrackId};
-use crate::room::{Admitted, Join, Output, Room, Terms};
+use crate::id::{ConnectionId, PublicKey, Secret, TrackId};
+use crate::limits;
+use crate::room::{Admitted, Fetch, Join, Output, Room};
+use crate::session::password;
 use crate::time::{self, Moment};
 use crate::wire::control::Refusal;
-use crate::wire::{Frame, Rendition};
+use crate::wire::{Code, Frame, Rendition};
 
-/// One room of the server. The lock is for who comes, goes, publishes and subscribes; media frames
-/// pass by it, through their [`Fan`].
+/// One room of the server. The lock is for who comes, goes, publishes, subscribes and says something; media
+/// frames pass by it, through their [`Fan`].
 #[derive(Debug)]
 pub(super) struct Hall {
     state: Mutex<State>,
-    /// The room's next timeout may have moved.
+    /// The room's next timeout may have moved, or the store is to be asked.
     changed: Notify,
     /// The source from which the room was made.
     pub(super) maker: IpAddr,
-    /// Bytes in the caches of all tracks of the server.
-    cached: Arc<AtomicUsize>,
+    /// What has become of the room's password.
+    password: Option<Secret<32>>,
+    /// Where its messages are kept.
+    pub(super) keeping: Option<Keeping>,
+    budget: Arc<Budget>,
+}
+
+/// Memory that the rooms of a server share.
+#[derive(Debug, Default)]
+pub(super) struct Budget {
+    /// Bytes in the caches of all tracks.
+    pub(super) pictures: Arc<AtomicUsize>,
+    /// Bytes in the logs of all rooms.
+    pub(super) messages: AtomicUsize,
 }
 
 #[derive(Debug)]
@@ -36,19 +51,45 @@ struct State {
     room: Room,
     outboxes: HashMap<ConnectionId, Arc<Outbox>>,
     fans: HashMap<TrackId, Arc<Fan>>,
+    /// Connections to which something was added that is not written yet.
+    dirty: Vec<Arc<Outbox>>,
+    /// What the store is to be asked, for whom. At most one for each connection.
+    fetches: VecDeque<(ConnectionId, Fetch, Option<PublicKey>)>,
+    /// Bytes of the log that are in the budget.
+    log_bytes: usize,
 }
 
 impl Hall {
     pub(super) fn new(
-        name: RoomName,
-        terms: Terms,
+        room: Room,
         maker: IpAddr,
-        cached: Arc<AtomicUsize>,
-        now: Moment,
+        password: Option<Secret<32>>,
+        keeping: Option<Keeping>,
+        budget: Arc<Budget>,
     ) -> Self {
-        let state =
-            State { room: Room::new(name, terms, now), outboxes: HashMap::new(), fans: HashMap::new() };
-        Self { state: Mutex::new(state), changed: Notify::new(), maker, cached }
+        let state = State {
+            room,
+            outboxes: HashMap::new(),
+            fans: HashMap::new(),
+            dirty: Vec::new(),
+            fetches: VecDeque::new(),
+            log_bytes: 0,
+        };
+        Self { state: Mutex::new(state), changed: Notify::new(), maker, password, keeping, budget }
+    }
+
+    /// Whether a connection that was challenged with `nonce` may come in as far as the password goes.
+    pub(super) fn check_password(
+        &self,
+        proof: Option<&Secret<32>>,
+        nonce: &Secret<32>,
+    ) -> Result<(), Refusal> {
+        let Some(key) = &self.password else { return Ok(()) };
+        match proof {
+            Some(proof) if password::is_proof(key, proof, nonce) => Ok(()),
+            Some(_) => Err(Refusal::new(Code::Password, "the password is wrong")),
+            None => Err(Refusal::new(Code::Password, "this room has a password")),
+        }
     }
 
     /// Lets a connection in. `welcome` is sent before anything else reaches it.
@@ -59,12 +100,12 @@ impl Hall {
         welcome: impl FnOnce(&Admitted),
     ) -> Result<Admitted, Refusal> {
         let now = time::now();
-        let connection = join.connection;
+        let (connection, messages) = (join.connection, join.messages);
         let mut state = self.state();
-        let admitted = state.room.handle_join(join)?;
+        let admitted = state.room.handle_join(join, now)?;
         state.outboxes.insert(connection, Arc::clone(outbox));
         welcome(&admitted);
-        state.room.handle_welcomed(connection, now);
+        state.room.handle_welcomed(connection, messages, now);
         self.carry_out(state, now);
         Ok(admitted)
     }
@@ -84,6 +125,15 @@ impl Hall {
             false => room.handle_broken(connection, now),
         });
         self.state().outboxes.remove(&connection);
+    }
+
+    /// A connection has taken what waited for it.
+    pub(super) fn drained(&self, connection: ConnectionId) {
+        let mut state = self.state();
+        if state.room.behind().any(|behind| behind == connection) {
+            state.room.handle_drained(connection);
+            self.carry_out(state, time::now());
+        }
     }
 
     /// The fan of a track, if `connection` publishes it.
@@ -109,14 +159,49 @@ impl Hall {
         }
     }
 
+    /// The room is over.
+    pub(super) fn close(&self) {
+        let state = self.state();
+        self.budget.messages.fetch_sub(state.log_bytes, Ordering::Relaxed);
+        if let Some(keeping) = &self.keeping {
+            keeping.release();
+        }
+    }
+
     /// Whether the room may be removed: nobody has been here for its grace time.
     pub(super) fn is_over(&self) -> bool {
         self.state().room.is_over(time::now())
     }
 
-    /// Watches the room's clock until it is over or `stop`.
+    /// Asks the store for what readers are missing.
+    async fn fetch(&self) {
+        while let Some((connection, fetch, reader)) = self.next_fetch() {
+            let Some(keeping) = &self.keeping else { continue };
+            match fetch {
+                Fetch::Start(count, through) => {
+                    let after = keeping.start(count, through, reader).await;
+                    self.handle(|room, _| room.handle_start(connection, after));
+                }
+                Fetch::Page(missing) => {
+                    let found = keeping.page(missing, reader).await;
+                    let (entries, full) =
+                        found.map_or((None, false), |(entries, full)| (Some(entries), full));
+                    self.handle(|room, _| {
+                        room.handle_fetched(connection, missing, entries.as_deref(), full);
+                    });
+                }
+            }
+        }
+    }
+
+    fn next_fetch(&self) -> Option<(ConnectionId, Fetch, Option<PublicKey>)> {
+        self.state().fetches.pop_front()
+    }
+
+    /// Watches the room's clock, and fetches what its readers miss, until it is over or `stop`.
     pub(super) async fn keep_time(&self, stop: &CancellationToken) {
         loop {
+            self.fetch().await;
             let timeout = self.state().room.poll_timeout();
             let now = time::now();
             let wait = async {
@@ -142,58 +227,113 @@ impl Hall {
     /// What the room says is done in its order and under its lock, so that all connections see changes
     /// in the same order.
     fn carry_out(&self, mut state: MutexGuard<'_, State>, now: Moment) {
-        while let Some(output) = state.room.poll_output() {
-            let State { outboxes, fans, .. } = &mut *state;
-            match output {
-                Output::Send(to, operation) => {
-                    if let Some(outbox) = outboxes.get(&to) {
-                        outbox.send(&operation);
-                    }
+        loop {
+            while let Some(output) = state.room.poll_output() {
+                self.obey(&mut state, output, now);
+            }
+            for outbox in std::mem::take(&mut state.dirty) {
+                outbox.flush();
+            }
+            // Who has taken everything at once is given more of what it missed.
+            let State { room, outboxes, .. } = &mut *state;
+            let ready = |id: &ConnectionId| outboxes.get(id).is_some_and(|o| o.is_empty() && !o.is_ending());
+            let ready: Vec<ConnectionId> = room.behind().filter(ready).collect();
+            if ready.is_empty() {
+                break;
+            }
+            ready.into_iter().for_each(|connection| room.handle_drained(connection));
+        }
+        self.account(&mut state);
+        drop(state);
+        self.changed.notify_one();
+    }
+
+    fn obey(&self, state: &mut State, output: Output, now: Moment) {
+        let State { room, outboxes, fans, dirty, fetches, .. } = state;
+        let mut add = |outbox: &Arc<Outbox>, bytes: Bytes| {
+            if outbox.append(bytes) {
+                dirty.push(Arc::clone(outbox));
+            }
+        };
+        match output {
+            Output::Send(to, operation) => {
+                if let Some(outbox) = outboxes.get(&to) {
+                    add(outbox, Frame::control(&operation, time::wall()).bytes().clone());
                 }
-                Output::Broadcast(operation) => {
-                    let frame = Frame::control(&operation, time::wall());
-                    for outbox in outboxes.values() {
-                        outbox.send_bytes(frame.bytes().clone());
-                    }
+            }
+            Output::Broadcast(operation) => {
+                let frame = Frame::control(&operation, time::wall());
+                outboxes.values().for_each(|outbox| add(outbox, frame.bytes().clone()));
+            }
+            Output::Relay(frame, to) => {
+                let receivers = to.iter().filter_map(|id| outboxes.get(id));
+                receivers.for_each(|outbox| add(outbox, frame.clone()));
+            }
+            Output::Store(entry) => {
+                let seq = entry.seq;
+                if !self.keeping.as_ref().is_some_and(|keeping| keeping.store(entry)) {
+                    room.handle_unstorable(seq);
                 }
-                Output::Open(track, publisher) => {
-                    if let Some(publisher) = outboxes.get(&publisher) {
-                        info!(%track, "track opened");
-                        let fan = Fan::new(track, Arc::clone(publisher), Arc::clone(&self.cached));
-                        fans.insert(track, Arc::new(fan));
-                    }
+            }
+            Output::Fetch(connection, fetch, reader) => fetches.push_back((connection, fetch, reader)),
+            Output::Keep(settings) => {
+                if let Some(keeping) = &self.keeping {
+                    keeping.keep(settings);
                 }
-                Output::Interrupt(track, publisher) => {
-                    if let Some(fan) = fans.get(&track) {
-                        fan.interrupt(publisher.and_then(|id| outboxes.get(&id).cloned()), now);
-                    }
+            }
+            Output::Open(track, publisher) => {
+                if let Some(publisher) = outboxes.get(&publisher) {
+                    info!(%track, "track opened");
+                    let cached = Arc::clone(&self.budget.pictures);
+                    fans.insert(track, Arc::new(Fan::new(track, Arc::clone(publisher), cached)));
                 }
-                Output::Shut(track) => {
-                    if let Some(fan) = fans.remove(&track) {
-                        info!(%track, frames = fan.frames(), "track ended");
-                        fan.shut();
-                    }
+            }
+            Output::Interrupt(track, publisher) => {
+                if let Some(fan) = fans.get(&track) {
+                    fan.interrupt(publisher.and_then(|id| outboxes.get(&id).cloned()), now);
                 }
-                Output::Attach(track, receiver) => {
-                    if let (Some(fan), Some(outbox)) = (fans.get(&track), outboxes.get(&receiver)) {
-                        debug!(%track, connection = %receiver, "subscribed");
-                        fan.attach(Arc::clone(outbox), now);
-                    }
+            }
+            Output::Shut(track) => {
+                if let Some(fan) = fans.remove(&track) {
+                    info!(%track, frames = fan.frames(), "track ended");
+                    fan.shut();
                 }
-                Output::Detach(track, receiver) => {
-                    if let Some(fan) = fans.get(&track) {
-                        fan.detach(receiver);
-                    }
+            }
+            Output::Attach(track, receiver) => {
+                if let (Some(fan), Some(outbox)) = (fans.get(&track), outboxes.get(&receiver)) {
+                    debug!(%track, connection = %receiver, "subscribed");
+                    // Its pictures must not stand before what was said earlier.
+                    outbox.flush();
+                    fan.attach(Arc::clone(outbox), now);
                 }
-                Output::Close(connection, refusal) => {
-                    if let Some(outbox) = outboxes.remove(&connection) {
-                        outbox.refuse(refusal);
-                    }
+            }
+            Output::Detach(track, receiver) => {
+                if let Some(fan) = fans.get(&track) {
+                    fan.detach(receiver);
+                }
+            }
+            Output::Close(connection, refusal) => {
+                if let Some(outbox) = outboxes.remove(&connection) {
+                    outbox.refuse(refusal);
                 }
             }
         }
-        drop(state);
-        self.changed.notify_one();
+    }
+
+    /// Keeps the books of [`limits::LOGS_BYTES`]: a log that makes it too much gives up its older half.
+    fn account(&self, state: &mut State) {
+        let bytes = state.room.log_bytes();
+        if bytes == state.log_bytes {
+            return;
+        }
+        let messages = &self.budget.messages;
+        messages.fetch_sub(state.log_bytes, Ordering::Relaxed);
+        state.log_bytes = bytes;
+        if messages.fetch_add(bytes, Ordering::Relaxed) + bytes > limits::LOGS_BYTES {
+            state.room.shrink_log();
+            state.log_bytes = state.room.log_bytes();
+            messages.fetch_sub(bytes - state.log_bytes, Ordering::Relaxed);
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

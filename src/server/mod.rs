@@ -14,13 +14,15 @@ mod connection;
 mod fan;
 mod gate;
 mod hall;
+mod keeping;
 mod outbox;
+mod quality;
 pub mod store;
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
@@ -30,26 +32,31 @@ use tracing::{Instrument, error, field, info, info_span, warn};
 
 pub use addresses::reachable;
 
-use crate::id::{ConnectionId, RoomName};
+use crate::chat::Log;
+use crate::id::{ConnectionId, LogId, RoomName, Secret};
 use crate::limits;
 use crate::net::tcp;
-use crate::room::{Admitted, Join, Terms};
-use crate::time;
+use crate::room::{Room, Settings, Terms};
+use crate::time::{self, Moment};
 use crate::wire::control::{Control, Refusal};
 use crate::wire::{Code, Frame, Header};
 use connection::Connection;
 use gate::{Gate, Ticket};
-use hall::Hall;
+use hall::{Budget, Hall};
+use keeping::Keeping;
 use outbox::Outbox;
+use store::{Archive, Commit, Commits, Founding, RoomKey, Store, StoreError};
 
 /// Is called with the header of every frame that a peer sends, before the server acts on it.
 pub type Inspect = Arc<dyn Fn(&Header) + Send + Sync>;
 
 /// How the server behaves.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct Config {
     /// What rooms allow.
     pub terms: Terms,
+    /// Where messages are kept, and what becomes of them; without it they live as long as their room.
+    pub store: Option<(Store, Commits)>,
     /// Watches what comes in (figures, tests).
     pub inspect: Option<Inspect>,
 }
@@ -57,13 +64,18 @@ pub struct Config {
 /// What all connections share.
 struct Server {
     config: Config,
+    store: Option<Store>,
+    /// Why nothing can be stored at present.
+    failing: Mutex<Option<String>>,
     /// Random, in hex: tells clients that this is another life of the server.
     epoch: String,
     rooms: Mutex<HashMap<RoomName, Arc<Hall>>>,
+    /// The same rooms by their place in the store.
+    kept: Mutex<HashMap<RoomKey, Arc<Hall>>>,
     /// Rooms that were made and need their clock kept.
     new_rooms: tokio::sync::mpsc::Sender<(RoomName, Arc<Hall>)>,
-    /// Bytes in the caches of all tracks.
-    cached: Arc<AtomicUsize>,
+    /// Memory that the rooms share.
+    budget: Arc<Budget>,
     refused: AtomicU64,
     /// The second in which refusals were last logged, and how many in it.
     refusal_log: Mutex<(u64, u32)>,
@@ -77,18 +89,26 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 const TURNED_AWAY: usize = 8;
 /// Descriptors kept for the log, and for finding addresses.
 const SPARE: usize = 4;
+/// How long the store may take to find a room.
+const STORE_ANSWER: Duration = Duration::from_secs(5);
+/// How long it may take to close.
+const STORE_CLOSE: Duration = Duration::from_secs(1);
 /// Rooms whose clocks wait to be kept: each is taken up at once, so few ever wait.
 const NEW_ROOMS: usize = 64;
 
 /// Serves on `listener` until `stop` is cancelled, then drains.
-pub async fn run(listener: TcpListener, config: Config, stop: CancellationToken) -> std::io::Result<()> {
+pub async fn run(listener: TcpListener, mut config: Config, stop: CancellationToken) -> std::io::Result<()> {
     let (new_rooms, mut made) = tokio::sync::mpsc::channel(NEW_ROOMS);
+    let (store, commits) = config.store.take().unzip();
     let server = Arc::new(Server {
         config,
+        store: store.clone(),
+        failing: Mutex::default(),
+        kept: Mutex::default(),
         epoch: random_epoch()?,
         rooms: Mutex::default(),
         new_rooms,
-        cached: Arc::default(),
+        budget: Arc::default(),
         refused: AtomicU64::new(0),
         refusal_log: Mutex::default(),
     });
@@ -97,6 +117,9 @@ pub async fn run(listener: TcpListener, config: Config, stop: CancellationToken)
     let mut clocks = JoinSet::new();
     let mut turned_away = JoinSet::new();
     let mut last = 0;
+    if let Some(commits) = commits {
+        clocks.spawn(follow(Arc::clone(&server), commits));
+    }
     loop {
         tokio::select! {
             biased;
@@ -135,11 +158,17 @@ pub async fn run(listener: TcpListener, config: Config, stop: CancellationToken)
         while let Some(end) = connections.join_next().await {
             report(end);
         }
-        while clocks.join_next().await.is_some() {}
     });
     if drained.await.is_err() {
         warn!(connections = connections.len(), "closed connections that did not take their goodbye in time");
     }
+    if let Some(store) = store {
+        // What was acknowledged is on disk already; this saves the rest.
+        if tokio::time::timeout(STORE_CLOSE, store.close()).await.is_err() {
+            warn!("the store did not close in time");
+        }
+    }
+    clocks.shutdown().await;
     Ok(())
 }
 
@@ -154,9 +183,35 @@ async fn serve(
     if let Err(error) = tcp::configure_media(&socket) {
         warn!(%error, "socket options");
     }
+    let mut nonce = [0; 32];
+    if let Err(error) = getrandom::fill(&mut nonce) {
+        return error!(%error, "the server has no randomness");
+    }
     let now = time::now();
     let outbox = Arc::new(Outbox::new(id, socket, now));
-    Connection::new(server, outbox, ticket, now).run(peer, stop).await;
+    Connection::new(server, outbox, ticket, Secret(nonce), now).run(peer, stop).await;
+}
+
+/// Tells the rooms what has become of their messages.
+async fn follow(server: Arc<Server>, mut commits: Commits) {
+    while let Some(commit) = commits.next().await {
+        match commit {
+            Commit::Stored { room, through } => {
+                server.kept(room, |room, _| room.handle_stored(through));
+            }
+            Commit::Reserved { room, through } => {
+                server.kept(room, |room, _| room.handle_reserved(through));
+            }
+            Commit::Failing(why) => {
+                error!(why, "messages cannot be stored; they are only relayed");
+                server.note_storage(Some(format!("messages are not stored now: {why}")));
+            }
+            Commit::Working => {
+                info!("messages are stored again");
+                server.note_storage(None);
+            }
+        }
+    }
 }
 
 /// Keeps a room's clock until the room is over and removes it then.
@@ -171,6 +226,10 @@ async fn keep_room(server: Arc<Server>, name: RoomName, hall: Arc<Hall>, stop: C
         // Somebody may have come in the meantime; joins hold the same lock.
         if hall.is_over() {
             rooms.remove(&name);
+            if let Some(keeping) = &hall.keeping {
+                lock(&server.kept).remove(&keeping.room());
+            }
+            hall.close();
             info!(room = %name, "room closed");
             return;
         }
@@ -194,40 +253,113 @@ async fn turn_away(socket: TcpStream, refusal: Refusal) {
 }
 
 impl Server {
-    /// Seats a connection in a room, which is made where there is none.
-    fn join(
-        &self,
-        name: &RoomName,
-        join: Join,
-        outbox: &Arc<Outbox>,
-        welcome: impl FnOnce(&Admitted),
-    ) -> Result<(Arc<Hall>, Admitted), Refusal> {
-        let from = outbox.socket.peer_addr().map_or(IpAddr::from([0, 0, 0, 0]), |peer| peer.ip());
+    /// The room of this name, which is made where there is none.
+    async fn hall(&self, name: &RoomName, from: IpAddr) -> Result<Arc<Hall>, Refusal> {
+        if let Some(hall) = self.room(name, from)? {
+            return Ok(hall);
+        }
+        let archive = self.find(name).await?;
+        // Another connection may have been faster, and its room is the one.
         let mut rooms = self.rooms();
         if let Some(hall) = rooms.get(name) {
-            let admitted = hall.join(join, outbox, welcome)?;
-            return Ok((Arc::clone(hall), admitted));
-        }
-        let from = gate::source(from);
-        let made_here = rooms.values().filter(|hall| hall.maker == from).count();
-        if rooms.len() >= limits::ROOMS || made_here >= limits::ROOMS_PER_ADDRESS {
-            return Err(Refusal::new(Code::Full, "no more rooms can be made from here now"));
+            return Ok(Arc::clone(hall));
         }
         let Ok(clock) = self.new_rooms.try_reserve() else {
             let mut refusal = Refusal::new(Code::Full, "too many rooms are being made at once");
             refusal.retry_after_ms = Some(500);
             return Err(refusal);
         };
-        let cached = Arc::clone(&self.cached);
-        let hall = Arc::new(Hall::new(name.clone(), self.config.terms, from, cached, time::now()));
-        let admitted = hall.join(join, outbox, welcome)?;
+        let hall = Arc::new(self.make(name, archive, from)?);
         clock.send((name.clone(), Arc::clone(&hall)));
         rooms.insert(name.clone(), Arc::clone(&hall));
-        Ok((hall, admitted))
+        if let Some(keeping) = &hall.keeping {
+            lock(&self.kept).insert(keeping.room(), Arc::clone(&hall));
+        }
+        Ok(hall)
     }
 
-    fn rooms(&self) -> std::sync::MutexGuard<'_, HashMap<RoomName, Arc<Hall>>> {
-        self.rooms.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The room of this name, or whether one may be made from here.
+    fn room(&self, name: &RoomName, from: IpAddr) -> Result<Option<Arc<Hall>>, Refusal> {
+        let rooms = self.rooms();
+        if let Some(hall) = rooms.get(name) {
+            return Ok(Some(Arc::clone(hall)));
+        }
+        let made_here = rooms.values().filter(|hall| hall.maker == from).count();
+        match rooms.len() >= limits::ROOMS || made_here >= limits::ROOMS_PER_ADDRESS {
+            true => Err(Refusal::new(Code::Full, "no more rooms can be made from here now")),
+            false => Ok(None),
+        }
+    }
+
+    /// What the store knows of a room; a store that cannot tell does not keep people from meeting.
+    async fn find(&self, name: &RoomName) -> Result<Option<Archive>, Refusal> {
+        let Some(store) = &self.store else { return Ok(None) };
+        let found = async {
+            match store.load(name).await? {
+                Some(archive) => Ok(archive),
+                None => match store.found(name, Founding::default()).await {
+                    // Somebody else has made it in the meantime.
+                    Err(StoreError::Exists) => store.load(name).await?.ok_or(StoreError::Busy),
+                    other => other,
+                },
+            }
+        };
+        match tokio::time::timeout(STORE_ANSWER, found).await {
+            Ok(Ok(archive)) => Ok(Some(archive)),
+            Ok(Err(StoreError::Busy)) | Err(_) => {
+                let mut refusal = Refusal::new(Code::Internal, "the store is busy");
+                refusal.retry_after_ms = Some(1_000);
+                Err(refusal)
+            }
+            Ok(Err(error)) => {
+                error!(room = %name, %error, "this room's messages are not kept");
+                Ok(None)
+            }
+        }
+    }
+
+    fn make(&self, name: &RoomName, archive: Option<Archive>, from: IpAddr) -> Result<Hall, Refusal> {
+        let budget = Arc::clone(&self.budget);
+        let mut terms = self.config.terms;
+        let (now, name) = (time::now(), name.clone());
+        let Some((archive, store)) = archive.zip(self.store.clone()) else {
+            let mut id = [0; 8];
+            getrandom::fill(&mut id)
+                .map_err(|_| Refusal::new(Code::Internal, "the server has no randomness"))?;
+            let room = Room::new(name, terms, Log::new(LogId(id)), Settings::default(), now);
+            return Ok(Hall::new(room, from, None, None, budget));
+        };
+        let password = archive.password.map(Secret);
+        terms.max_members = archive.max_members.unwrap_or(terms.max_members);
+        let keeping = Keeping::new(store, archive.key);
+        let (log, settings) = keeping::restore(archive);
+        let mut room = Room::new(name, terms, log, settings, now);
+        if let Some(why) = &*lock(&self.failing) {
+            room.handle_storage(false, why);
+        }
+        Ok(Hall::new(room, from, password, Some(keeping), budget))
+    }
+
+    /// Gives an event to the room that has this place in the store.
+    fn kept(&self, room: RoomKey, event: impl FnOnce(&mut Room, Moment)) {
+        let hall = lock(&self.kept).get(&room).cloned();
+        if let Some(hall) = hall {
+            hall.handle(event);
+        }
+    }
+
+    /// The store has failed, or works again.
+    fn note_storage(&self, failing: Option<String>) {
+        *lock(&self.failing) = failing.clone();
+        let halls: Vec<Arc<Hall>> = lock(&self.kept).values().cloned().collect();
+        for hall in halls {
+            let why = failing.as_deref().unwrap_or_default();
+            hall.handle(|room, _| room.handle_storage(failing.is_none(), why));
+        }
+    }
+
+    fn rooms(&self) -> MutexGuard<'_, HashMap<RoomName, Arc<Hall>>> {
+        lock(&self.rooms)
     }
 
     /// Counts a refusal, and logs it unless there are too many.
@@ -252,6 +384,11 @@ impl Server {
         log.1 += 1;
         log.1 <= REFUSALS_LOGGED
     }
+}
+
+/// A panic in one task must not take what is shared from the others.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn random_epoch() -> std::io::Result<String> {

@@ -47,18 +47,21 @@ impl Outbox {
 
     /// Sends an operation.
     pub(super) fn send(&self, operation: &Control) {
-        if !self.is_ending() {
-            self.send_bytes(Frame::control(operation, time::wall()).bytes().clone());
+        if !self.is_ending() && self.append(Frame::control(operation, time::wall()).bytes().clone()) {
+            self.flush();
         }
     }
 
-    /// Sends a frame that must not be dropped; a connection that cannot take it is told so and ended.
-    pub(super) fn send_bytes(&self, bytes: Bytes) {
+    /// Adds a frame that must not be dropped; a connection that cannot take it is told so and ended. Whether
+    /// it is the first that waits, so that [`Self::flush`] is to be called when all that belongs together is
+    /// added.
+    pub(super) fn append(&self, bytes: Bytes) -> bool {
         if self.is_ending() {
-            return;
+            return false;
         }
         let now = time::now();
         let mut queue = self.queue();
+        let first = queue.is_empty();
         if let Err(overflow) = queue.push_reliable(bytes, now) {
             self.ending.store(true, Ordering::Release);
             let goodbye = Goodbye {
@@ -69,9 +72,14 @@ impl Outbox {
             queue.push_last(Frame::control(&Control::Goodbye(goodbye), time::wall()).bytes().clone(), now);
             drop(queue);
             self.wake.notify_one();
-            return;
+            return false;
         }
-        self.write(queue, now);
+        first
+    }
+
+    /// Writes what was added.
+    pub(super) fn flush(&self) {
+        self.write(self.queue(), time::now());
     }
 
     /// Sends a frame that this server does not know, if little waits.

@@ -27,15 +27,22 @@ pub use event::{Down, End, Event};
 
 use super::backoff::Backoff;
 use super::heartbeat::{self, Heartbeat, Side};
+use super::key::Key;
+use super::password;
 use super::publications::Publications;
-use crate::id::{Identity, Nick, ResumeToken, RoomName, TrackId};
+use crate::chat::{Full, Inbox, Outbox};
+use crate::id::{MemberId, Nick, ResumeToken, RoomName, Secret, TrackId};
 use crate::limits;
 use crate::time::Moment;
-use crate::wire::control::{self, Goodbye, Hello, Publish, State, TrackKind};
-use crate::wire::{Control, Frame, Header, Incoming, Kind, Parser, Rendition};
+use crate::wire::control::Refusal;
+use crate::wire::control::{self, Action, Goodbye, Hello, Publish, State, Status, TrackKind};
+use crate::wire::{Code, Control, Frame, Header, Incoming, Kind, Parser, Rendition, Slot};
 
 /// How long the server may take to end the connection after our goodbye.
 const LEAVE: Duration = Duration::from_secs(2);
+/// A server speaks first. Something else may wait for us to speak: it is asked after this long, and what it
+/// answers says what it is.
+const NUDGE: Duration = Duration::from_secs(2);
 
 /// Who joins what.
 #[derive(Debug, Clone)]
@@ -46,12 +53,27 @@ pub struct Profile {
     pub name: Nick,
     /// Program and version.
     pub client: String,
-    /// What makes all programs of one person one member.
-    pub identity: Option<Identity>,
+    /// What makes all programs of one person one member; without it the program is a guest.
+    pub key: Option<Key>,
+    /// What the room's password has become ([`password::key`]).
+    pub password: Option<Secret<32>>,
     /// Kinds of track that are wanted as they come.
     pub subscribe: Vec<TrackKind>,
+    /// The program takes part in the conversation.
+    pub messages: Option<Correspondence>,
     /// Tries in a row to come back; without a number any number.
     pub tries: Option<u32>,
+}
+
+/// What a program has of the conversation.
+#[derive(Debug, Clone)]
+pub struct Correspondence {
+    /// How many older messages it wants when it has none.
+    pub history: u32,
+    /// What it has received.
+    pub inbox: Inbox,
+    /// What it has said.
+    pub outbox: Outbox,
 }
 
 /// What the core wants of the edge.
@@ -82,9 +104,15 @@ pub struct Counts {
 enum Phase {
     Waiting(Moment),
     Connecting,
-    Greeting { until: Moment },
+    /// The welcome must be there `until` then. Before the challenge, the server is asked to speak at `nudge`.
+    Greeting {
+        until: Moment,
+        nudge: Option<Moment>,
+    },
     Up,
-    Leaving { until: Moment },
+    Leaving {
+        until: Moment,
+    },
     Ended,
 }
 
@@ -110,8 +138,10 @@ pub struct Client {
     state: State,
     /// When frames arrived damaged, newest last; at most [`limits::DAMAGED`].
     damaged: VecDeque<Moment>,
+    /// What the user said about being away.
+    away: Option<String>,
     counts: Counts,
-    outbox: VecDeque<Bytes>,
+    transmit: VecDeque<Bytes>,
     events: VecDeque<Event>,
     /// Wall-clock time for headers; given by the edge with each call that may write.
     wall: u64,
@@ -135,8 +165,9 @@ impl Client {
             patience: None,
             state: State::default(),
             damaged: VecDeque::new(),
+            away: None,
             counts: Counts::default(),
-            outbox: VecDeque::new(),
+            transmit: VecDeque::new(),
             events: VecDeque::new(),
             wall: 0,
         }
@@ -169,17 +200,33 @@ impl Client {
         self.damaged.clear();
         let longest = now + limits::HELLO;
         let until = self.patience.take().map_or(longest, |until| until.min(longest));
-        self.phase = Phase::Greeting { until };
+        self.phase = Phase::Greeting { until, nudge: Some(now + NUDGE) };
+    }
+
+    /// The server's challenge is here: says hello with the proofs that it asks for.
+    fn handle_challenge(&mut self, nonce: &Secret<32>) {
+        let Profile { room, name, client, key, password, subscribe, messages, .. } = &self.profile;
+        let room = room.to_string();
         let hello = Hello {
             protocol: control::PROTOCOL,
-            room: self.profile.room.to_string(),
-            name: self.profile.name.to_string(),
-            client: self.profile.client.clone(),
-            identity: self.profile.identity,
+            name: name.to_string(),
+            client: client.clone(),
+            key: key.as_ref().map(Key::public),
+            proof: key.as_ref().map(|key| key.prove(nonce, &room)),
+            password: password.as_ref().map(|key| password::proof(key, nonce)),
             resume: self.token,
-            subscribe: self.profile.subscribe.clone(),
+            subscribe: subscribe.clone(),
+            messages: messages.as_ref().map(|messages| control::Messages {
+                log: messages.inbox.position().map(|(log, _)| log),
+                after: messages.inbox.position().map(|(_, last)| last),
+                history: messages.history,
+            }),
+            room,
         };
         self.say(&Control::Hello(hello));
+        if let Phase::Greeting { until, .. } = self.phase {
+            self.phase = Phase::Greeting { until, nudge: None };
+        }
     }
 
     /// The edge has lost the connection, or could not make it.
@@ -216,7 +263,11 @@ impl Client {
     /// Time has passed.
     pub fn handle_timeout(&mut self, now: Moment) {
         match self.phase {
-            Phase::Greeting { until } if until <= now => self.lose(Down::NoWelcome, None, now),
+            Phase::Greeting { until, .. } if until <= now => self.lose(Down::NoWelcome, None, now),
+            Phase::Greeting { until, nudge: Some(at) } if at <= now => {
+                self.phase = Phase::Greeting { until, nudge: None };
+                self.say(&Control::Ping { id: 0 });
+            }
             Phase::Leaving { until } if until <= now => self.end(End::Left),
             Phase::Up => loop {
                 match self.heartbeat.handle_timeout(now) {
@@ -232,7 +283,8 @@ impl Client {
     /// When [`Self::handle_timeout`] or [`Self::want`] has news.
     pub fn poll_timeout(&self) -> Option<Moment> {
         match self.phase {
-            Phase::Waiting(until) | Phase::Greeting { until } | Phase::Leaving { until } => Some(until),
+            Phase::Waiting(until) | Phase::Leaving { until } => Some(until),
+            Phase::Greeting { until, nudge } => Some(nudge.map_or(until, |nudge| nudge.min(until))),
             Phase::Up => Some(self.heartbeat.poll_timeout()),
             Phase::Connecting | Phase::Ended => None,
         }
@@ -245,7 +297,47 @@ impl Client {
 
     /// What to write next, in front of any media.
     pub fn poll_transmit(&mut self) -> Option<Bytes> {
-        self.outbox.pop_front()
+        if self.transmit.is_empty()
+            && self.is_up()
+            && let Some(messages) = &mut self.profile.messages
+        {
+            return messages.outbox.poll().map(|frame| frame.bytes().clone());
+        }
+        self.transmit.pop_front()
+    }
+
+    /// Says something; its number. It is sent as soon as that is possible, and again until it has arrived.
+    pub fn post(&mut self, payload: Bytes, to: Option<MemberId>, slot: Option<Slot>) -> Result<u64, Full> {
+        let messages = self.profile.messages.as_mut().ok_or(Full)?;
+        messages.outbox.push(payload, to, slot, self.wall)
+    }
+
+    /// Something about this program's user changed. Said again with every new connection.
+    pub fn status(&mut self, status: &Status) {
+        if let Some(away) = &status.away {
+            self.away.clone_from(away);
+        }
+        if self.is_up() {
+            self.say(&Control::Status(status.clone()));
+        }
+    }
+
+    /// Another name, please. Without a connection it is the name with which the next one begins.
+    pub fn rename(&mut self, id: u64, name: Nick) {
+        if self.is_up() {
+            self.say(&Control::Rename { id, name: name.to_string() });
+        }
+        self.profile.name = name;
+    }
+
+    /// As a host: something about the room or a member is to change.
+    pub fn moderate(&mut self, id: u64, action: Action, member: Option<MemberId>) {
+        if self.is_up() {
+            return self.say(&Control::Moderate { id, action, member });
+        }
+        let mut refusal = Refusal::new(Code::Unknown, "there is no connection");
+        refusal.id = Some(id);
+        self.events.push_back(Event::Refused(refusal));
     }
 
     /// The wall clock, for the headers of what is written from now on.
@@ -358,6 +450,7 @@ impl Client {
                 Err(error) => self.lose(error.into(), None, now),
             },
             (Kind::Video | Kind::Audio, Phase::Up) => self.events.push_back(Event::Media(frame)),
+            (Kind::Message, Phase::Up) => self.handle_message(&frame),
             _ => {}
         }
     }
@@ -366,8 +459,9 @@ impl Client {
         self.counts.damaged += 1;
         self.damaged.retain(|&at| now.since(at) < limits::DAMAGED_WINDOW);
         self.damaged.push_back(now);
-        // Without a control frame the two sides no longer agree on who is here.
-        if header.kind == Kind::Control || self.damaged.len() >= limits::DAMAGED {
+        // Without a control frame the two sides no longer agree on who is here; a message is had again by
+        // asking for what follows the last one.
+        if matches!(header.kind, Kind::Control | Kind::Message) || self.damaged.len() >= limits::DAMAGED {
             return self.lose(Down::Damaged, None, now);
         }
         if let (Some(media), Phase::Up) = (header.media, self.phase) {
@@ -381,7 +475,7 @@ impl Client {
         if self.is_leaving() {
             return self.end(End::Left);
         }
-        self.outbox.clear();
+        self.transmit.clear();
         self.publications.interrupt();
         if !self.joined && retry_after.is_none() {
             return self.end(End::Unreachable(reason));
@@ -398,11 +492,11 @@ impl Client {
 
     fn end(&mut self, end: End) {
         self.phase = Phase::Ended;
-        self.outbox.clear();
+        self.transmit.clear();
         self.events.push_back(Event::Ended(end));
     }
 
     fn say(&mut self, operation: &Control) {
-        self.outbox.push_back(Frame::control(operation, self.wall).bytes().clone());
+        self.transmit.push_back(Frame::control(operation, self.wall).bytes().clone());
     }
 }

@@ -15,6 +15,8 @@ use crate::wire::{Code, Kind};
 pub enum Verdict {
     /// Take it.
     Take,
+    /// Take it, and read on then.
+    TakeAndRest(Moment),
     /// Drop it; the first of a second's drops is told to the peer.
     Drop {
         /// Whether to say `rate_limited`.
@@ -32,7 +34,9 @@ pub struct Guard {
     /// Since when a frame has been incomplete, and how much of it has come in.
     frame: Option<(Moment, u64)>,
     control: Bucket,
-    messages: Bucket,
+    extensions: Bucket,
+    /// When all messages so far would have come at the rate.
+    messages: Moment,
     media: Bucket,
     bytes: Bucket,
     damaged: VecDeque<Moment>,
@@ -50,7 +54,8 @@ impl Guard {
             admitted: false,
             frame: None,
             control: bucket(limits::CONTROL_RATE),
-            messages: bucket(limits::MESSAGE_RATE),
+            extensions: bucket(limits::EXTENSION_RATE),
+            messages: now,
             media: bucket(limits::MEDIA_RATE),
             bytes: Bucket::new(limits::INGRESS_RATE.0, limits::INGRESS_RATE.1, now),
             damaged: VecDeque::new(),
@@ -81,7 +86,8 @@ impl Guard {
     pub fn handle_frame(&mut self, kind: &Kind, now: Moment) -> Verdict {
         let bucket = match kind {
             Kind::Control => &mut self.control,
-            Kind::Message | Kind::Extension(_) => &mut self.messages,
+            Kind::Message => return self.handle_message(now),
+            Kind::Extension(_) => &mut self.extensions,
             Kind::Video | Kind::Audio | Kind::File => &mut self.media,
         };
         if bucket.take(now) {
@@ -100,6 +106,15 @@ impl Guard {
             self.told = Some(now);
         }
         Verdict::Drop { tell }
+    }
+
+    /// Messages are never dropped: who sends too many is read more slowly.
+    fn handle_message(&mut self, now: Moment) -> Verdict {
+        let (rate, burst) = limits::MESSAGE_RATE;
+        let interval = Duration::from_secs(1) / rate;
+        self.messages = self.messages.max(now) + interval;
+        let ahead = self.messages.since(now).saturating_sub(interval * burst);
+        if ahead.is_zero() { Verdict::Take } else { Verdict::TakeAndRest(now + ahead) }
     }
 
     /// A frame did not match its checksum.
@@ -246,7 +261,7 @@ mod tests {
         let (mut taken, mut told, mut closed) = (0, 0, None);
         for n in 0..62_000 {
             match guard.handle_frame(&Kind::Control, at(n)) {
-                Verdict::Take => taken += 1,
+                Verdict::Take | Verdict::TakeAndRest(_) => taken += 1,
                 Verdict::Drop { tell } => told += u32::from(tell),
                 Verdict::Close(code) => {
                     closed = Some((code, n));

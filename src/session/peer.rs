@@ -7,13 +7,16 @@
 //!
 //! Bounds: those of [`Parser`], [`Guard`] and [`Heartbeat`]; at most one demand is kept.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 
 use super::guard::{Guard, Verdict};
-use super::heartbeat::{Action, Heartbeat, Side};
-use crate::id::{Nick, RoomName, TrackId};
+use super::heartbeat::{self, Heartbeat, Side};
+use super::key::is_proof;
+use crate::id::{MemberId, Nick, RoomName, Secret, TrackId};
 use crate::time::Moment;
-use crate::wire::control::{Control, Hello, PROTOCOL, Publish, Refusal};
+use crate::wire::control::{Action, Control, Hello, PROTOCOL, Publish, Refusal, Status};
 use crate::wire::{self, Code, Frame, Header, Incoming, Kind, Parser, Rendition};
 
 /// What the server has to do.
@@ -42,6 +45,14 @@ pub enum Demand {
     Unsubscribe(Vec<TrackId>),
     /// It needs a picture at which decoding can begin.
     Keyframe(TrackId, Rendition),
+    /// Something about its user changed.
+    Status(Status),
+    /// It wants another name; the number of the request.
+    Rename(u64, String),
+    /// It wants to moderate; the number of the request.
+    Moderate(u64, Action, Option<MemberId>),
+    /// It says something to the room.
+    Message(Frame),
     /// A frame for those who receive its track.
     Media(Frame),
     /// A media frame of this track was dropped: those behind it may need it.
@@ -65,6 +76,8 @@ enum Phase {
 #[derive(Debug)]
 pub struct Peer {
     phase: Phase,
+    /// What it has to sign.
+    nonce: Secret<32>,
     parser: Parser,
     guard: Guard,
     heartbeat: Heartbeat,
@@ -79,10 +92,11 @@ pub struct Peer {
 }
 
 impl Peer {
-    /// A peer that has connected at `now`.
-    pub fn new(now: Moment) -> Self {
+    /// A peer that has connected at `now`; `nonce` is random. It is to be sent [`Self::challenge`] first.
+    pub fn new(nonce: Secret<32>, now: Moment) -> Self {
         Self {
             phase: Phase::Stranger,
+            nonce,
             parser: Parser::for_stranger(),
             guard: Guard::new(now),
             heartbeat: Heartbeat::new(Side::Server, now),
@@ -91,6 +105,16 @@ impl Peer {
             further: None,
             unknown_told: false,
         }
+    }
+
+    /// The first thing that the peer is told.
+    pub fn challenge(&self) -> Control {
+        Control::Challenge { nonce: self.nonce }
+    }
+
+    /// What the peer's proofs are about.
+    pub fn nonce(&self) -> &Secret<32> {
+        &self.nonce
     }
 
     /// Bytes have come in; [`Self::poll`] says what they mean.
@@ -127,7 +151,8 @@ impl Peer {
             let demand = match self.parser.poll() {
                 Ok(None) => {
                     let count = std::mem::take(&mut self.portion);
-                    self.rest_until = self.guard.handle_bytes(count, self.parser.pending(), now);
+                    let rest = self.guard.handle_bytes(count, self.parser.pending(), now);
+                    self.rest_until = self.rest_until.filter(|until| *until > now).max(rest);
                     return None;
                 }
                 Ok(Some(Incoming::Frame(frame))) => self.handle_frame(frame, &mut inspect, now),
@@ -159,12 +184,14 @@ impl Peer {
         }
         loop {
             match self.heartbeat.handle_timeout(now) {
-                Action::None => return None,
-                Action::Ping(id) if self.phase == Phase::Seated => {
+                heartbeat::Action::None => return None,
+                heartbeat::Action::Ping(id) if self.phase == Phase::Seated => {
                     return Some(Demand::Say(Control::Ping { id }));
                 }
-                Action::Ping(_) => {}
-                Action::Dead => return Some(self.close(Code::Timeout, "nothing was heard for 12 s")),
+                heartbeat::Action::Ping(_) => {}
+                heartbeat::Action::Dead => {
+                    return Some(self.close(Code::Timeout, "nothing was heard for 12 s"));
+                }
             }
         }
     }
@@ -173,6 +200,11 @@ impl Peer {
     pub fn poll_timeout(&self, stalled: Option<Moment>) -> Moment {
         let optional = [self.guard.poll_timeout(), stalled, self.rest_until];
         optional.into_iter().flatten().fold(self.heartbeat.poll_timeout(), Moment::min)
+    }
+
+    /// The last round-trip time.
+    pub fn rtt(&self) -> Option<Duration> {
+        self.heartbeat.rtt()
     }
 
     /// Whether nothing is to be read now.
@@ -188,6 +220,7 @@ impl Peer {
     ) -> Option<Demand> {
         match self.guard.handle_frame(&frame.header.kind, now) {
             Verdict::Take => {}
+            Verdict::TakeAndRest(until) => self.rest_until = self.rest_until.max(Some(until)),
             Verdict::Drop { tell } => return self.handle_excess(&frame, tell, now),
             Verdict::Close(code) => return Some(self.close(code, "too many frames for too long")),
         }
@@ -199,6 +232,7 @@ impl Peer {
             },
             (_, Phase::Stranger) => Some(self.close(Code::Protocol, "the first frame must be a hello")),
             (Kind::Video | Kind::Audio, _) => Some(Demand::Media(frame)),
+            (Kind::Message, _) => Some(Demand::Message(frame)),
             (Kind::Extension(name), _) if name.starts_with("x-") => {
                 Some(Demand::PassOn(frame.bytes().clone()))
             }
@@ -216,6 +250,7 @@ impl Peer {
         let id = match frame.operation() {
             _ if frame.header.kind != Kind::Control => None,
             Ok(Control::Publish(publish)) => Some(publish.id),
+            Ok(Control::Rename { id, .. } | Control::Moderate { id, .. }) => Some(id),
             Ok(goodbye @ Control::Goodbye(_)) => return self.handle_operation(goodbye, now),
             _ => None,
         };
@@ -255,6 +290,8 @@ impl Peer {
     fn handle_operation(&mut self, operation: Control, now: Moment) -> Option<Demand> {
         Some(match (operation, self.phase) {
             (Control::Hello(hello), Phase::Stranger) => self.handle_hello(hello),
+            // Who asks whether anybody is here at all; the deadline of the hello stands.
+            (Control::Ping { id }, Phase::Stranger) => Demand::Say(Control::Pong { id }),
             (_, Phase::Stranger) => self.close(Code::Protocol, "the first frame must be a hello"),
             (Control::Hello(_), _) => self.close(Code::Protocol, "a second hello"),
             (Control::Publish(publish), _) => Demand::Publish(publish),
@@ -262,6 +299,9 @@ impl Peer {
             (Control::Subscribe { tracks }, _) => Demand::Subscribe(tracks),
             (Control::Unsubscribe { tracks }, _) => Demand::Unsubscribe(tracks),
             (Control::Keyframe { track, rendition }, _) => Demand::Keyframe(track, rendition),
+            (Control::Status(status), _) => Demand::Status(status),
+            (Control::Rename { id, name }, _) => Demand::Rename(id, name),
+            (Control::Moderate { id, action, member }, _) => Demand::Moderate(id, action, member),
             (Control::Ping { id }, _) => Demand::Say(Control::Pong { id }),
             (Control::Pong { id }, _) => {
                 self.heartbeat.handle_pong(id, now);
@@ -287,6 +327,12 @@ impl Peer {
             self.phase = Phase::Over;
             return Demand::End(refusal);
         };
+        if let Some(key) = &hello.key {
+            let proved = hello.proof.is_some_and(|proof| is_proof(key, &proof, &self.nonce, &hello.room));
+            if !proved {
+                return self.close(Code::Identity, "the proof does not fit the identity");
+            }
+        }
         match (hello.room.parse::<RoomName>(), hello.name.parse::<Nick>()) {
             (Ok(room), Ok(name)) => Demand::Join { protocol, room, name, hello },
             (Err(error), _) | (_, Err(error)) => self.close(Code::Name, &error.to_string()),

@@ -15,13 +15,17 @@ use crate::wire::{Code, Control, Frame, Incoming, Media, Parser, Rendition};
 
 const START: Moment = Moment::from_micros(1_000_000_000);
 
+const CHALLENGE: Control = Control::Challenge { nonce: Secret([1; 32]) };
+
 fn profile() -> Profile {
     Profile {
         room: "standup".parse().unwrap(),
         name: "Ann".parse().unwrap(),
         client: "test".into(),
-        identity: None,
+        key: None,
+        password: None,
         subscribe: vec![TrackKind::Video],
+        messages: None,
         tries: None,
     }
 }
@@ -34,6 +38,7 @@ fn source() -> Source {
         width: 640,
         height: 480,
         fps: 30.0,
+        muted: false,
     }
 }
 
@@ -141,6 +146,7 @@ fn welcome(session: SessionId, token: ResumeToken, resumed: bool) -> Control {
         resumed,
         heartbeat_ms: 4000,
         grace_ms: 30_000,
+        log: None,
     })
 }
 
@@ -204,6 +210,9 @@ impl World {
                 self.server.accept(self.now);
                 self.client.handle_connecting();
                 self.client.handle_connected(self.now);
+                if let Some((_, down)) = &mut self.link {
+                    down.write(Frame::control(&CHALLENGE, 0).bytes(), self.now);
+                }
             }
             Want::Pause(_) | Want::Nothing => self.link = None,
             Want::Keep => {}
@@ -305,7 +314,7 @@ fn a_session_runs_for_hours() {
     let mut world = World::new(1, Shape { portion: 100_000, ..LAN });
     world.run(Duration::from_secs(2 * 3600));
     assert_eq!(world.ups(), [(SessionId(1), false)]);
-    assert_eq!(world.client.counts(), Counts { dropped: 8, ..Counts::default() }, "until the first key");
+    assert_eq!(world.client.counts(), Counts { dropped: 7, ..Counts::default() }, "until the first key");
     world.check();
 }
 
@@ -525,6 +534,11 @@ fn w20_a_server_that_never_welcomes_is_given_up() {
     let mut client = Client::new(profile(), 1);
     client.handle_connecting();
     client.handle_connected(START);
+    // What says nothing may wait for us to speak.
+    let nudge = START + Duration::from_secs(2);
+    assert_eq!(client.poll_timeout(), Some(nudge));
+    client.handle_timeout(nudge);
+    assert!(client.poll_transmit().is_some());
     assert_eq!(client.poll_timeout(), Some(START + limits::HELLO));
     client.handle_timeout(START + limits::HELLO);
     assert!(matches!(client.poll_event(), Some(Event::Ended(End::Unreachable(Down::NoWelcome)))));

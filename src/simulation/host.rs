@@ -11,9 +11,10 @@ use bytes::Bytes;
 
 use super::link::{Arrival, Direction};
 use super::program::damaged;
-use crate::id::{ConnectionId, MemberId, ResumeToken, Secret, TrackId};
+use crate::chat::Log;
+use crate::id::{ConnectionId, LogId, MemberId, ResumeToken, Secret, TrackId};
 use crate::limits;
-use crate::room::{Admitted, Ask, Fan, Flow, Gop, Join, Output, Queue, Receiver, Room, Terms};
+use crate::room::{Admitted, Ask, Fan, Flow, Gop, Join, Output, Queue, Receiver, Room, Settings, Terms};
 use crate::session::Peer;
 use crate::session::peer::Demand;
 use crate::session::random::Random;
@@ -164,7 +165,7 @@ impl Host {
         Self {
             random: Random::new(seed ^ life),
             life,
-            room: Room::new("standup".parse().unwrap(), Terms::default(), now.get()),
+            room: new_room(life, now.get()),
             now,
             lines: BTreeMap::new(),
             fans: BTreeMap::new(),
@@ -186,7 +187,9 @@ impl Host {
             sent: Cell::new(0),
             damage: Cell::new(false),
         });
-        let connection = Connection { peer: Peer::new(now), line, up, sent: 0, seated: false, until: None };
+        let peer = Peer::new(Secret([id.0 as u8; 32]), now);
+        line.say(&peer.challenge());
+        let connection = Connection { peer, line, up, sent: 0, seated: false, until: None };
         self.connections.insert(id, connection);
     }
 
@@ -219,7 +222,7 @@ impl Host {
             self.room.handle_timeout(now);
             self.carry_out();
             if self.room.is_over(now) {
-                self.room = Room::new(self.room.name().clone(), Terms::default(), now);
+                self.room = new_room(self.life, now);
                 self.sessions.clear();
             }
         }
@@ -337,10 +340,12 @@ impl Host {
                 let join = Join {
                     connection: id,
                     name,
-                    identity: hello.identity,
+                    key: hello.key,
                     resume: hello.resume,
                     token: Secret(token),
                     subscribe: hello.subscribe,
+                    messages: hello.messages,
+                    wall: now.micros(),
                 };
                 return self.join(&line, join);
             }
@@ -356,9 +361,18 @@ impl Host {
             _ if !self.connections[&id].seated => return,
             Demand::Publish(publish) => self.room.handle_publish(id, publish),
             Demand::Unpublish(track) => self.room.handle_unpublish(id, track),
-            Demand::Subscribe(tracks) => self.room.handle_subscribe(id, &tracks),
-            Demand::Unsubscribe(tracks) => self.room.handle_unsubscribe(id, &tracks),
+            Demand::Subscribe(tracks) => self.room.handle_subscribe(id, &tracks, now),
+            Demand::Unsubscribe(tracks) => self.room.handle_unsubscribe(id, &tracks, now),
             Demand::Keyframe(track, rendition) => return self.want_key(&line, track, rendition),
+            Demand::Message(frame) => {
+                self.room.handle_message(id, &frame, now, now.micros());
+                self.room.handle_settled();
+            }
+            Demand::Status(status) => self.room.handle_status(id, status, now),
+            Demand::Rename(request, name) => self.room.handle_rename(id, request, &name, now),
+            Demand::Moderate(request, action, member) => {
+                self.room.handle_moderate(id, request, action, member, now);
+            }
             Demand::PassOn(_) => {}
             Demand::Leave => {
                 self.part(id, true);
@@ -383,8 +397,8 @@ impl Host {
     }
 
     fn join(&mut self, line: &Rc<Line>, join: Join) {
-        let resume = join.resume;
-        let admitted = match self.room.handle_join(join) {
+        let (resume, messages) = (join.resume, join.messages);
+        let admitted = match self.room.handle_join(join, self.now.get()) {
             Ok(admitted) => admitted,
             Err(refusal) => return line.refuse(refusal),
         };
@@ -402,8 +416,9 @@ impl Host {
             resumed: admitted.resumed,
             heartbeat_ms: 4_000,
             grace_ms: 30_000,
+            log: admitted.log,
         }));
-        self.room.handle_welcomed(line.id, self.now.get());
+        self.room.handle_welcomed(line.id, messages, self.now.get());
         self.carry_out();
         let connection = self.connections.get_mut(&line.id).unwrap();
         connection.peer.handle_admitted();
@@ -451,6 +466,10 @@ impl Host {
                 Output::Send(to, operation) => {
                     self.lines.get(&to).into_iter().for_each(|l| l.say(&operation))
                 }
+                Output::Relay(frame, to) => {
+                    to.iter().filter_map(|id| self.lines.get(id)).for_each(|line| line.send(frame.clone()));
+                }
+                Output::Store(_) | Output::Fetch(..) | Output::Keep(_) => {}
                 Output::Broadcast(operation) => {
                     self.check_left(&operation);
                     self.lines.values().for_each(|line| line.say(&operation));
@@ -489,6 +508,11 @@ impl Host {
             assert!(down.is_some_and(|down| down >= limits::GRACE), "{member} left after {down:?}");
         }
     }
+}
+
+fn new_room(life: u64, now: Moment) -> Room {
+    let log = Log::new(LogId(life.to_be_bytes()));
+    Room::new("standup".parse().unwrap(), Terms::default(), log, Settings::default(), now)
 }
 
 fn ask(asks: impl IntoIterator<Item = Ask<Rc<Line>>>) {

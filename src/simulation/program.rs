@@ -11,6 +11,7 @@ use super::host::Pipe;
 use super::link::Arrival;
 use crate::id::{Secret, TrackId};
 use crate::limits;
+use crate::session::Key;
 use crate::session::client::{Client, Down, Event, Profile, Want};
 use crate::time::Moment;
 use crate::wire::control::{Publish, Source, TrackKind};
@@ -73,8 +74,10 @@ impl Program {
             room: "standup".parse().unwrap(),
             name: format!("p{index}").parse().unwrap(),
             client: "simulation".into(),
-            identity: Some(Secret([index; 32])),
+            key: Some(Key::from_seed(&Secret([index; 32]))),
+            password: None,
             subscribe: if eyes { vec![TrackKind::Video] } else { Vec::new() },
+            messages: None,
             tries: None,
         };
         let mut client = Client::new(profile, seed ^ u64::from(index));
@@ -86,6 +89,7 @@ impl Program {
                 width: 640,
                 height: 480,
                 fps: 8.0,
+                muted: false,
             };
             client.publish(Publish { id: 1, source });
             films.borrow_mut().insert(index, Vec::new());
@@ -270,7 +274,7 @@ impl Program {
                 let known = [Code::Track, Code::Timeout, Code::SlowConsumer];
                 assert!(known.contains(&refusal.code), "p{} was refused: {refusal}", self.index);
             }
-            Event::Member(_) | Event::MemberLeft(_) => {}
+            _ => {}
         }
     }
 

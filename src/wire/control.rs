@@ -6,7 +6,7 @@
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{Code, Error, Rendition};
-use crate::id::{Identity, MemberId, ResumeToken, SessionId, TrackId};
+use crate::id::{LogId, MemberId, PublicKey, ResumeToken, Secret, SessionId, SourceId, TrackId};
 use crate::{limits, text};
 
 /// Oldest and newest protocol version that this code speaks.
@@ -16,6 +16,11 @@ pub const PROTOCOL: [u32; 2] = [1, 1];
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "op", rename_all = "snake_case")]
 pub enum Control {
+    /// Server: first frame of a connection; what a client signs to prove who it is.
+    Challenge {
+        /// Random, new for each connection.
+        nonce: Secret<32>,
+    },
     /// Client: first frame of a connection.
     Hello(Hello),
     /// Server: the client is admitted.
@@ -28,6 +33,49 @@ pub enum Control {
     MemberLeft {
         /// Who.
         member: MemberId,
+    },
+    /// Server: something about the room changed.
+    Room(Room),
+    /// Client: something about this program's member changed.
+    Status(Status),
+    /// Client: another name, please.
+    Rename {
+        /// Chosen by the client; comes back in the answer.
+        id: u64,
+        /// The wish.
+        name: String,
+    },
+    /// Client, for hosts: something about the room or a member is to change.
+    Moderate {
+        /// Chosen by the client; comes back in the answer.
+        id: u64,
+        /// What.
+        action: Action,
+        /// Whom it concerns, where it concerns a member.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        member: Option<MemberId>,
+    },
+    /// Server: what was asked for with this `id` is done.
+    Done {
+        /// From the request.
+        id: u64,
+    },
+    /// Server: how far one's own messages have come.
+    Ack(Ack),
+    /// Server: messages that cannot be had back.
+    Gap(Gap),
+    /// Server: what was missed has been sent; what comes now is new.
+    CaughtUp {
+        /// The last number that was given when that was so.
+        seq: u64,
+    },
+    /// Server: whether messages are stored has changed.
+    Storage {
+        /// Whether they are.
+        stored: bool,
+        /// Why not, for people.
+        #[serde(default, skip_serializing_if = "String::is_empty", deserialize_with = "scrubbed_sentence")]
+        message: String,
     },
     /// Client: asks for a track number.
     Publish(Publish),
@@ -102,15 +150,50 @@ pub struct Hello {
     /// Program and version, for logs.
     #[serde(default, deserialize_with = "scrubbed_label")]
     pub client: String,
-    /// Makes all programs of one person one member; without it the program is a member of its own.
+    /// The key of the person who runs it: all programs of one key are one member. Without it the program
+    /// is a guest, a member of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none", rename = "identity")]
+    pub key: Option<PublicKey>,
+    /// The challenge, signed by that key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub identity: Option<Identity>,
+    pub proof: Option<Secret<64>>,
+    /// Proof that it knows the room's password.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password: Option<Secret<32>>,
     /// Takes up the session of an earlier welcome.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resume: Option<ResumeToken>,
     /// Kinds of track that it wants without asking one by one: those that are there and those that come.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub subscribe: Vec<TrackKind>,
+    /// It wants the room's messages; without it, none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub messages: Option<Messages>,
+}
+
+/// Which messages a client wants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Messages {
+    /// The log of which it has messages already.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log: Option<LogId>,
+    /// The last number of that log that it has: all behind it are sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<u64>,
+    /// How many older messages it wants where it has none.
+    #[serde(default)]
+    pub history: u32,
+}
+
+/// The room's log of messages, as a client is told of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Log {
+    /// Another one means that numbers known from earlier mean nothing here.
+    pub id: LogId,
+    /// The last number that was given.
+    pub last: u64,
+    /// Whether messages are kept on disk.
+    pub stored: bool,
 }
 
 /// The answer to a hello.
@@ -141,6 +224,9 @@ pub struct Welcome {
     pub heartbeat_ms: u64,
     /// How long the session outlives the connection.
     pub grace_ms: u64,
+    /// The room's messages.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log: Option<Log>,
 }
 
 /// Who and what is in the room.
@@ -150,9 +236,91 @@ pub struct State {
     pub members: Vec<Member>,
     /// Tracks, in order of publication.
     pub tracks: Vec<Track>,
+    /// The room itself; in the first part.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub room: Option<Room>,
     /// Whether another part follows.
     #[serde(default)]
     pub more: bool,
+}
+
+/// What can be said of a room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Room {
+    /// Whether newcomers are refused.
+    #[serde(default)]
+    pub locked: bool,
+}
+
+/// What a program says about its member. What is absent stays as it is.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Status {
+    /// Whether its user is writing; holds for [`limits::TYPING`] unless it is said again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub typing: Option<bool>,
+    /// Away, with or without a reason; `null` for back.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "told")]
+    pub away: Option<Option<String>>,
+}
+
+/// What a host can do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Action {
+    /// No newcomers.
+    Lock,
+    /// Newcomers again.
+    Unlock,
+    /// A member has to leave, and stays out for [`limits::KICKED`].
+    Kick,
+    /// A member's messages are refused and its sound is not passed on.
+    Mute,
+    /// The end of that.
+    Unmute,
+    /// A member becomes a host too.
+    Host,
+    /// A member is no host any more.
+    Unhost,
+}
+
+/// How far the messages of one source have come: through these numbers all are, that were not refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ack {
+    /// Which source.
+    pub source: SourceId,
+    /// The room has been told.
+    pub relayed: u64,
+    /// They are on disk.
+    pub stored: u64,
+    /// The number in the room's log of message `relayed`.
+    pub seq: u64,
+    /// A message came again under its number with another content: the first one counts.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub conflict: bool,
+}
+
+/// Messages that cannot be had back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gap {
+    /// The first that is missing.
+    pub from: u64,
+    /// The last.
+    pub to: u64,
+    /// Why.
+    pub reason: GapReason,
+}
+
+/// Why messages cannot be had back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum GapReason {
+    /// The server ended before it could store them. Some of the numbers may never have been given.
+    Crash,
+    /// They were older than the server keeps.
+    Expired,
+    /// The server does not know the log that the client has.
+    #[serde(other)]
+    Unknown,
 }
 
 /// A member as the others see it.
@@ -166,6 +334,67 @@ pub struct Member {
     /// Whether any of its programs is connected.
     #[serde(default)]
     pub state: Presence,
+    /// Since when it has been in the room, in seconds since 1970 by the server's clock.
+    #[serde(default)]
+    pub since: f64,
+    /// Its key, which it has proved to hold; guests have none.
+    #[serde(default, skip_serializing_if = "Option::is_none", rename = "identity")]
+    pub key: Option<PublicKey>,
+    /// Whether it may moderate.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub host: bool,
+    /// Whether a host has muted it.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub muted: bool,
+    /// Away, with a reason, which may be empty.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "scrubbed_reason")]
+    pub away: Option<String>,
+    /// Whether it is writing.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub typing: bool,
+    /// Whether it receives somebody's pictures.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub watching: bool,
+    /// How well the network serves it.
+    #[serde(default, skip_serializing_if = "Quality::is_good")]
+    pub connection: Quality,
+}
+
+impl Member {
+    /// A member of whom no more is known than who it is.
+    pub fn new(member: MemberId, name: impl Into<String>) -> Self {
+        Self {
+            member,
+            name: name.into(),
+            state: Presence::Here,
+            since: 0.0,
+            key: None,
+            host: false,
+            muted: false,
+            away: None,
+            typing: false,
+            watching: false,
+            connection: Quality::Good,
+        }
+    }
+}
+
+/// How well the network serves a member.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Quality {
+    /// Pictures are dropped for it, or it answers late.
+    Poor,
+    /// Nothing to complain of.
+    #[default]
+    #[serde(other)]
+    Good,
+}
+
+impl Quality {
+    fn is_good(&self) -> bool {
+        *self == Self::Good
+    }
 }
 
 /// Whether a member is connected.
@@ -209,6 +438,9 @@ pub struct Source {
     /// Pictures per second, as intended.
     #[serde(default)]
     pub fps: f64,
+    /// Whether its owner has switched it off for now.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub muted: bool,
 }
 
 /// Asks for a track.
@@ -284,12 +516,19 @@ pub struct Refusal {
     /// The versions that the server speaks, with code `version`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub protocol: Option<[u32; 2]>,
+    /// The message that was refused: its source ...
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<SourceId>,
+    /// ... and its number there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub n: Option<u64>,
 }
 
 impl Refusal {
     /// A refusal with a code and a sentence.
     pub fn new(code: Code, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), retry_after_ms: None, id: None, protocol: None }
+        let message = message.into();
+        Self { code, message, retry_after_ms: None, id: None, protocol: None, source: None, n: None }
     }
 }
 
@@ -325,4 +564,18 @@ fn scrubbed_label<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error
 
 fn scrubbed_sentence<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
     String::deserialize(from).map(|text| text::scrub(&text, limits::SENTENCE))
+}
+
+fn scrubbed_reason<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
+    let text = Option::<String>::deserialize(from)?;
+    Ok(text.map(|text| text::scrub(&text, limits::REASON)))
+}
+
+/// Tells a key with `null` from one that is absent.
+fn told<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Option<String>>, D::Error> {
+    scrubbed_reason(from).map(Some)
+}
+
+fn is_false(value: &bool) -> bool {
+    !value
 }

@@ -26,6 +26,20 @@ pub enum Code {
     Full,
     /// A room or member name that cannot be used.
     Name,
+    /// The proof does not fit the key.
+    Identity,
+    /// The room's password is missing or wrong.
+    Password,
+    /// The room takes no newcomers now.
+    Locked,
+    /// A host has sent this member away.
+    Kicked,
+    /// There is no such member.
+    Member,
+    /// Only hosts may do that.
+    Denied,
+    /// A host has muted this member.
+    Muted,
     /// The session cannot be resumed.
     Resume,
     /// Another connection took the session over.
@@ -57,6 +71,13 @@ impl Code {
             Self::Flood => "flood",
             Self::Full => "full",
             Self::Name => "name",
+            Self::Identity => "identity",
+            Self::Password => "password",
+            Self::Locked => "locked",
+            Self::Kicked => "kicked",
+            Self::Member => "member",
+            Self::Denied => "denied",
+            Self::Muted => "muted",
             Self::Resume => "resume",
             Self::Replaced => "replaced",
             Self::SlowConsumer => "slow_consumer",

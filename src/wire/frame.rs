@@ -4,7 +4,8 @@ use bytes::Bytes;
 use md5::{Digest, Md5};
 
 use super::control::{self, Control};
-use super::{Error, Header, Kind, Media};
+use super::{Error, Header, Kind, Letter, Media};
+use crate::limits;
 
 /// A frame. Cloning it copies no payload.
 #[derive(Debug, Clone)]
@@ -30,6 +31,7 @@ impl Frame {
             size: payload.len(),
             checksum: checksum(payload),
             media,
+            letter: None,
         };
         Self::assemble(header, payload)
     }
@@ -42,6 +44,25 @@ impl Frame {
     /// A control frame.
     pub fn control(operation: &Control, wall: u64) -> Self {
         Self::new(Kind::Control, None, &control::write(operation), wall)
+    }
+
+    /// A message.
+    pub fn message(letter: Letter, payload: &[u8], wall: u64) -> Self {
+        debug_assert!(payload.len() <= limits::MESSAGE, "the maker of a payload knows its limit");
+        let header = Header {
+            kind: Kind::Message,
+            timestamp: wall as f64 / 1e6,
+            size: payload.len(),
+            checksum: checksum(payload),
+            media: None,
+            letter: Some(Box::new(letter)),
+        };
+        Self::assemble(header, payload)
+    }
+
+    /// The same message under another header: the server's, which says who sent it.
+    pub fn with_letter(&self, letter: Letter) -> Self {
+        Self::assemble(Header { letter: Some(Box::new(letter)), ..self.header.clone() }, self.payload())
     }
 
     /// The same payload and checksum under another media header (a new track number, say).

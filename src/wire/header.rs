@@ -5,10 +5,10 @@ use std::fmt;
 use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
-use super::Error;
 use super::json::{Checked, Keys, Text};
-use crate::id::{self, TrackId};
-use crate::limits;
+use super::{Error, Letter, Receipt};
+use crate::id::{self, MemberId, TrackId};
+use crate::{limits, text};
 
 /// What a frame carries; `type` on the wire.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -138,6 +138,8 @@ pub struct Header {
     pub checksum: [u8; 16],
     /// Present on video and audio, and only there.
     pub media: Option<Media>,
+    /// Present on messages, and only there.
+    pub letter: Option<Box<Letter>>,
 }
 
 /// Highest temporal layer.
@@ -165,6 +167,7 @@ impl Header {
             size: self.size,
             checksum: &id::hex(&self.checksum),
             media: self.media.as_ref().map(MediaOut::from),
+            letter: self.letter.as_deref().map(LetterOut::from),
         };
         serde_json::to_writer(&mut out, &head).expect("numbers and strings are always JSON");
         out
@@ -196,6 +199,21 @@ struct Raw<'de> {
     key: Option<bool>,
     rendition: Option<Rendition>,
     tid: Option<u64>,
+    letter: RawLetter<'de>,
+}
+
+/// The keys of a message.
+#[derive(Default)]
+struct RawLetter<'de> {
+    source: Option<Text<'de>>,
+    n: Option<u64>,
+    to: Option<u64>,
+    slot: Option<Text<'de>>,
+    prev: Option<u64>,
+    from: Option<u64>,
+    name: Option<Text<'de>>,
+    identity: Option<Text<'de>>,
+    received: Option<f64>,
 }
 
 struct RawVisitor;
@@ -224,6 +242,15 @@ impl<'de> Visitor<'de> for RawVisitor {
                     raw.rendition = Some(named(&mut map, "rendition: expected high, medium or low")?);
                 }
                 "tid" => raw.tid = Some(integer(&mut map, "tid")?),
+                "source" => raw.letter.source = Some(named(&mut map, "source: expected a string")?),
+                "n" => raw.letter.n = Some(integer(&mut map, "n")?),
+                "to" => raw.letter.to = Some(integer(&mut map, "to")?),
+                "slot" => raw.letter.slot = Some(named(&mut map, "slot: expected a string")?),
+                "prev" => raw.letter.prev = Some(integer(&mut map, "prev")?),
+                "from" => raw.letter.from = Some(integer(&mut map, "from")?),
+                "name" => raw.letter.name = Some(named(&mut map, "name: expected a string")?),
+                "identity" => raw.letter.identity = Some(named(&mut map, "identity: expected a string")?),
+                "received" => raw.letter.received = Some(named(&mut map, "received: expected a number")?),
                 _ => map.next_value_seed(Checked { depth: limits::HEADER_DEPTH - 1 })?,
             }
             keys.add(key)?;
@@ -278,8 +305,53 @@ impl Raw<'_> {
             }),
             _ => None,
         };
-        Ok(Header { kind, timestamp, size, checksum, media })
+        let letter = match kind {
+            Kind::Message => Some(Box::new(self.letter.judge(self.seq)?)),
+            _ => None,
+        };
+        Ok(Header { kind, timestamp, size, checksum, media, letter })
     }
+}
+
+impl RawLetter<'_> {
+    fn judge(self, seq: Option<u64>) -> Result<Letter, Error> {
+        let missing = |key: &str| Error::Header(format!("{key} is missing"));
+        let wrong = |what: &str| Error::Header(what.into());
+        let receipt = match seq {
+            None => None,
+            Some(seq) => Some(Receipt {
+                seq,
+                prev: self.prev.ok_or_else(|| missing("prev"))?,
+                from: member(self.from.ok_or_else(|| missing("from"))?)?,
+                name: text::scrub(&self.name.ok_or_else(|| missing("name"))?.0, limits::NAME),
+                key: match self.identity {
+                    None => None,
+                    Some(hex) => Some(hex.0.parse().map_err(|_| wrong("identity: expected 64 hex digits"))?),
+                },
+                received: self.received.ok_or_else(|| missing("received"))?,
+            }),
+        };
+        Ok(Letter {
+            source: self
+                .source
+                .ok_or_else(|| missing("source"))?
+                .0
+                .parse()
+                .map_err(|_| wrong("source: expected 32 hex digits"))?,
+            n: match self.n.ok_or_else(|| missing("n"))? {
+                0 => return Err(wrong("n: counts from 1")),
+                n => n,
+            },
+            to: self.to.map(member).transpose()?,
+            slot: self.slot.map(|slot| slot.0.parse().map_err(wrong)).transpose()?,
+            receipt,
+        })
+    }
+}
+
+fn member(number: u64) -> Result<MemberId, Error> {
+    let wrong = |_| Error::Header("to, from: expected an integer below 2^32".into());
+    u32::try_from(number).map(MemberId).map_err(wrong)
 }
 
 fn track(number: u64) -> Result<u32, Error> {
@@ -295,6 +367,8 @@ struct RawOut<'a> {
     checksum: &'a str,
     #[serde(flatten)]
     media: Option<MediaOut>,
+    #[serde(flatten)]
+    letter: Option<LetterOut<'a>>,
 }
 
 #[derive(Serialize)]
@@ -310,5 +384,47 @@ struct MediaOut {
 impl From<&Media> for MediaOut {
     fn from(m: &Media) -> Self {
         Self { track: m.track.0, seq: m.seq, pts: m.pts, key: m.key, rendition: m.rendition, tid: m.tid }
+    }
+}
+
+#[derive(Serialize)]
+struct LetterOut<'a> {
+    source: String,
+    n: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    to: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    slot: Option<&'a str>,
+    #[serde(flatten)]
+    receipt: Option<ReceiptOut<'a>>,
+}
+
+#[derive(Serialize)]
+struct ReceiptOut<'a> {
+    seq: u64,
+    prev: u64,
+    from: u32,
+    name: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    identity: Option<String>,
+    received: f64,
+}
+
+impl<'a> From<&'a Letter> for LetterOut<'a> {
+    fn from(letter: &'a Letter) -> Self {
+        Self {
+            source: letter.source.to_string(),
+            n: letter.n,
+            to: letter.to.map(|to| to.0),
+            slot: letter.slot.as_ref().map(|slot| slot.as_str()),
+            receipt: letter.receipt.as_ref().map(|receipt| ReceiptOut {
+                seq: receipt.seq,
+                prev: receipt.prev,
+                from: receipt.from.0,
+                name: &receipt.name,
+                identity: receipt.key.map(|key| key.to_string()),
+                received: receipt.received,
+            }),
+        }
     }
 }

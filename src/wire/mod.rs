@@ -13,6 +13,7 @@ mod error;
 mod frame;
 mod header;
 mod json;
+mod letter;
 mod parser;
 mod sniff;
 #[cfg(test)]
@@ -22,5 +23,6 @@ pub use control::Control;
 pub use error::{Code, Error};
 pub use frame::{Frame, checksum};
 pub use header::{Header, Kind, Media, Rendition};
+pub use letter::{Letter, Receipt, Slot};
 pub use parser::{Incoming, Parser};
 pub use sniff::{Stream, UnknownStream, sniff};

@@ -40,7 +40,7 @@ fn refused(header: &str) -> Error {
 }
 
 fn base_with(replace: &str, by: &str) -> String {
-    let base = header("message", b"hi", "");
+    let base = header("x-test", b"hi", "");
     assert!(base.contains(replace), "{base} has no {replace}");
     base.replace(replace, by)
 }
@@ -137,7 +137,7 @@ fn w10_the_end_at_every_offset_delivers_nothing() {
 fn w11_headers_that_are_not_clean_utf8() {
     let lone = base_with(r#""type""#, r#""x":"\ud800","type""#);
     refused(&lone);
-    let bom = format!("\u{feff}{}", header("message", b"hi", ""));
+    let bom = format!("\u{feff}{}", header("x-test", b"hi", ""));
     refused(&bom);
     refused(&base_with("1.5", "1.5\0"));
     for bad in [&b"{\"type\":\"\xff\"}"[..], b"{\"a\":\"\xc0\xaf\"}", b"{\"a\":\"\xed\xa0\x80\"}"] {
@@ -154,7 +154,7 @@ fn w12_json_that_is_not_an_object() {
 
 #[test]
 fn w13_bytes_behind_the_object() {
-    let good = header("message", b"hi", "");
+    let good = header("x-test", b"hi", "");
     refused(&format!("{good}x"));
     refused(&format!("{good}{good}"));
     Header::parse(format!("{good}  ").as_bytes()).unwrap();
@@ -164,29 +164,29 @@ fn w13_bytes_behind_the_object() {
 fn w14_nesting_of_16_and_more() {
     for depth in [16, 17, 200, 4_000] {
         let nested = format!(r#","x":{}{}"#, "[".repeat(depth - 1), "]".repeat(depth - 1));
-        let error = refused(&header("message", b"hi", &nested));
+        let error = refused(&header("x-test", b"hi", &nested));
         assert!(error.to_string().contains("nested"), "{error}");
     }
     let legal = format!(r#","x":{}{}"#, "[".repeat(14), "]".repeat(14));
-    Header::parse(header("message", b"hi", &legal).as_bytes()).unwrap();
+    Header::parse(header("x-test", b"hi", &legal).as_bytes()).unwrap();
 }
 
 #[test]
 fn w15_the_same_key_twice() {
     refused(&base_with(r#""size":2"#, r#""size":1,"size":2"#));
-    refused(&header("message", b"hi", r#","x":1,"x":2"#));
-    refused(&header("message", b"hi", r#","x":{"y":1,"y":2}"#));
+    refused(&header("x-test", b"hi", r#","x":1,"x":2"#));
+    refused(&header("x-test", b"hi", r#","x":{"y":1,"y":2}"#));
     refused(&base_with(r#""size":2"#, r#""size":1,"\u0073ize":2"#));
 }
 
 #[test]
 fn w16_a_missing_key_is_named() {
     for (part, key) in
-        [(r#""type":"message","#, "type"), (r#""timestamp":1.5,"#, "timestamp"), (r#""size":2,"#, "size")]
+        [(r#""type":"x-test","#, "type"), (r#""timestamp":1.5,"#, "timestamp"), (r#""size":2,"#, "size")]
     {
         assert!(refused(&base_with(part, "")).to_string().contains(key));
     }
-    let error = refused(r#"{"type":"message","timestamp":1,"size":2}"#);
+    let error = refused(r#"{"type":"x-test","timestamp":1,"size":2}"#);
     assert!(error.to_string().contains("checksum"));
 }
 
@@ -212,7 +212,7 @@ fn w18_a_size_above_the_limit_is_refused_before_the_payload() {
 #[test]
 fn w19_a_size_that_is_too_small_ends_the_stream() {
     let payload = b"longer than announced";
-    let text = header("message", &payload[..4], "");
+    let text = header("x-test", &payload[..4], "");
     assert!(read_all(&raw(text.as_bytes(), payload)).is_err());
 }
 
@@ -272,12 +272,12 @@ fn w25_an_unknown_type_is_kept_for_the_caller_to_judge() {
 #[test]
 fn w26_more_than_64_keys_are_refused_and_unknown_ones_ignored() {
     let many = |n: usize| (0..n).map(|i| format!(r#","k{i}":{i}"#)).collect::<String>();
-    let few = raw(header("message", b"hi", &many(60)).as_bytes(), b"hi");
+    let few = raw(header("x-test", b"hi", &many(60)).as_bytes(), b"hi");
     let found = read_all(&few).unwrap();
     assert!(matches!(&found[0], Incoming::Frame(f) if f.bytes()[..] == few[..]), "kept as they came");
-    refused(&header("message", b"hi", &many(61)));
-    refused(&header("message", b"hi", &many(1000)));
-    refused(&header("message", b"hi", &format!(r#","x":{{"a":0{}}}"#, many(5_000))));
+    refused(&header("x-test", b"hi", &many(61)));
+    refused(&header("x-test", b"hi", &many(1000)));
+    refused(&header("x-test", b"hi", &format!(r#","x":{{"a":0{}}}"#, many(5_000))));
 }
 
 #[test]
@@ -298,7 +298,7 @@ fn w29_any_timestamp_that_is_a_number() {
 
 #[test]
 fn w31_a_header_full_of_spaces_and_escapes() {
-    let text = header("message", b"hi", "").replace("\"type\"", "\"\\u0074\\u0079\\u0070\\u0065\"");
+    let text = header("x-test", b"hi", "").replace("\"type\"", "\"\\u0074\\u0079\\u0070\\u0065\"");
     Header::parse(text.as_bytes()).unwrap();
     let spaces = text.replacen(',', &format!(",{}", " ".repeat(limits::HEADER - text.len())), 1);
     Header::parse(spaces.as_bytes()).unwrap();

@@ -4,13 +4,15 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use confkit::id::{MemberId, Secret, SessionId, TrackId};
+use confkit::chat::Content;
+use confkit::id::{LogId, MemberId, Secret, SessionId, SourceId, TrackId};
 use confkit::limits;
+use confkit::session::Key;
 use confkit::wire::control::{
-    Goodbye, Hello, Member, PROTOCOL, PipeTrack, Presence, Publish, Refusal, Source, State, Track, TrackKind,
-    Tracks, Welcome,
+    Ack, Action, Gap, GapReason, Goodbye, Hello, Log, Member, Messages, PROTOCOL, PipeTrack, Publish,
+    Quality, Refusal, Room, Source, State, Status, Track, TrackKind, Tracks, Welcome,
 };
-use confkit::wire::{Code, Control, Frame, Incoming, Media, Parser, Rendition};
+use confkit::wire::{Code, Control, Frame, Incoming, Letter, Media, Parser, Receipt, Rendition, Slot};
 
 const PAGE: &str = include_str!("../../docs/protocol.md");
 const WALL: u64 = 1_700_000_000_250_000;
@@ -64,6 +66,7 @@ fn camera() -> Source {
         width: 640,
         height: 480,
         fps: 30.0,
+        muted: false,
     }
 }
 
@@ -73,10 +76,30 @@ fn hello() -> Hello {
         room: "standup".into(),
         name: "Ann".into(),
         client: "example 1.0".into(),
-        identity: None,
+        key: None,
+        proof: None,
+        password: None,
         resume: None,
         subscribe: vec![TrackKind::Video],
+        messages: None,
     }
+}
+
+const NONCE: Secret<32> = Secret([0x5a; 32]);
+const LOG: LogId = LogId([0x1d; 8]);
+const SOURCE: SourceId = SourceId([0xc4; 16]);
+
+/// The key that grows from 32 bytes of 0x07.
+fn key() -> Key {
+    Key::from_seed(&Secret([7; 32]))
+}
+
+fn log() -> Log {
+    Log { id: LOG, last: 40, stored: true }
+}
+
+fn ack() -> Ack {
+    Ack { source: SOURCE, relayed: 1, stored: 0, seq: 41, conflict: false }
 }
 
 fn token() -> Secret<16> {
@@ -84,13 +107,23 @@ fn token() -> Secret<16> {
 }
 
 fn member(number: u32, name: &str) -> Member {
-    Member { member: MemberId(number), name: name.into(), state: Presence::Here }
+    Member { since: 1_700_000_000.0, ..Member::new(MemberId(number), name) }
 }
 
 /// What the example of this name says, made by the code.
 fn operation(name: &str) -> Control {
     match name {
         "hello" => Control::Hello(hello()),
+        "challenge" => Control::Challenge { nonce: NONCE },
+        "hello-identity" => Control::Hello(Hello {
+            key: Some(key().public()),
+            proof: Some(key().prove(&NONCE, "standup")),
+            messages: Some(Messages { log: None, after: None, history: 200 }),
+            subscribe: Vec::new(),
+            ..hello()
+        }),
+        "ack" => Control::Ack(ack()),
+        "caught-up" => Control::CaughtUp { seq: 41 },
         "hello-resume" => Control::Hello(Hello { resume: Some(token()), ..hello() }),
         "welcome" => Control::Welcome(Welcome {
             protocol: 1,
@@ -104,10 +137,12 @@ fn operation(name: &str) -> Control {
             resumed: false,
             heartbeat_ms: limits::HEARTBEAT.as_millis() as u64,
             grace_ms: limits::GRACE.as_millis() as u64,
+            log: Some(log()),
         }),
         "state" => Control::State(State {
             members: vec![member(1, "王小明"), member(2, "Ann")],
             tracks: vec![Track { track: TrackId(1), member: MemberId(1), source: camera() }],
+            room: Some(Room { locked: false }),
             more: false,
         }),
         "publish" => Control::Publish(Publish { id: 1, source: camera() }),
@@ -150,8 +185,27 @@ fn picture(name: &str) -> Option<Frame> {
             &[0, 0, 0, 1, 0x01, 0xe0, 0x23, 0x20],
             WALL,
         )),
+        "message" => Some(message(None)),
+        "message-relayed" => Some(message(Some(Receipt {
+            seq: 41,
+            prev: 40,
+            from: MemberId(2),
+            name: "Ann".into(),
+            key: Some(key().public()),
+            received: 1_700_000_000.5,
+        }))),
+        "topic" => Some(Frame::message(
+            Letter { source: SOURCE, n: 2, to: None, slot: Some(Slot::topic()), receipt: None },
+            &Content::Topic("Monday's plan".into()).to_payload(),
+            WALL,
+        )),
         _ => None,
     }
+}
+
+fn message(receipt: Option<Receipt>) -> Frame {
+    let letter = Letter { source: SOURCE, n: 1, to: None, slot: None, receipt };
+    Frame::message(letter, &Content::Text("你好, everybody".into()).to_payload(), WALL)
 }
 
 #[test]
@@ -185,15 +239,35 @@ fn the_examples_of_the_page_are_what_the_code_writes() {
 /// added here, and then fails until it stands in the page.
 fn all_operations() -> Vec<Control> {
     let all: Vec<Control> = vec![
-        Control::Hello(Hello { identity: Some(Secret([1; 32])), resume: Some(token()), ..hello() }),
+        Control::Hello(Hello {
+            key: Some(key().public()),
+            proof: Some(key().prove(&NONCE, "standup")),
+            password: Some(NONCE),
+            resume: Some(token()),
+            messages: Some(Messages { log: Some(LOG), after: Some(1), history: 200 }),
+            ..hello()
+        }),
         operation("welcome"),
         operation("state"),
-        Control::Member(member(1, "Ann")),
+        Control::Member(Member {
+            key: Some(key().public()),
+            host: true,
+            muted: true,
+            away: Some("lunch".into()),
+            typing: true,
+            watching: true,
+            connection: Quality::Poor,
+            ..member(1, "Ann")
+        }),
         Control::MemberLeft { member: MemberId(1) },
-        operation("publish"),
+        Control::Publish(Publish { id: 1, source: Source { muted: true, ..camera() } }),
         operation("published"),
         Control::Unpublish { track: TrackId(1) },
-        Control::Track(Track { track: TrackId(1), member: MemberId(1), source: camera() }),
+        Control::Track(Track {
+            track: TrackId(1),
+            member: MemberId(1),
+            source: Source { muted: true, ..camera() },
+        }),
         Control::TrackGone { track: TrackId(1) },
         Control::Subscribe { tracks: vec![TrackId(1)] },
         Control::Unsubscribe { tracks: vec![TrackId(1)] },
@@ -207,8 +281,20 @@ fn all_operations() -> Vec<Control> {
             retry_after_ms: Some(1),
             id: Some(1),
             protocol: Some(PROTOCOL),
+            source: Some(SOURCE),
+            n: Some(1),
         }),
         operation("tracks"),
+        operation("challenge"),
+        Control::Room(Room { locked: true }),
+        Control::Status(Status { typing: Some(true), away: Some(Some("lunch".into())) }),
+        Control::Rename { id: 1, name: "Anna".into() },
+        Control::Moderate { id: 1, action: Action::Kick, member: Some(MemberId(3)) },
+        Control::Done { id: 1 },
+        Control::Ack(Ack { conflict: true, ..ack() }),
+        Control::Gap(Gap { from: 1, to: 2, reason: GapReason::Crash }),
+        Control::CaughtUp { seq: 41 },
+        Control::Storage { stored: false, message: "the disk is full".into() },
     ];
     let mut seen = BTreeSet::new();
     for operation in &all {
@@ -231,10 +317,20 @@ fn all_operations() -> Vec<Control> {
             Control::Goodbye(_) => 15,
             Control::Error(_) => 16,
             Control::Tracks(_) => 17,
+            Control::Challenge { .. } => 18,
+            Control::Room(_) => 19,
+            Control::Status(_) => 20,
+            Control::Rename { .. } => 21,
+            Control::Moderate { .. } => 22,
+            Control::Done { .. } => 23,
+            Control::Ack(_) => 24,
+            Control::Gap(_) => 25,
+            Control::CaughtUp { .. } => 26,
+            Control::Storage { .. } => 27,
             Control::Unknown => unreachable!("is never sent"),
         });
     }
-    assert_eq!(seen.len(), 18, "one of every operation");
+    assert_eq!(seen.len(), 28, "one of every operation");
     all
 }
 
@@ -280,11 +376,13 @@ fn keys_that_the_page_marks_optional_may_be_absent_and_no_others() {
 
 #[test]
 fn every_header_key_stands_in_section_3() {
-    let frame = picture("video").unwrap();
-    let length = u32::from_be_bytes(*frame.bytes().first_chunk().unwrap()) as usize;
-    let header: serde_json::Value = serde_json::from_slice(&frame.bytes()[4..4 + length]).unwrap();
-    for key in header.as_object().unwrap().keys() {
-        assert!(section(3).contains(&format!("\n| `{key}` |")), "section 3 has no row for {key}");
+    for frame in [picture("video"), picture("message-relayed"), picture("topic")] {
+        let frame = frame.unwrap();
+        let length = u32::from_be_bytes(*frame.bytes().first_chunk().unwrap()) as usize;
+        let header: serde_json::Value = serde_json::from_slice(&frame.bytes()[4..4 + length]).unwrap();
+        for key in header.as_object().unwrap().keys() {
+            assert!(section(3).contains(&format!("\n| `{key}` |")), "section 3 has no row for {key}");
+        }
     }
 }
 

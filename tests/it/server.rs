@@ -9,6 +9,7 @@ use std::time::Duration;
 use confkit::id::TrackId;
 use confkit::room::Terms;
 use confkit::server;
+use confkit::session::Key;
 use confkit::wire::control::{Control, Hello, Member, Presence, TrackKind};
 use confkit::wire::{Code, Frame, Kind, Rendition};
 
@@ -332,13 +333,13 @@ fn s29_a_fault_in_one_connection_ends_that_connection_only() {
 #[test]
 fn programs_of_one_person_are_one_member() {
     let host = Host::start();
-    let identity = Some(confkit::id::Secret([7; 32]));
+    let key = Key::from_seed(&confkit::id::Secret([7; 32]));
     let (mut bob, _) = Peer::join(host.address, "Bob");
     let mut send = Peer::connect(host.address);
-    let first = send.hello(Hello { identity, ..hello("Ann") });
+    let first = send.hello_as(&key, hello("Ann"));
     let track = send.publish("camera");
     let mut view = Peer::connect(host.address);
-    let second = view.hello(Hello { identity, subscribe: vec![TrackKind::Video], ..hello("Ann") });
+    let second = view.hello_as(&key, Hello { subscribe: vec![TrackKind::Video], ..hello("Ann") });
     assert_eq!((first.member, &first.name), (second.member, &second.name));
     send.send_picture(track, 0, true, b"mine");
     assert_eq!(view.wait_for(&Kind::Video).payload(), b"mine");

@@ -49,6 +49,7 @@ fn colours(names: &[(&str, (u8, u8, u8))], pictures: u64) -> Vec<u8> {
         width: 320,
         height: 240,
         fps: 30.0,
+        muted: false,
     };
     let tracks =
         names.iter().enumerate().map(|(i, n)| PipeTrack { track: track(i), source: source(n.0) }).collect();

@@ -96,6 +96,7 @@ impl Shape {
             width: size.width as u32,
             height: size.height as u32,
             fps: description.fps,
+            muted: false,
         };
         let feedback = self.feedback.as_ref().and_then(|path| path.to_str()).map(str::to_owned);
         Control::Tracks(Tracks { tracks: vec![PipeTrack { track: TRACK, source }], feedback })

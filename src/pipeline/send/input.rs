@@ -274,6 +274,7 @@ fn described(width: usize, height: usize, fps: Option<f64>) -> Item {
         width: width as u32,
         height: height as u32,
         fps: fps.unwrap_or(0.0),
+        muted: false,
     };
     Item::Tracks(Tracks { tracks: vec![PipeTrack { track: TRACK, source }], feedback: None })
 }

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use crate::chat::{Progress, Received};
 use crate::id::{MemberId, TrackId};
-use crate::wire::control::{self, Member, Refusal, State, Track, Welcome};
+use crate::wire::control::{self, Gap, Member, Refusal, Room, State, Track, Welcome};
 use crate::wire::{self, Frame, Rendition};
 
 /// What the program learns. Track numbers of what it publishes itself stay the same for it over all
@@ -49,6 +50,37 @@ pub enum Event {
         track: TrackId,
         /// Of which encoding.
         rendition: Rendition,
+    },
+    /// A message: in the room's order, each once.
+    Message(Received),
+    /// These messages cannot be had back.
+    Gap(Gap),
+    /// What was missed has come; messages that come now are new.
+    CaughtUp,
+    /// How far one's own messages have come.
+    Acknowledged(Progress),
+    /// The server took something else under this number before, so this message is not told.
+    Conflict,
+    /// The server does not take one's own message.
+    Unsent {
+        /// Its number.
+        n: u64,
+        /// Why.
+        refusal: Refusal,
+    },
+    /// The room changed.
+    Room(Room),
+    /// Whether messages are stored changed.
+    Storage {
+        /// Whether they are.
+        stored: bool,
+        /// Why not, for people.
+        message: String,
+    },
+    /// What was asked for with this number is done.
+    Done {
+        /// From the request.
+        id: u64,
     },
     /// The server refused something; the session goes on.
     Refused(Refusal),

@@ -3,17 +3,19 @@
 use std::time::Duration;
 
 use super::{Client, Down, End, Event, Phase};
+use crate::chat::{Content, Inbox, Received, Verdict};
 use crate::id::TrackId;
 use crate::limits;
 use crate::time::Moment;
-use crate::wire::control::{self, Goodbye, Refusal, State, Welcome};
-use crate::wire::{self, Code, Control};
+use crate::wire::control::{self, Goodbye, Refusal, State, Status, Welcome};
+use crate::wire::{self, Code, Control, Frame};
 
 impl Client {
     pub(super) fn handle_operation(&mut self, operation: Control, now: Moment) {
         match (operation, self.phase) {
             (Control::Ping { id }, _) => self.say(&Control::Pong { id }),
             (Control::Pong { id }, _) => self.heartbeat.handle_pong(id, now),
+            (Control::Challenge { nonce }, Phase::Greeting { .. }) => self.handle_challenge(&nonce),
             (Control::Welcome(welcome), Phase::Greeting { .. }) => self.handle_welcome(welcome),
             (Control::Goodbye(goodbye), _) => self.handle_goodbye(goodbye, now),
             (Control::Error(refusal), Phase::Greeting { .. }) => self.handle_rejection(refusal, now),
@@ -40,7 +42,12 @@ impl Client {
             self.subscribed.clear();
             self.unsubscribed.clear();
         }
+        let lost = self.resume_messages(&welcome, resumed);
         self.events.push_back(Event::Up { welcome, resumed });
+        self.events.extend(lost);
+        if self.away.is_some() {
+            self.say(&Control::Status(Status { typing: None, away: Some(self.away.clone()) }));
+        }
         for track in std::mem::take(&mut self.unpublished) {
             if resumed {
                 self.say(&Control::Unpublish { track });
@@ -58,6 +65,9 @@ impl Client {
         match refusal.code {
             Code::Resume => {
                 self.token = None;
+                if let Some(messages) = &mut self.profile.messages {
+                    messages.inbox = Inbox::default();
+                }
                 self.lose(Down::Told(refusal), retry_after, now);
             }
             Code::Version => {
@@ -68,7 +78,15 @@ impl Client {
             Code::Full if self.joined || retry_after.is_some() => {
                 self.lose(Down::Told(refusal), retry_after, now);
             }
-            Code::Name | Code::Full | Code::Protocol => self.end(End::Refused(refusal)),
+            Code::Name
+            | Code::Full
+            | Code::Protocol
+            | Code::Identity
+            | Code::Password
+            | Code::Locked
+            | Code::Kicked => {
+                self.end(End::Refused(refusal));
+            }
             Code::Replaced => self.end(End::Replaced),
             _ => self.lose(Down::Told(refusal), retry_after, now),
         }
@@ -91,6 +109,7 @@ impl Client {
             Code::Full if self.joined || retry_after.is_some() => {
                 self.lose(Down::Told(refusal), retry_after, now);
             }
+            Code::Kicked => self.end(End::Refused(refusal)),
             Code::Version | Code::Name | Code::Full if !self.is_up() => self.end(End::Refused(refusal)),
             _ => self.lose(Down::Told(refusal), retry_after, now),
         }
@@ -118,7 +137,35 @@ impl Client {
                 Some(track) => Event::KeyframeWanted { track, rendition },
                 None => return,
             },
+            Control::Room(room) => Event::Room(room),
+            Control::Done { id } => Event::Done { id },
+            Control::Ack(ack) => return self.handle_ack(&ack),
+            Control::Gap(gap) => {
+                let news = self.profile.messages.as_mut().is_some_and(|m| m.inbox.handle_gap(&gap));
+                if !news {
+                    return;
+                }
+                Event::Gap(gap)
+            }
+            Control::CaughtUp { seq } => {
+                let Some(messages) = &mut self.profile.messages else { return };
+                messages.inbox.handle_caught_up(seq);
+                Event::CaughtUp
+            }
+            Control::Storage { stored, message } => {
+                if let Some(messages) = &mut self.profile.messages {
+                    messages.outbox.handle_storage(stored);
+                }
+                Event::Storage { stored, message }
+            }
             Control::Error(refusal) => {
+                if let (Some(source), Some(n), Some(messages)) =
+                    (refusal.source, refusal.n, &mut self.profile.messages)
+                    && source == messages.outbox.source()
+                {
+                    messages.outbox.handle_refused(n);
+                    return self.events.push_back(Event::Unsent { n, refusal });
+                }
                 if let Some(id) = refusal.id {
                     self.publications.refuse(id);
                 }
@@ -132,6 +179,7 @@ impl Client {
     fn handle_state(&mut self, part: State, now: Moment) {
         self.state.members.extend(part.members);
         self.state.tracks.extend(part.tracks);
+        self.state.room = part.room.or(self.state.room);
         if self.state.members.len() > limits::MEMBERS || self.state.tracks.len() > limits::ROOM_TRACKS {
             let error = wire::Error::Control("more members or tracks than a room can have".into());
             return self.lose(error.into(), None, now);
@@ -151,6 +199,55 @@ impl Client {
             self.say(&Control::Unsubscribe { tracks: self.unsubscribed.iter().copied().collect() });
         }
         self.events.push_back(Event::State(state));
+    }
+
+    /// A connection is up: what was not acknowledged is sent again. Events that follow.
+    fn resume_messages(&mut self, welcome: &Welcome, resumed: bool) -> Vec<Event> {
+        let Some(messages) = &mut self.profile.messages else { return Vec::new() };
+        if let Some(log) = &welcome.log {
+            messages.inbox.handle_up(log);
+        }
+        messages.outbox.handle_up(welcome.log.is_some_and(|log| log.stored));
+        if resumed {
+            return Vec::new();
+        }
+        let gone = || Refusal::new(Code::Member, "the server was restarted meanwhile; please say it again");
+        let lost = messages.outbox.handle_new_members();
+        lost.into_iter().map(|n| Event::Unsent { n, refusal: gone() }).collect()
+    }
+
+    fn handle_ack(&mut self, ack: &control::Ack) {
+        let Some(messages) = &mut self.profile.messages else { return };
+        if ack.conflict && ack.source == messages.outbox.source() {
+            self.events.push_back(Event::Conflict);
+        }
+        if let Some(progress) = messages.outbox.handle_ack(ack) {
+            self.events.push_back(Event::Acknowledged(progress));
+        }
+    }
+
+    pub(super) fn handle_message(&mut self, frame: &Frame) {
+        let (Some(letter), Some(messages)) = (&frame.header.letter, &mut self.profile.messages) else {
+            return;
+        };
+        let Some(receipt) = &letter.receipt else { return };
+        let Verdict::Show(gap) = messages.inbox.handle_message(letter, receipt) else { return };
+        let received = Received {
+            seq: receipt.seq,
+            from: receipt.from,
+            name: receipt.name.clone(),
+            key: receipt.key,
+            to: letter.to,
+            source: letter.source,
+            n: letter.n,
+            own: letter.source == messages.outbox.source(),
+            sent: frame.header.timestamp,
+            received: receipt.received,
+            slot: letter.slot.clone(),
+            content: Content::from_payload(frame.payload()),
+        };
+        self.events.extend(gap.map(Event::Gap));
+        self.events.push_back(Event::Message(received));
     }
 
     fn want_keyframes(&mut self, id: Option<u64>) {

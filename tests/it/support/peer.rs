@@ -5,8 +5,9 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
-use confkit::id::TrackId;
+use confkit::id::{Secret, TrackId};
 use confkit::server;
+use confkit::session::Key;
 use confkit::wire::control::{Control, Hello, PROTOCOL, Publish, Refusal, Source, TrackKind, Welcome};
 use confkit::wire::{Frame, Incoming, Kind, Media, Parser, Rendition};
 use tokio_util::sync::CancellationToken;
@@ -99,6 +100,18 @@ impl Peer {
         welcome
     }
 
+    /// The same as whoever holds `key`.
+    pub fn hello_as(&mut self, key: &Key, hello: Hello) -> Welcome {
+        let nonce = self.challenge();
+        let proof = key.prove(&nonce, &hello.room);
+        self.hello(Hello { key: Some(key.public()), proof: Some(proof), ..hello })
+    }
+
+    /// The server's challenge, which comes first.
+    pub fn challenge(&mut self) -> Secret<32> {
+        self.wait(|op| if let Control::Challenge { nonce } = op { Some(nonce) } else { None })
+    }
+
     pub fn publish(&mut self, label: &str) -> TrackId {
         let source = Source {
             kind: TrackKind::Video,
@@ -107,6 +120,7 @@ impl Peer {
             width: 640,
             height: 480,
             fps: 30.0,
+            muted: false,
         };
         self.say(&Control::Publish(Publish { id: 1, source }));
         self.wait(|op| if let Control::Published { track, .. } = op { Some(track) } else { None })
@@ -212,9 +226,12 @@ pub fn hello(name: &str) -> Hello {
         room: "test".into(),
         name: name.into(),
         client: "test 1".into(),
-        identity: None,
+        key: None,
+        proof: None,
+        password: None,
         resume: None,
         subscribe: Vec::new(),
+        messages: None,
     }
 }
 

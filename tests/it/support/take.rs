@@ -24,6 +24,7 @@ pub fn description() -> Vec<u8> {
         width: 64,
         height: 48,
         fps: 30.0,
+        muted: false,
     };
     let track = PipeTrack { track: TrackId(5), source };
     Frame::control(&Control::Tracks(Tracks { tracks: vec![track], feedback: None }), 0).bytes().to_vec()

@@ -18,7 +18,9 @@ impl Watcher {
         let (handle, events) = client::connect(Config {
             address: room.parse().unwrap(),
             name: "Watcher".parse().unwrap(),
-            identity: None,
+            key: None,
+            password: None,
+            messages: None,
             client: "test".into(),
             subscribe: vec![TrackKind::Video],
             reconnect: None,

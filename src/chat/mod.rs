@@ -1,0 +1,22 @@
+//! Messages: that none is lost, none comes twice, and all see them in one order.
+//!
+//! ```text
+//! Outbox (a sender's) -> wire -> Log (the room's, at the server) -> wire -> Inbox (a receiver's)
+//! ```
+//!
+//! A sender numbers its messages and keeps each in its [`Outbox`] until the server has acknowledged it; what
+//! it sends again is known by its number and relayed once. The server's [`Log`] gives every message a number
+//! of the room. A receiver's [`Inbox`] knows the last it has, asks for what follows after a broken connection,
+//! and notices what is missing. The contract is docs/protocol.md section 7.
+//!
+//! Pure: no socket, file or clock. What a message says is its [`Content`], which the server never reads.
+
+mod content;
+mod inbox;
+mod log;
+mod outbox;
+
+pub use content::Content;
+pub use inbox::{Inbox, Received, Verdict};
+pub use log::{Accepted, Addressee, Author, Entry, Item, Log, Missing, Origin, Page, Past, Reader, Start};
+pub use outbox::{Full, Outbox, Pending, Progress};

@@ -1,0 +1,169 @@
+//! How the members are shown to each other: one entry per person, however many programs that person runs.
+
+use super::{Link, Output, Room};
+use crate::id::{ConnectionId, MemberId, Nick};
+use crate::limits;
+use crate::time::Moment;
+use crate::wire::Code;
+use crate::wire::control::{self, Control, Quality, Refusal, Status, TrackKind};
+
+impl Room {
+    /// A member's program says something about its user.
+    pub fn handle_status(&mut self, connection: ConnectionId, status: Status, now: Moment) {
+        let Some(id) = self.member_of(connection) else { return };
+        let Some(member) = self.members.get_mut(&id) else { return };
+        if let Some(away) = status.away {
+            member.away = away;
+        }
+        if let Some(typing) = status.typing {
+            member.typing_until = typing.then(|| now + limits::TYPING);
+        }
+        self.announce(id, now);
+    }
+
+    /// A member wants another name.
+    pub fn handle_rename(&mut self, connection: ConnectionId, request: u64, name: &str, now: Moment) {
+        let Some(id) = self.member_of(connection) else { return };
+        let answer = match name.parse::<Nick>() {
+            Ok(wish) => {
+                let name = self.free_name(&wish, Some(id));
+                if let Some(member) = self.members.get_mut(&id) {
+                    member.name = name;
+                }
+                Control::Done { id: request }
+            }
+            Err(error) => {
+                let mut refusal = Refusal::new(Code::Name, error.to_string());
+                refusal.id = Some(request);
+                Control::Error(refusal)
+            }
+        };
+        // The answer may wait for the news, lest somebody who is told "done" looks for the old name.
+        self.announce_now(id);
+        self.presence.change(id, now);
+        self.presence.forget(id);
+        self.outputs.push_back(Output::Send(connection, answer));
+    }
+
+    /// How well the network serves a connection.
+    pub fn handle_quality(&mut self, connection: ConnectionId, quality: Quality, now: Moment) {
+        let Some(id) = self.connections.get(&connection) else { return };
+        let Some(session) = self.sessions.get_mut(id) else { return };
+        session.quality = quality;
+        let member = session.member;
+        self.announce(member, now);
+    }
+
+    /// The member to whom a connection belongs.
+    pub(super) fn member_of(&self, connection: ConnectionId) -> Option<MemberId> {
+        let session = self.connections.get(&connection)?;
+        Some(self.sessions.get(session)?.member)
+    }
+
+    /// Who said that they were writing and did not say so again.
+    pub(super) fn expire_typing(&mut self, now: Moment) {
+        let over = |m: &super::Member| m.typing_until.is_some_and(|until| until <= now);
+        let done: Vec<MemberId> = self.members.iter().filter(|(_, m)| over(m)).map(|(id, _)| *id).collect();
+        for id in done {
+            self.stop_typing(id);
+            self.announce(id, now);
+        }
+    }
+
+    pub(super) fn stop_typing(&mut self, id: MemberId) {
+        if let Some(member) = self.members.get_mut(&id) {
+            member.typing_until = None;
+        }
+    }
+
+    /// Something about a member may have changed: tells the others, now or with the next batch.
+    pub(super) fn announce(&mut self, member: MemberId, now: Moment) {
+        let Some(known) = self.members.get(&member) else { return };
+        let told = self.describe_member(member);
+        if told.is_none() && known.announced.is_none() {
+            // Nobody has heard of them, so nobody needs to hear that they left.
+            self.members.remove(&member);
+            return self.presence.forget(member);
+        }
+        if told.is_some() && told == known.announced {
+            return self.presence.forget(member);
+        }
+        if self.presence.change(member, now) {
+            self.announce_now(member);
+        }
+    }
+
+    pub(super) fn announce_now(&mut self, id: MemberId) {
+        let told = self.describe_member(id);
+        let Some(member) = self.members.get_mut(&id) else { return };
+        match told {
+            Some(told) if member.announced.as_ref() != Some(&told) => {
+                member.announced = Some(told.clone());
+                self.outputs.push_back(Output::Broadcast(Control::Member(told)));
+            }
+            Some(_) => {}
+            None => {
+                let known = member.announced.is_some();
+                self.members.remove(&id);
+                if known {
+                    self.outputs.push_back(Output::Broadcast(Control::MemberLeft { member: id }));
+                }
+            }
+        }
+    }
+
+    /// How a member is shown now; `None` when no session of it is left.
+    pub(super) fn describe_member(&self, id: MemberId) -> Option<control::Member> {
+        let member = self.members.get(&id)?;
+        let sessions: Vec<_> = self.sessions.values().filter(|s| s.member == id).collect();
+        if sessions.is_empty() {
+            return None;
+        }
+        let up = |s: &&&super::Session| matches!(s.link, Link::Up(_));
+        let video = |track| self.tracks.get(track).is_some_and(|t| t.source.kind == TrackKind::Video);
+        Some(control::Member {
+            state: match sessions.iter().any(|s| up(&s)) {
+                true => control::Presence::Here,
+                false => control::Presence::Reconnecting,
+            },
+            since: member.since as f64 / 1e6,
+            key: member.key,
+            host: self.is_host(id),
+            muted: self.is_muted(id),
+            away: member.away.clone(),
+            typing: member.typing_until.is_some(),
+            watching: sessions
+                .iter()
+                .any(|s| s.kinds.contains(&TrackKind::Video) || s.subscribed.iter().any(video)),
+            connection: match sessions.iter().any(|s| s.quality == Quality::Poor) {
+                true => Quality::Poor,
+                false => Quality::Good,
+            },
+            ..control::Member::new(id, member.name.to_string())
+        })
+    }
+
+    /// Sends everything that is here, in parts that fit a control frame.
+    pub(super) fn tell_state(&mut self, connection: ConnectionId) {
+        /// A member or track takes at most about 1,000 bytes of the 64 KiB.
+        const PART: usize = 50;
+        let members: Vec<_> = self.members.keys().filter_map(|id| self.describe_member(*id)).collect();
+        let tracks: Vec<_> = self.tracks.keys().map(|id| self.describe_track(*id)).collect();
+        let (mut members, mut tracks) = (members.chunks(PART), tracks.chunks(PART));
+        let mut room = Some(control::Room { locked: self.settings.locked });
+        loop {
+            let part = (members.next(), tracks.next());
+            let more = members.len() > 0 || tracks.len() > 0;
+            let state = control::State {
+                members: part.0.map(<[_]>::to_vec).unwrap_or_default(),
+                tracks: part.1.map(<[_]>::to_vec).unwrap_or_default(),
+                room: room.take(),
+                more,
+            };
+            self.outputs.push_back(Output::Send(connection, Control::State(state)));
+            if !more {
+                break;
+            }
+        }
+    }
+}

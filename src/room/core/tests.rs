@@ -1,0 +1,198 @@
+//! Who comes, goes, publishes and sees what.
+
+use super::*;
+use crate::id::LogId;
+use crate::wire::control::Publish;
+
+fn at(ms: u64) -> Moment {
+    Moment::from_micros(ms * 1_000)
+}
+
+fn room(max_members: usize) -> Room {
+    let terms = Terms { max_members, ..Terms::default() };
+    Room::new("test".parse().unwrap(), terms, Log::new(LogId([1; 8])), Settings::default(), at(0))
+}
+
+fn token(n: u64) -> ResumeToken {
+    let mut bytes = [0; 16];
+    bytes[..8].copy_from_slice(&n.to_le_bytes());
+    crate::id::Secret(bytes)
+}
+
+fn join(connection: u64, name: &str) -> Join {
+    Join {
+        connection: ConnectionId(connection),
+        name: name.parse().unwrap(),
+        key: None,
+        resume: None,
+        token: token(connection),
+        subscribe: vec![TrackKind::Video],
+        messages: None,
+        wall: 0,
+    }
+}
+
+fn enter(room: &mut Room, join: Join, now: Moment) -> Admitted {
+    let connection = join.connection;
+    let admitted = room.handle_join(join, now).unwrap();
+    room.handle_welcomed(connection, None, now);
+    admitted
+}
+
+fn outputs(room: &mut Room) -> Vec<Output> {
+    std::iter::from_fn(|| room.poll_output()).collect()
+}
+
+fn publish(room: &mut Room, connection: u64, id: u64) -> Vec<Output> {
+    let source = Source {
+        kind: TrackKind::Video,
+        label: "camera".into(),
+        codec: "h264".into(),
+        width: 0,
+        height: 0,
+        fps: 0.0,
+        muted: false,
+    };
+    outputs(room);
+    room.handle_publish(ConnectionId(connection), Publish { id, source });
+    outputs(room)
+}
+
+#[test]
+fn a_broken_connection_is_not_a_leave_until_the_grace_time_is_over() {
+    let mut room = room(9);
+    enter(&mut room, join(1, "Ann"), at(0));
+    enter(&mut room, join(2, "Bob"), at(0));
+    publish(&mut room, 1, 1);
+    room.handle_broken(ConnectionId(1), at(1_000));
+    let told = outputs(&mut room);
+    assert!(told.iter().any(
+        |o| matches!(o, Output::Broadcast(Control::Member(m)) if m.state == control::Presence::Reconnecting)
+    ));
+    assert!(!told.iter().any(|o| matches!(o, Output::Shut(_))), "the track waits with its publisher");
+    assert_eq!(room.poll_timeout(), Some(at(31_000)));
+    room.handle_timeout(at(30_999));
+    assert!(outputs(&mut room).is_empty());
+    room.handle_timeout(at(31_000));
+    let told = outputs(&mut room);
+    assert!(told.contains(&Output::Broadcast(Control::MemberLeft { member: MemberId(1) })), "{told:?}");
+    assert!(told.contains(&Output::Shut(TrackId(1))), "{told:?}");
+}
+
+#[test]
+fn who_comes_back_keeps_member_tracks_and_subscriptions() {
+    let mut room = room(9);
+    let first = enter(&mut room, join(1, "Ann"), at(0));
+    enter(&mut room, join(2, "Bob"), at(0));
+    publish(&mut room, 1, 1);
+    publish(&mut room, 2, 1);
+    room.handle_broken(ConnectionId(1), at(1_000));
+    outputs(&mut room);
+    let back = enter(&mut room, Join { resume: Some(token(1)), ..join(3, "Ann") }, at(2_000));
+    assert_eq!((back.member, back.resumed, back.token), (first.member, true, first.token));
+    let told = outputs(&mut room);
+    assert!(told.contains(&Output::Interrupt(TrackId(1), Some(ConnectionId(3)))), "{told:?}");
+    assert!(told.contains(&Output::Attach(TrackId(2), ConnectionId(3))), "{told:?}");
+    assert!(room.publishes(ConnectionId(3), TrackId(1)));
+}
+
+#[test]
+fn s07_equal_names_get_numbers() {
+    let mut room = room(9);
+    let names: Vec<_> = (1..4).map(|n| enter(&mut room, join(n, "Ann"), at(0)).name.to_string()).collect();
+    assert_eq!(names, ["Ann", "Ann#2", "Ann#3"]);
+}
+
+#[test]
+fn s28_a_flood_of_joins_and_leaves_is_told_once_a_second() {
+    let mut room = room(100);
+    enter(&mut room, join(1, "Ann"), at(0));
+    outputs(&mut room);
+    let mut told = 0;
+    for n in 0..1_000 {
+        let now = at(n * 10);
+        enter(&mut room, join(n + 2, "Flood"), now);
+        room.handle_goodbye(ConnectionId(n + 2), now);
+        room.handle_timeout(now);
+        let presence =
+            |o: &Output| matches!(o, Output::Broadcast(Control::Member(_) | Control::MemberLeft { .. }));
+        told += outputs(&mut room).iter().filter(|o| presence(o)).count();
+    }
+    assert!(told <= 100, "{told} messages for 2,000 changes in 10 s");
+    room.handle_timeout(at(12_000));
+    outputs(&mut room);
+    assert_eq!(room.members.len(), 1, "nobody is left behind");
+}
+
+#[test]
+fn a_full_room_and_too_many_tracks_are_refused() {
+    let mut room = room(1);
+    enter(&mut room, join(1, "Ann"), at(0));
+    assert_eq!(room.handle_join(join(2, "Bob"), at(0)).unwrap_err().code, Code::Full);
+    for id in 0..limits::TRACKS as u64 {
+        assert!(publish(&mut room, 1, id).iter().any(|o| matches!(o, Output::Open(..))));
+    }
+    let told = publish(&mut room, 1, 99);
+    assert!(matches!(&told[..], [Output::Send(_, Control::Error(r))] if r.id == Some(99)), "{told:?}");
+}
+
+#[test]
+fn asking_again_gives_the_same_track_and_updates_it() {
+    let mut room = room(9);
+    enter(&mut room, join(1, "Ann"), at(0));
+    publish(&mut room, 1, 7);
+    let granted = Output::Send(ConnectionId(1), Control::Published { id: 7, track: TrackId(1) });
+    assert_eq!(
+        publish(&mut room, 1, 7),
+        std::slice::from_ref(&granted),
+        "nothing changed, so nobody is told"
+    );
+    let mut source = room.tracks[&TrackId(1)].source.clone();
+    (source.width, source.height) = (1280, 720);
+    room.handle_publish(ConnectionId(1), Publish { id: 7, source: source.clone() });
+    let track = control::Track { track: TrackId(1), member: MemberId(1), source: source.clone() };
+    assert_eq!(outputs(&mut room), [granted, Output::Broadcast(Control::Track(track.clone()))]);
+    enter(&mut room, join(2, "Bob"), at(0));
+    let state = outputs(&mut room).into_iter().find_map(|output| match output {
+        Output::Send(_, Control::State(state)) => Some(state.tracks),
+        _ => None,
+    });
+    assert_eq!(state, Some(vec![track]), "who comes later is told the new size");
+    source.kind = TrackKind::Audio;
+    room.handle_publish(ConnectionId(1), Publish { id: 7, source });
+    let told = outputs(&mut room);
+    assert!(matches!(&told[..], [Output::Send(_, Control::Error(r))] if r.id == Some(7)), "{told:?}");
+}
+
+#[test]
+fn an_empty_room_is_over_after_its_grace_time() {
+    let mut room = room(9);
+    enter(&mut room, join(1, "Ann"), at(0));
+    assert!(!room.is_over(at(1_000_000)));
+    room.handle_goodbye(ConnectionId(1), at(1_000_000));
+    assert!(!room.is_over(at(1_059_999)));
+    assert_eq!(room.poll_timeout(), Some(at(1_060_000)));
+    assert!(room.is_over(at(1_060_000)));
+}
+
+#[test]
+fn a_large_room_is_told_in_parts_that_fit_a_control_frame() {
+    let mut room = room(1_000);
+    for n in 0..450 {
+        enter(&mut room, join(n, &format!("{n}{}", "名".repeat(60))), at(n * 1_000));
+        outputs(&mut room);
+    }
+    enter(&mut room, join(999, "Late"), at(500_000));
+    let parts: Vec<control::State> = outputs(&mut room)
+        .into_iter()
+        .filter_map(|o| if let Output::Send(_, Control::State(state)) = o { Some(state) } else { None })
+        .collect();
+    assert_eq!(parts.iter().map(|p| p.members.len()).sum::<usize>(), 451);
+    assert_eq!(
+        parts.iter().map(|p| p.more).collect::<Vec<_>>(),
+        [true, true, true, true, true, true, true, true, true, false]
+    );
+    for part in parts {
+        assert!(serde_json::to_vec(&Control::State(part)).unwrap().len() <= limits::CONTROL);
+    }
+}

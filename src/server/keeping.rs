@@ -1,0 +1,129 @@
+//! How a room's messages get to the store and back: what [`crate::chat`] calls things, and what the
+//! [`store`](super::store) calls them.
+
+use tracing::warn;
+
+use super::store::{Archive, Record, RoomKey, Store};
+use crate::chat::{Entry, Log, Missing, Origin, Past};
+use crate::id::PublicKey;
+use crate::limits;
+use crate::room::Settings;
+use crate::wire::Slot;
+
+/// One room's place in the store.
+#[derive(Debug)]
+pub(super) struct Keeping {
+    store: Store,
+    room: RoomKey,
+}
+
+impl Keeping {
+    pub(super) fn new(store: Store, room: RoomKey) -> Self {
+        Self { store, room }
+    }
+
+    /// Which room it is in the store.
+    pub(super) fn room(&self) -> RoomKey {
+        self.room
+    }
+
+    /// Hands a message over; whether it was taken.
+    pub(super) fn store(&self, entry: Entry) -> bool {
+        self.store.append(Record {
+            room: self.room,
+            seq: entry.seq,
+            prev: entry.prev,
+            source: entry.source,
+            n: entry.n,
+            checksum: entry.checksum,
+            from_key: entry.from.key,
+            to_key: entry.to.and_then(|to| to.key),
+            direct: entry.to.is_some(),
+            slot: entry.slot.map(String::from),
+            received: entry.received,
+            frame: entry.frame,
+        })
+    }
+
+    /// Keeps what hosts have changed.
+    pub(super) fn keep(&self, settings: Settings) {
+        let Settings { owner, hosts, locked } = settings;
+        let kept = self.store.set_owner(self.room, owner)
+            && self.store.set_hosts(self.room, hosts)
+            && self.store.set_locked(self.room, locked);
+        if !kept {
+            warn!("the store is full: who the hosts are and whether the room is locked is not kept");
+        }
+    }
+
+    /// Behind which number the newest `count` messages begin, of those through `through`.
+    pub(super) async fn start(&self, count: u32, through: u64, reader: Option<PublicKey>) -> u64 {
+        let most = limits::PAGE_BYTES * 4;
+        match self.store.last(self.room, through + 1, count as usize, most, reader).await {
+            Ok(records) => records.first().map_or(through, |first| first.seq - 1),
+            Err(error) => {
+                warn!(%error, "cannot read the history");
+                through
+            }
+        }
+    }
+
+    /// Messages that a reader is missing, and whether there may be more of them.
+    pub(super) async fn page(
+        &self,
+        missing: Missing,
+        reader: Option<PublicKey>,
+    ) -> Option<(Vec<Entry>, bool)> {
+        let Missing { after, through } = missing;
+        let page = self.store.page(self.room, after, through + 1, limits::PAGE, limits::PAGE_BYTES, reader);
+        match page.await {
+            Ok(records) => {
+                // Fewer than fit means that there are no more; so many may have been cut off by either bound.
+                let bytes: usize = records.iter().map(|record| record.frame.len()).sum();
+                let full = records.len() == limits::PAGE || bytes + limits::MESSAGE >= limits::PAGE_BYTES;
+                Some((records.into_iter().map(entry).collect(), full))
+            }
+            Err(error) => {
+                warn!(%error, "cannot read the history");
+                None
+            }
+        }
+    }
+
+    /// The room is over.
+    pub(super) fn release(&self) {
+        self.store.release(self.room);
+    }
+}
+
+/// The log and the settings of a room as they were kept.
+pub(super) fn restore(archive: Archive) -> (Log, Settings) {
+    let settings = Settings { owner: archive.owner, hosts: archive.hosts, locked: archive.locked };
+    let past = Past {
+        next: archive.next,
+        limit: archive.through,
+        last_public: archive.last_public,
+        oldest: archive.oldest.unwrap_or(archive.next),
+        gaps: archive.gaps.iter().map(|gap| (gap.start, gap.end - 1)).collect(),
+        newest: archive.newest.into_iter().map(entry).collect(),
+        slots: archive.slots.into_iter().map(entry).collect(),
+        sources: archive.sources.into_iter().map(|s| (s.source, s.n, s.owner, s.checksum)).collect(),
+    };
+    (Log::restore(archive.log, past), settings)
+}
+
+fn entry(record: Record) -> Entry {
+    let person = |key| Origin { member: None, key };
+    Entry {
+        seq: record.seq,
+        prev: record.prev,
+        source: record.source,
+        n: record.n,
+        checksum: record.checksum,
+        from: person(record.from_key),
+        to: record.direct.then(|| person(record.to_key)),
+        slot: record.slot.and_then(|slot| slot.parse::<Slot>().ok()),
+        received: record.received,
+        frame: record.frame,
+    }
+}
