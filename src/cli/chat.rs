@@ -2,6 +2,7 @@
 
 mod interactive;
 mod pipe;
+mod roster;
 
 use std::io::{self, IsTerminal};
 use std::path::PathBuf;

@@ -1,8 +1,8 @@
 //! The log: `tracing` to stderr or a file, as text or JSON lines.
 
 use std::fs::OpenOptions;
-use std::io::{self, Write};
-use std::sync::Mutex;
+use std::io::{self, IsTerminal, Write};
+use std::sync::{Mutex, PoisonError};
 
 use tracing::Level;
 use tracing_subscriber::EnvFilter;
@@ -49,9 +49,39 @@ pub(super) fn start(common: &Common, level: Level) -> Result<(), Failure> {
 /// Stderr that may be closed: what cannot be said is not said.
 struct Stderr;
 
+/// Lines that wait while a program draws on the terminal; the oldest stay.
+const HELD: usize = 100;
+static HELD_BACK: Mutex<Option<Vec<String>>> = Mutex::new(None);
+
+/// Keeps lines for stderr back from now on, where stderr is a terminal that would show them amid what is
+/// drawn there; for [`take_held`].
+pub(super) fn hold() {
+    if io::stderr().is_terminal() {
+        *HELD_BACK.lock().unwrap_or_else(PoisonError::into_inner) = Some(Vec::new());
+    }
+}
+
+/// The lines that were kept back since the last time.
+pub(super) fn take_held() -> Vec<String> {
+    let mut held = HELD_BACK.lock().unwrap_or_else(PoisonError::into_inner);
+    held.as_mut().map(std::mem::take).unwrap_or_default()
+}
+
+/// Writes what was kept back, and everything that comes, to stderr again.
+pub(super) fn release() {
+    let held = HELD_BACK.lock().unwrap_or_else(PoisonError::into_inner).take();
+    for line in held.into_iter().flatten() {
+        let _ = io::stderr().write_all(line.as_bytes());
+    }
+}
+
 impl Write for Stderr {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let _ = io::stderr().write_all(bytes);
+        match HELD_BACK.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
+            Some(held) if held.len() < HELD => held.push(String::from_utf8_lossy(bytes).into_owned()),
+            Some(_) => {}
+            None => drop(io::stderr().write_all(bytes)),
+        }
         Ok(bytes.len())
     }
 

@@ -37,6 +37,11 @@ pub fn received() -> Option<u8> {
     u8::try_from(RECEIVED.load(Ordering::Relaxed)).ok().filter(|&signal| signal > 0)
 }
 
+/// The program ends as if `signal` had asked it to: Ctrl-C is a key where a terminal is in raw mode.
+pub fn note(signal: i32) {
+    RECEIVED.store(signal, Ordering::Relaxed);
+}
+
 /// The program has done what the signal asked for and ends like one that was not interrupted: a server
 /// that is told to stop and stops in order has not failed.
 pub fn acknowledge() {

@@ -16,6 +16,8 @@ const PASTE: usize = 5;
 /// Keys that come this soon after pasted text came with it: a person is slower. A paste that contains
 /// its own end mark would type, and send, otherwise.
 const BURST: Duration = Duration::from_millis(50);
+/// "Typing" is told this often: it holds for a while only.
+const AGAIN: Duration = Duration::from_secs(3);
 
 impl Screen {
     /// A key was pressed.
@@ -253,14 +255,18 @@ impl Screen {
         vec![Action::Post(draft)]
     }
 
-    /// The others learn it once when something is being typed, and when it is not any more.
+    /// The others learn when something is being typed, again while that goes on, and when it ends.
     fn tell_typing(&mut self, now: Now) -> Vec<Action> {
         let text = self.input.text();
         let said = !text.trim().is_empty() && (!text.starts_with('/') || text.starts_with("//"));
         match (said, self.typing) {
-            (true, before) => {
-                self.typing = Some(now.moment);
-                if before.is_none() { vec![Action::Typing(true)] } else { Vec::new() }
+            (true, Some((_, told))) if now.moment.since(told) < AGAIN => {
+                self.typing = Some((now.moment, told));
+                Vec::new()
+            }
+            (true, _) => {
+                self.typing = Some((now.moment, now.moment));
+                vec![Action::Typing(true)]
             }
             (false, Some(_)) => {
                 self.typing = None;

@@ -168,8 +168,8 @@ pub struct Screen {
     /// A sentence that stands until the next key.
     pub(super) hint: Option<String>,
     pub(super) search: Option<Search>,
-    /// When the last key was pressed, while the others see "typing".
-    pub(super) typing: Option<Moment>,
+    /// When the last key was pressed and when the others were told, while they see "typing".
+    pub(super) typing: Option<(Moment, Moment)>,
     pub(super) input_width: usize,
     pub(super) page: usize,
     focused: bool,
@@ -279,7 +279,7 @@ impl Screen {
     pub fn tick(&mut self, now: Now) -> Vec<Action> {
         const IDLE: Duration = Duration::from_secs(5);
         match self.typing {
-            Some(since) if now.moment.since(since) >= IDLE => {
+            Some((key, _)) if now.moment.since(key) >= IDLE => {
                 self.typing = None;
                 vec![Action::Typing(false)]
             }

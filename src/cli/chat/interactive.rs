@@ -1,10 +1,413 @@
-//! The room on a terminal.
+//! The room on a terminal: the session and the screen in one loop, keys before everything else.
+
+use std::time::Duration;
+
+use jiff::tz::TimeZone;
+use signal_hook::consts::{SIGHUP, SIGINT};
+use tokio::sync::mpsc;
 
 use super::Chat;
-use crate::cli::Failure;
+use super::roster::{Roster, hue_of};
+use crate::chat::{Content, Inbox, Outbox, Received};
+use crate::cli::{Exit, Failure, ended, logging, signal};
+use crate::id::{MemberId, Nick, SourceId};
+use crate::net::client::{self, Config, Correspondence, End, Events, Handle};
+use crate::session::Address;
+use crate::terminal::device::{Device, Input};
+use crate::terminal::{
+    Action, Command, Draft, Event, Kind, Message, Notify, Now, Screen, Sender, Settings, Theme,
+};
+use crate::time::{self, Moment};
+use crate::wire::control::{self, GapReason, Status};
+
+/// Older messages that are asked for.
+const HISTORY: u32 = 200;
+/// What happens in the room is drawn at most this often; keys are drawn at once.
+const FRAME: Duration = Duration::from_micros(16_667);
+/// How often the time that passes is looked at.
+const TICK: Duration = Duration::from_millis(250);
+/// How long leaving waits for messages that are not acknowledged yet, and for the server to close.
+const FAREWELL: Duration = Duration::from_secs(5);
 
 /// Shows the room until the person leaves.
 pub(super) fn run(args: &Chat) -> anyhow::Result<()> {
-    args.meeting.address()?;
-    Err(Failure::usage("this version of conf-chat shows no panes yet").into())
+    let mut source = [0; 16];
+    getrandom::fill(&mut source).map_err(|error| Failure::new(Exit::File, format!("no random numbers: {error}")))?;
+    let history = args.history.unwrap_or(HISTORY);
+    let correspondence =
+        Correspondence { history, inbox: Inbox::default(), outbox: Outbox::new(SourceId(source)) };
+    let config = Config { messages: Some(correspondence), ..args.meeting.config("conf-chat", Vec::new())? };
+    let address = config.address.clone();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    logging::hold();
+    let end = talk(args, config, &runtime);
+    logging::release();
+    // The name service may keep a thread waiting.
+    runtime.shutdown_background();
+    match end? {
+        Some(end) => Ok(ended(&end, &address)?),
+        None => Ok(()),
+    }
+}
+
+/// Has the terminal while it runs.
+fn talk(args: &Chat, config: Config, runtime: &tokio::runtime::Runtime) -> anyhow::Result<Option<End>> {
+    let variable = |name| std::env::var(name).unwrap_or_default();
+    let no_color = match args.common.color {
+        crate::cli::When::Never => true,
+        crate::cli::When::Always => false,
+        crate::cli::When::Auto => !variable("NO_COLOR").is_empty(),
+    };
+    let settings = Settings {
+        room: config.address.room.to_string(),
+        name: config.name.to_string(),
+        zone: TimeZone::system(),
+        theme: Theme::new(no_color, &variable("TERM"), &variable("COLORTERM")),
+    };
+    let (device, keys) = Device::open(!args.no_mouse)?;
+    let roster = Roster::new(config.key.as_ref().map(crate::session::Key::public));
+    let address = config.address.clone();
+    let (room, events) = {
+        let _inside = runtime.enter();
+        client::connect(config)
+    };
+    let table = Table {
+        screen: Screen::new(settings),
+        device,
+        room,
+        roster,
+        address,
+        notify: args.notify,
+        requests: 0,
+        leaving: None,
+        dirty: true,
+        drawn: Moment::default(),
+    };
+    runtime.block_on(table.sit(keys, events))
+}
+
+/// Screen, terminal and session.
+struct Table {
+    screen: Screen,
+    device: Device,
+    room: Handle,
+    roster: Roster,
+    address: Address,
+    notify: Notify,
+    /// Requests that were made of the server.
+    requests: u64,
+    /// Until when leaving waits for what is on its way.
+    leaving: Option<Moment>,
+    dirty: bool,
+    drawn: Moment,
+}
+
+/// Why the loop goes on.
+enum Wake {
+    Input(Option<Input>),
+    Room(Option<client::Event>),
+    Tick,
+}
+
+impl Table {
+    /// Until somebody leaves; how the session ended, if it did.
+    async fn sit(mut self, mut keys: mpsc::Receiver<Input>, mut events: Events) -> anyhow::Result<Option<End>> {
+        loop {
+            self.draw_in_time()?;
+            let since = time::now().since(self.drawn);
+            let pause = if self.dirty { FRAME.saturating_sub(since) } else { TICK };
+            // Keys before what happens in the room, however much that is.
+            let wake = tokio::select! {
+                biased;
+                input = keys.recv() => Wake::Input(input),
+                event = events.next() => Wake::Room(event),
+                () = tokio::time::sleep(pause) => Wake::Tick,
+            };
+            let left = match wake {
+                Wake::Input(None | Some(Input::Gone)) => {
+                    signal::note(SIGHUP);
+                    true
+                }
+                Wake::Input(Some(input)) => {
+                    let mut left = self.handle_input(input).await?;
+                    // What was typed together is drawn together.
+                    while !left && let Ok(input) = keys.try_recv() {
+                        left = self.handle_input(input).await?;
+                    }
+                    self.draw()?;
+                    left
+                }
+                Wake::Room(None) => return Ok(None),
+                Wake::Room(Some(client::Event::Ended(end))) => return Ok(Some(end)),
+                Wake::Room(Some(event)) => {
+                    self.handle_room(event).await?;
+                    false
+                }
+                Wake::Tick => {
+                    self.handle_tick().await?;
+                    false
+                }
+            };
+            if left || self.may_leave() {
+                break;
+            }
+        }
+        drop(self.device);
+        self.room.stats();
+        let goodbye = async { tokio::join!(self.room.close(), async { while events.next().await.is_some() {} }) };
+        // A server that does not answer has had its time.
+        let _ = tokio::time::timeout(FAREWELL, goodbye).await;
+        Ok(None)
+    }
+
+    /// Leaving waits until everything that was said has arrived, for a while.
+    fn may_leave(&self) -> bool {
+        self.leaving.is_some_and(|until| self.screen.pending() == 0 || until.since(time::now()).is_zero())
+    }
+
+    fn draw_in_time(&mut self) -> anyhow::Result<()> {
+        if self.dirty && time::now().since(self.drawn) >= FRAME {
+            self.draw()?;
+        }
+        Ok(())
+    }
+
+    fn draw(&mut self) -> anyhow::Result<()> {
+        let screen = &mut self.screen;
+        self.device.draw(|buffer| screen.draw(buffer, now())).or_else(|error| match error.raw_os_error() {
+            // The terminal has gone; its end is told by other means.
+            Some(_) => Ok(()),
+            None => Err(error),
+        })?;
+        (self.dirty, self.drawn) = (false, time::now());
+        Ok(())
+    }
+
+    /// Whether it is time to leave at once.
+    async fn handle_input(&mut self, input: Input) -> anyhow::Result<bool> {
+        self.dirty = true;
+        let at = |moment| Now { moment, ..now() };
+        let actions = match input {
+            Input::Key(key, moment) => self.screen.handle_key(key, at(moment)),
+            Input::Paste(text, moment) => self.screen.handle_paste(&text, at(moment)),
+            Input::Wheel(rows) => {
+                self.screen.handle_wheel(rows);
+                Vec::new()
+            }
+            Input::Focus(focused) => {
+                self.screen.handle_focus(focused);
+                Vec::new()
+            }
+            Input::Resized => Vec::new(),
+            Input::Resumed => {
+                self.device.enter()?;
+                Vec::new()
+            }
+            Input::Signal(number) => {
+                signal::note(number);
+                return Ok(true);
+            }
+            Input::Gone => return Ok(true),
+        };
+        self.carry_out(actions).await
+    }
+
+    async fn handle_tick(&mut self) -> anyhow::Result<()> {
+        // Seconds to the next try, typing that ends.
+        self.dirty = true;
+        for line in logging::take_held() {
+            self.screen.handle_event(Event::Warning(bare(&line)), now());
+        }
+        let actions = self.screen.tick(now());
+        self.carry_out(actions).await.map(drop)
+    }
+
+    async fn handle_room(&mut self, event: client::Event) -> anyhow::Result<()> {
+        self.dirty = true;
+        for event in self.translate(event) {
+            let actions = self.screen.handle_event(event, now());
+            self.carry_out(actions).await?;
+        }
+        Ok(())
+    }
+
+    /// Whether it is time to leave at once.
+    async fn carry_out(&mut self, actions: Vec<Action>) -> anyhow::Result<bool> {
+        for action in actions {
+            match action {
+                Action::Post(draft) => self.post(draft).await,
+                Action::Typing(typing) => {
+                    self.room.status(Status { typing: Some(typing), away: None }).await;
+                }
+                Action::Away(away) => self.room.status(Status { typing: None, away: Some(away) }).await,
+                Action::Rename(name) => {
+                    if let Ok(name) = name.parse::<Nick>() {
+                        self.requests += 1;
+                        self.room.rename(self.requests, name).await;
+                    }
+                }
+                Action::Moderate(command, member) => self.moderate(command, member).await,
+                Action::Statistics => {
+                    let text = statistics(&self.room.stats(), &self.address);
+                    self.screen.handle_event(Event::Notice(text), now());
+                }
+                Action::Ring => drop(self.device.ring(self.notify.bytes())),
+                Action::Suspend => self.device.suspend()?,
+                Action::Redraw => self.device.forget(),
+                Action::Quit | Action::Interrupt => {
+                    if action == Action::Interrupt {
+                        signal::note(SIGINT);
+                    }
+                    // Asked for again, or nothing to wait for.
+                    if self.leaving.is_some() || self.screen.pending() == 0 {
+                        return Ok(true);
+                    }
+                    let waiting = self.screen.pending();
+                    let text = format!("{waiting} not sent yet: waiting a moment; once more leaves at once");
+                    self.screen.handle_event(Event::Notice(text), now());
+                    self.leaving = Some(time::now() + FAREWELL);
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    async fn post(&mut self, draft: Draft) {
+        let text = draft.text.clone();
+        let content = match draft.kind {
+            Kind::Text => Content::Text(text),
+            Kind::Action => Content::Action(text),
+            Kind::Topic => Content::Topic(text),
+        };
+        let to = draft.to.as_ref().map(|(member, _)| *member);
+        let event = match self.room.post(&content, to).await {
+            Ok(n) => Event::Posted { draft, n },
+            Err(full) => Event::NotPosted { draft, why: full.to_string() },
+        };
+        self.screen.handle_event(event, now());
+    }
+
+    async fn moderate(&mut self, command: Command, member: Option<MemberId>) {
+        let action = match command {
+            Command::Lock => control::Action::Lock,
+            Command::Unlock => control::Action::Unlock,
+            Command::Kick => control::Action::Kick,
+            Command::Mute => control::Action::Mute,
+            Command::Unmute => control::Action::Unmute,
+            Command::Host => control::Action::Host,
+            Command::Unhost => control::Action::Unhost,
+            _ => return,
+        };
+        self.requests += 1;
+        self.room.moderate(self.requests, action, member).await;
+    }
+
+    /// What an event of the session is for the screen.
+    fn translate(&mut self, event: client::Event) -> Vec<Event> {
+        let changed = |roster: &Roster, id| roster.person(id).map(Event::Person).into_iter().collect();
+        let event = match event {
+            client::Event::Up { welcome, .. } => {
+                self.roster.handle_up(&welcome);
+                Event::Up { name: welcome.name }
+            }
+            client::Event::State(state) => {
+                let locked = state.room.is_some_and(|room| room.locked);
+                self.roster.handle_state(state);
+                return vec![Event::People(self.roster.people()), Event::Locked(locked)];
+            }
+            client::Event::Member(member) => {
+                let id = member.member;
+                self.roster.handle_member(member);
+                return changed(&self.roster, id);
+            }
+            client::Event::MemberLeft(id) => {
+                self.roster.handle_left(id);
+                Event::Left(id)
+            }
+            client::Event::Track(track) => {
+                let id = self.roster.handle_track(track);
+                return changed(&self.roster, id);
+            }
+            client::Event::TrackGone(track) => {
+                let Some(id) = self.roster.handle_track_gone(track) else { return Vec::new() };
+                return changed(&self.roster, id);
+            }
+            client::Event::Message(received) => self.message(received),
+            client::Event::Gap(gap) => {
+                Event::Gap { from: gap.from, to: gap.to, why: reason(gap.reason).into() }
+            }
+            client::Event::CaughtUp => Event::CaughtUp,
+            client::Event::Acknowledged(progress) => Event::Relayed(progress.relayed),
+            client::Event::Unsent { n, refusal } => Event::Unsent { n, why: refusal.to_string() },
+            client::Event::Room(room) => Event::Locked(room.locked),
+            client::Event::Storage { stored: true, .. } => {
+                Event::Notice("the server keeps messages on its disk again".into())
+            }
+            client::Event::Storage { message, .. } => {
+                Event::Warning(format!("the server does not keep messages on its disk: {message}"))
+            }
+            client::Event::Refused(refusal) => Event::Warning(refusal.to_string()),
+            client::Event::Down { reason, retry_in, .. } => {
+                Event::Down { why: reason.to_string(), retry: time::now() + retry_in }
+            }
+            _ => return Vec::new(),
+        };
+        vec![event]
+    }
+
+    fn message(&self, received: Received) -> Event {
+        let mine = received.own || self.roster.is_own(received.from, received.key);
+        let from = received.name;
+        let (kind, text) = match received.content {
+            Content::Text(text) => (Kind::Text, text),
+            Content::Action(text) => (Kind::Action, text),
+            Content::Topic(text) => (Kind::Topic, text),
+            Content::Other => {
+                return Event::Warning(format!("{from} sent something that this version cannot show"));
+            }
+        };
+        let addressee = |id| self.roster.name(id).unwrap_or("somebody who left").to_owned();
+        Event::Said(Message {
+            to: received.to.map(addressee),
+            mine,
+            own: received.own.then_some(received.n),
+            sent: received.sent,
+            received: received.received,
+            kind,
+            text,
+            from: Sender { member: received.from, hue: hue_of(received.key.as_ref(), &from), name: from },
+        })
+    }
+}
+
+fn now() -> Now {
+    Now { moment: time::now(), wall: time::wall() as f64 / 1e6 }
+}
+
+fn reason(reason: GapReason) -> &'static str {
+    match reason {
+        GapReason::Crash => "the server crashed before they were on its disk",
+        GapReason::Expired => "they are older than what the server keeps",
+        GapReason::Unknown => "the server has forgotten this room",
+    }
+}
+
+/// A line of the log without its time.
+fn bare(line: &str) -> String {
+    let line = line.trim_end();
+    let text = [" WARN ", " ERROR ", " INFO "].iter().find_map(|level| line.split_once(level));
+    crate::text::scrub(text.map_or(line, |(_, text)| text.trim_start()), 1_000)
+}
+
+/// The answer to `/stats`.
+fn statistics(stats: &client::Stats, address: &Address) -> String {
+    let rtt = stats.rtt.map_or("not measured yet".into(), |rtt| format!("{:.1} ms", rtt.as_secs_f64() * 1e3));
+    format!(
+        "{} port {}, {}\nround trip {rtt}, {} bytes sent, {} received",
+        address.host,
+        address.port,
+        if stats.up { "connected" } else { "not connected" },
+        stats.sent,
+        stats.received,
+    )
 }

@@ -1,0 +1,109 @@
+//! Who is in the room and what they share: members and their tracks put together.
+
+use std::collections::BTreeMap;
+
+use crate::id::{MemberId, PublicKey, TrackId};
+use crate::terminal::{Person, hue};
+use crate::wire::control::{Member, Presence, Quality, State, Track, TrackKind, Welcome};
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(super) struct Roster {
+    own: Option<MemberId>,
+    key: Option<PublicKey>,
+    members: BTreeMap<MemberId, Member>,
+    tracks: BTreeMap<TrackId, Track>,
+}
+
+impl Roster {
+    /// For a program that proves `key`.
+    pub(super) fn new(key: Option<PublicKey>) -> Self {
+        Self { key, ..Self::default() }
+    }
+
+    /// Which member the program is.
+    pub(super) fn handle_up(&mut self, welcome: &Welcome) {
+        self.own = Some(welcome.member);
+    }
+
+    /// All that there is, instead of what was known.
+    pub(super) fn handle_state(&mut self, state: State) {
+        self.members = state.members.into_iter().map(|member| (member.member, member)).collect();
+        self.tracks = state.tracks.into_iter().map(|track| (track.track, track)).collect();
+    }
+
+    /// A member came or changed.
+    pub(super) fn handle_member(&mut self, member: Member) {
+        self.members.insert(member.member, member);
+    }
+
+    /// A member left.
+    pub(super) fn handle_left(&mut self, id: MemberId) {
+        self.members.remove(&id);
+    }
+
+    /// A track came or changed; whose it is.
+    pub(super) fn handle_track(&mut self, track: Track) -> MemberId {
+        let member = track.member;
+        self.tracks.insert(track.track, track);
+        member
+    }
+
+    /// A track ended; whose it was.
+    pub(super) fn handle_track_gone(&mut self, id: TrackId) -> Option<MemberId> {
+        self.tracks.remove(&id).map(|track| track.member)
+    }
+
+    /// Whether this is the person who runs the program.
+    pub(super) fn is_own(&self, id: MemberId, key: Option<PublicKey>) -> bool {
+        // Numbers are given anew when the server has forgotten the room, keys are not.
+        match (key, self.key) {
+            (Some(key), Some(own)) => key == own,
+            (None, None) => self.own == Some(id),
+            _ => false,
+        }
+    }
+
+    /// The name of a member who is here.
+    pub(super) fn name(&self, id: MemberId) -> Option<&str> {
+        self.members.get(&id).map(|member| member.name.as_str())
+    }
+
+    /// A member as the screen shows it.
+    pub(super) fn person(&self, id: MemberId) -> Option<Person> {
+        let member = self.members.get(&id)?;
+        let tracks = || self.tracks.values().filter(|track| track.member == id);
+        let video = |screen: bool| {
+            tracks().any(|t| t.source.kind == TrackKind::Video && (t.source.label == "screen") == screen)
+        };
+        let mut microphones = tracks().filter(|track| track.source.kind == TrackKind::Audio).peekable();
+        let sound = microphones.peek().is_some();
+        let silent = microphones.all(|track| track.source.muted);
+        Some(Person {
+            fingerprint: member.key.as_ref().map(PublicKey::fingerprint),
+            since: member.since,
+            own: self.own == Some(id),
+            reconnecting: member.state == Presence::Reconnecting,
+            host: member.host,
+            muted: member.muted,
+            away: member.away.clone(),
+            typing: member.typing,
+            watching: member.watching,
+            poor: member.connection == Quality::Poor,
+            camera: video(false),
+            screen: video(true),
+            microphone: sound.then_some(silent),
+            ..Person::new(id, &member.name, hue_of(member.key.as_ref(), &member.name))
+        })
+    }
+
+    /// All members as the screen shows them.
+    pub(super) fn people(&self) -> Vec<Person> {
+        self.members.keys().filter_map(|id| self.person(*id)).collect()
+    }
+}
+
+/// What the colour of a person is made of: the key, which stays, else the name.
+pub(super) fn hue_of(key: Option<&PublicKey>, name: &str) -> u64 {
+    key.map_or_else(|| hue(name.as_bytes()), |key| hue(&key.0))
+}
