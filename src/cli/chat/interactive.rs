@@ -32,7 +32,8 @@ const FAREWELL: Duration = Duration::from_secs(5);
 /// Shows the room until the person leaves.
 pub(super) fn run(args: &Chat) -> anyhow::Result<()> {
     let mut source = [0; 16];
-    getrandom::fill(&mut source).map_err(|error| Failure::new(Exit::File, format!("no random numbers: {error}")))?;
+    getrandom::fill(&mut source)
+        .map_err(|error| Failure::new(Exit::File, format!("no random numbers: {error}")))?;
     let history = args.history.unwrap_or(HISTORY);
     let correspondence =
         Correspondence { history, inbox: Inbox::default(), outbox: Outbox::new(SourceId(source)) };
@@ -111,7 +112,11 @@ enum Wake {
 
 impl Table {
     /// Until somebody leaves; how the session ended, if it did.
-    async fn sit(mut self, mut keys: mpsc::Receiver<Input>, mut events: Events) -> anyhow::Result<Option<End>> {
+    async fn sit(
+        mut self,
+        mut keys: mpsc::Receiver<Input>,
+        mut events: Events,
+    ) -> anyhow::Result<Option<End>> {
         loop {
             self.draw_in_time()?;
             let since = time::now().since(self.drawn);
@@ -154,7 +159,8 @@ impl Table {
         }
         drop(self.device);
         self.room.stats();
-        let goodbye = async { tokio::join!(self.room.close(), async { while events.next().await.is_some() {} }) };
+        let goodbye =
+            async { tokio::join!(self.room.close(), async { while events.next().await.is_some() {} }) };
         // A server that does not answer has had its time.
         let _ = tokio::time::timeout(FAREWELL, goodbye).await;
         Ok(None)
@@ -174,10 +180,12 @@ impl Table {
 
     fn draw(&mut self) -> anyhow::Result<()> {
         let screen = &mut self.screen;
-        self.device.draw(|buffer| screen.draw(buffer, now())).or_else(|error| match error.raw_os_error() {
-            // The terminal has gone; its end is told by other means.
-            Some(_) => Ok(()),
-            None => Err(error),
+        self.device.draw(|buffer| screen.draw(buffer, now())).or_else(|error| {
+            match error.raw_os_error() {
+                // The terminal has gone; its end is told by other means.
+                Some(_) => Ok(()),
+                None => Err(error),
+            }
         })?;
         (self.dirty, self.drawn) = (false, time::now());
         Ok(())
