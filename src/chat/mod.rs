@@ -7,7 +7,7 @@
 //! A sender numbers its messages and keeps each in its [`Outbox`] until the server has acknowledged it; what
 //! it sends again is known by its number and relayed once. The server's [`Log`] gives every message a number
 //! of the room. A receiver's [`Inbox`] knows the last it has, asks for what follows after a broken connection,
-//! and notices what is missing. The contract is docs/protocol.md section 7.
+//! and notices what is missing. The contract is docs/protocol.md section 12.
 //!
 //! Pure: no socket, file or clock. What a message says is its [`Content`], which the server never reads.
 

@@ -1,4 +1,4 @@
-//! What the header of a message says (docs/protocol.md section 7).
+//! What the header of a message says (docs/protocol.md section 12).
 
 use std::fmt;
 use std::str::FromStr;

@@ -227,6 +227,31 @@ fn the_examples_of_the_page_read_as_it_says() {
     }
 }
 
+/// Not a check: writes the examples of the page anew where `CONF_WRITE_EXAMPLES` is set.
+#[test]
+fn the_examples_can_be_written_anew() {
+    if std::env::var_os("CONF_WRITE_EXAMPLES").is_none() {
+        return;
+    }
+    let mut page = PAGE.to_owned();
+    for text in section(11).split("\n### ").skip(1) {
+        let (heading, body) = text.split_once('\n').unwrap();
+        let name = heading.rsplit(' ').next().unwrap();
+        let frame = picture(name).unwrap_or_else(|| Frame::control(&operation(name), WALL));
+        let length = u32::from_be_bytes(*frame.bytes().first_chunk().unwrap()) as usize;
+        let header = std::str::from_utf8(&frame.bytes()[4..4 + length]).unwrap();
+        let json = match std::str::from_utf8(frame.payload()) {
+            Ok(payload) if payload.starts_with('{') => format!("{header}\n{payload}"),
+            _ => header.to_owned(),
+        };
+        let bytes: Vec<String> = frame.bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+        let lines: Vec<String> = bytes.chunks(32).map(|line| line.join(" ")).collect();
+        let anew = body.replace(fenced(body, "json"), &json).replace(fenced(body, "hex"), &lines.join("\n"));
+        page = page.replace(body, &anew);
+    }
+    std::fs::write(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/protocol.md"), page).unwrap();
+}
+
 #[test]
 fn the_examples_of_the_page_are_what_the_code_writes() {
     for example in examples() {
@@ -405,7 +430,20 @@ fn every_code_stands_in_section_8_and_no_other() {
 }
 
 /// Limits that no peer can notice.
-const OWN: &[&str] = &["DRAIN", "DESCRIPTORS", "READ", "NOTSENT_LOWAT", "DECODERS", "WAKE"];
+const OWN: &[&str] = &[
+    "DRAIN",
+    "DESCRIPTORS",
+    "READ",
+    "NOTSENT_LOWAT",
+    "DECODERS",
+    "WAKE",
+    "LOG_RING",
+    "LOG_BYTES",
+    "LOGS_BYTES",
+    "PAGE",
+    "PAGE_BYTES",
+    "WINDOW_BYTES",
+];
 
 #[test]
 fn every_limit_stands_in_section_9_with_its_value() {
@@ -422,14 +460,16 @@ fn every_limit_stands_in_section_9_with_its_value() {
     rows!(plain: HEADER HEADER_BEFORE_ADMISSION HEADER_KEYS HEADER_DEPTH CONTROL MESSAGE AUDIO FILE VIDEO EXTENSION
         NAME ROOM LABEL SENTENCE MARKS QUEUE QUEUE_RELIABLE GOP_CACHE GOP_CACHES GOP_CACHE_PICTURES DAMAGED MEMBERS SESSIONS
         TRACKS ROOM_TRACKS ROOMS ROOMS_PER_ADDRESS PENDING_PER_ADDRESS CONNECTIONS_PER_ADDRESS PICTURE_WIDTH
-        PICTURE_HEIGHT);
+        PICTURE_HEIGHT REASON SOURCES SLOTS HOSTS OUTBOX OUTBOX_BYTES WINDOW);
+    let medium = |n: u32| n.to_string();
     let large = |n: u64| n.to_string();
-    rows!(large: INTEGER FRAME_RATE);
+    rows!(large: INTEGER FRAME_RATE AHEAD);
+    rows!(medium: HISTORY);
     let seconds = |span: Duration| format!("{} s", span.as_secs_f64());
     rows!(seconds: HELLO HEARTBEAT SILENCE PAUSE FRAME_GRACE WRITE_STALL GRACE ROOM_GRACE BACKOFF_FIRST BACKOFF_LAST
-        QUEUE_AGE_T2 QUEUE_AGE_T1 QUEUE_AGE_GOP KEYFRAME_INTERVAL KEYFRAME_OVERDUE FLOOD DAMAGED_WINDOW);
+        QUEUE_AGE_T2 QUEUE_AGE_T1 QUEUE_AGE_GOP KEYFRAME_INTERVAL KEYFRAME_OVERDUE FLOOD DAMAGED_WINDOW TYPING KICKED);
     let rate = |(each, burst): (u32, u32)| format!("{each}/s, burst {burst}");
-    rows!(rate: CONTROL_RATE MESSAGE_RATE MEDIA_RATE);
+    rows!(rate: CONTROL_RATE MESSAGE_RATE EXTENSION_RATE MEDIA_RATE);
     let bytes = |(each, burst): (u64, u64)| format!("{each}/s, burst {burst}");
     rows!(bytes: INGRESS_RATE);
 
