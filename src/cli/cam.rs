@@ -9,6 +9,7 @@ use std::time::Duration;
 use clap::{Parser, ValueEnum};
 use yuv::{YuvPlanarImage, YuvRange, YuvStandardMatrix, yuv420_to_rgb};
 
+use super::common::{duration, only_png};
 use super::output::{Content, Output};
 use super::{Common, Exit, Failure, Program, output, signal};
 use crate::media::{Picture, Quality, Range, Size};
@@ -62,7 +63,7 @@ pub struct Args {
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
     /// End after this time, such as 90s or 1h30m
-    #[arg(short = 't', value_name = "TIME", value_parser = parse_duration)]
+    #[arg(short = 't', value_name = "TIME", value_parser = duration)]
     duration: Option<Duration>,
     /// End after so many pictures
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
@@ -102,6 +103,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     }
     let stop = Arc::new(Stop::new());
     let options = args.options();
+    args.check()?;
     if let Some(path) = &args.snapshot {
         stop_on_signal(&stop)?;
         return save(&options, path, args.force, &stop);
@@ -168,6 +170,17 @@ fn status(progress: &Progress) -> String {
 }
 
 impl Args {
+    /// An option that would do nothing is a misunderstanding.
+    fn check(&self) -> Result<(), Failure> {
+        if self.again && !matches!(&self.video, Origin::File { path, .. } if path != Path::new("-")) {
+            return Err(Failure::usage("--loop is for files: conf-cam --video file:PATH --loop"));
+        }
+        if self.pixel_format.is_some() && !matches!(self.video, Origin::Camera(_)) {
+            return Err(Failure::usage("--pixel-format is for cameras; leave it out, or use --video camera"));
+        }
+        self.snapshot.as_deref().map_or(Ok(()), only_png)
+    }
+
     fn options(&self) -> Options {
         let size = match (self.size, self.quality) {
             (Some(size), _) => Target::Exact(size),
@@ -208,7 +221,7 @@ fn failure(error: cam::Error) -> anyhow::Error {
     let exit = match &error {
         cam::Error::Output(cause) if output::is_reader_gone(cause) => return error.into(),
         cam::Error::Output(_) | cam::Error::Capture(Capture::File(..)) => Exit::File,
-        cam::Error::Capture(Capture::Format(..)) => Exit::Protocol,
+        cam::Error::Capture(Capture::Damaged(..)) => Exit::Protocol,
         cam::Error::Capture(Capture::Ended) => Exit::Other,
         cam::Error::Capture(_) | cam::Error::Encode(_) => Exit::Device,
         cam::Error::Start(_) => Exit::Other,
@@ -366,14 +379,6 @@ fn parse_bitrate(text: &str) -> Result<u32, String> {
     }
 }
 
-fn parse_duration(text: &str) -> Result<Duration, String> {
-    // A bare number is seconds, as with ffmpeg's -t.
-    if let Ok(seconds) = text.parse::<f64>() {
-        return Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string());
-    }
-    humantime::parse_duration(text).map_err(|error| error.to_string())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -401,6 +406,7 @@ mod tests {
             "--bitrate M",
             "--frames 0",
             "-t -1",
+            "-t 0",
             "-t soon",
             "--video",
             "--video screen",
@@ -418,8 +424,6 @@ mod tests {
     fn numbers_are_written_as_people_do() {
         assert_eq!(parse_bitrate("1.5M"), Ok(1_500_000));
         assert_eq!(parse_bitrate("800k"), Ok(800_000));
-        assert_eq!(parse_duration("1.5"), Ok(Duration::from_millis(1500)));
-        assert_eq!(parse_duration("2m"), Ok(Duration::from_secs(120)));
         assert_eq!(parse_origin("camera:Logi"), Ok(Origin::Camera(CameraId::Name("logi".into()))));
     }
 

@@ -1,7 +1,7 @@
 //! Options that programs share.
 
 use std::io::{self, IsTerminal, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
@@ -177,4 +177,28 @@ pub fn ended(end: &End, address: &Address) -> Result<(), Failure> {
             Failure::new(exit, format!("the server refused: {refusal}"))
         }
     })
+}
+/// A time above zero. A bare number is seconds, as with ffmpeg's -t.
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
+    let parsed = match text.parse::<f64>() {
+        Ok(seconds) => Duration::try_from_secs_f64(seconds).map_err(|_| None),
+        Err(_) => humantime::parse_duration(text).map_err(|error| Some(error.to_string())),
+    };
+    match parsed {
+        Ok(time) if !time.is_zero() => Ok(time),
+        Ok(_) | Err(None) => Err("expected a time above 0, such as 10s".into()),
+        Err(Some(why)) => Err(why),
+    }
+}
+
+/// Refuses a name that promises another kind of picture than a PNG.
+pub(super) fn only_png(path: &Path) -> Result<(), Failure> {
+    match path.extension() {
+        Some(ending) if !ending.eq_ignore_ascii_case("png") => Err(Failure::usage(format!(
+            "a snapshot is a PNG, not .{}; name it {}",
+            ending.display(),
+            path.with_extension("png").display()
+        ))),
+        _ => Ok(()),
+    }
 }

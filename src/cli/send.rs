@@ -123,9 +123,7 @@ impl Format {
 fn exit_code(error: &Error) -> Exit {
     match error {
         Error::Io(_) => Exit::File,
-        Error::Refused(_) | Error::Encode(_) | Error::Unknown(_) | Error::Container(_) | Error::Y4m(_) => {
-            Exit::Device
-        }
+        Error::Refused(_) | Error::Encode(_) | Error::Container(_) | Error::Y4m(_) => Exit::Device,
         Error::Incomplete => Exit::Incomplete,
         Error::Rejected(_) => Exit::Refused,
         _ => Exit::Protocol,

@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::{Parser, ValueEnum};
 
 use super::output::{Content, Output};
-use super::{Common, Exit, Failure, Meeting, Program, ended, identity, output, signal};
+use super::{Common, Exit, Failure, Meeting, Program, common, ended, identity, output, signal};
 use crate::net::client;
 use crate::pipeline::view::pipe::{self, Pace};
 use crate::pipeline::view::{Error, Format, Only, Recording, Settings, Stage, Statistics, room, show};
@@ -20,7 +20,7 @@ use crate::wire::control::TrackKind;
 #[command(name = "conf-view", version, about, before_help = EXAMPLES)]
 pub struct View {
     /// `-` shows a pipe (frames of conf-cam, H.264 or Y4M) instead of a room
-    #[arg(value_name = "-", value_parser = ["-"])]
+    #[arg(value_name = "-", value_parser = input)]
     pub input: Option<String>,
 
     /// Only this member, or only this track of the member
@@ -56,7 +56,7 @@ pub struct View {
     pub stats: Option<Form>,
 
     /// End after this time
-    #[arg(short = 't', long, value_name = "TIME", value_parser = duration)]
+    #[arg(short = 't', long, value_name = "TIME", value_parser = common::duration)]
     pub time: Option<Duration>,
 
     /// Size of the window or the snapshot
@@ -126,6 +126,7 @@ pub fn view(args: View) -> anyhow::Result<()> {
         ))
         .into());
     }
+    args.snapshot.as_deref().map_or(Ok(()), common::only_png)?;
     if args.snapshot.as_ref().is_some_and(is_stdout) {
         Output::open(None, Content::Binary { force: args.force })?;
     }
@@ -178,7 +179,11 @@ pub fn view(args: View) -> anyhow::Result<()> {
         // Its end is limited by the time that the server is given to close.
         let _ = thread.join();
     }
-    shown.or_else(|error| failure(error, address.as_ref()))?;
+    match shown {
+        // That it was never there says more.
+        Err(Error::Nothing(_)) if never_joined => {}
+        shown => shown.or_else(|error| failure(error, address.as_ref()))?,
+    }
     match &address {
         Some(address) if never_joined && (args.time.is_some() || args.snapshot.is_some()) => {
             let (host, port) = (&address.host, address.port);
@@ -244,7 +249,8 @@ fn statistics(args: &View) -> anyhow::Result<Option<(Statistics, Box<dyn Write +
 /// The end of viewing as the end of the program.
 fn failure(error: Error, address: Option<&crate::session::Address>) -> anyhow::Result<()> {
     let exit = match &error {
-        Error::NoWindow(_) | Error::Refused(_) => Exit::Device,
+        Error::NoWindow(_) | Error::Refused(_) | Error::Unsupported(_) => Exit::Device,
+        Error::Nothing(_) => Exit::Refused,
         Error::Input { .. } => Exit::Protocol,
         Error::Output(cause) if output::is_reader_gone(cause) => return Ok(()),
         Error::Snapshot { path, error } if path == "-" && error.kind() == io::ErrorKind::BrokenPipe => {
@@ -262,11 +268,13 @@ fn failure(error: Error, address: Option<&crate::session::Address>) -> anyhow::R
     Err(Failure::new(exit, error.to_string()).into())
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
-    match text.parse::<f64>() {
-        Ok(seconds) if seconds > 0.0 && seconds < 1e9 => Ok(Duration::from_secs_f64(seconds)),
-        Ok(_) => Err("expected a time above 0".into()),
-        Err(_) => humantime::parse_duration(text).map_err(|error| error.to_string()),
+fn input(text: &str) -> Result<String, String> {
+    match text {
+        "-" => Ok(text.into()),
+        _ if text.starts_with("conf://") => {
+            Err(format!("a room is named with --room; type: conf-view --room {text}"))
+        }
+        _ => Err(format!("a file comes through stdin; type: conf-view - < {text}")),
     }
 }
 
@@ -294,8 +302,19 @@ mod tests {
         for bad in ["", "x", "0x0", "1280", "100000x100000", "-1x5"] {
             assert!(size(bad).is_err(), "{bad}");
         }
+        let duration = common::duration;
         assert_eq!(duration("2.5"), Ok(Duration::from_millis(2500)));
         assert_eq!(duration("1m"), Ok(Duration::from_secs(60)));
-        assert!(duration("0").is_err() && duration("NaN").is_err() && duration("-3").is_err());
+        for bad in ["0", "0s", "NaN", "-3", "soon", "1e300"] {
+            assert!(duration(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_file_or_a_room_in_the_place_of_the_pipe_is_told_where_it_goes() {
+        for (what, hint) in [("take.conf", "conf-view - < take.conf"), ("conf://h/r", "--room conf://h/r")] {
+            let error = View::try_parse_from(["conf-view", what]).expect_err(what).to_string();
+            assert!(error.contains(hint), "{error}");
+        }
     }
 }

@@ -8,6 +8,7 @@
 //! Limits: an access unit has at most [`MAX_ACCESS_UNIT`] bytes and [`MAX_UNITS`] NAL units; a picture at most
 //! 4096x2304 pixels.
 
+mod foreign;
 mod inspect;
 mod nal;
 mod parameters;
@@ -16,6 +17,7 @@ mod split;
 #[cfg(test)]
 mod tests;
 
+pub use foreign::foreign;
 pub use inspect::{Refusal, StreamInfo, Summary, inspect};
 pub use nal::{Kind, Unit, units};
 pub use rate::with_rate;

@@ -109,6 +109,9 @@ pub enum Error {
     /// Raw pictures that cannot be used.
     #[error("this Y4M stream cannot be sent: {0}")]
     Y4m(String),
+    /// A Y4M header that cannot be read.
+    #[error("this Y4M stream cannot be sent: {0}")]
+    Damaged(String),
     /// The encoder of raw pictures failed.
     #[error("{0}")]
     Encode(#[from] video::encode::Error),

@@ -42,6 +42,12 @@ pub enum Error {
         /// Where.
         offset: u64,
     },
+    /// What comes through the pipe is of a kind that cannot be shown.
+    #[error("{0}")]
+    Unsupported(String),
+    /// Nothing came of what was to be written.
+    #[error("{0}")]
+    Nothing(String),
     /// The pipe broke.
     #[error("cannot read the input: {0}")]
     Read(io::Error),

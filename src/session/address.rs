@@ -32,6 +32,11 @@ pub enum AddressError {
     /// It does not begin with `conf://`.
     #[error("it does not begin with conf://; an address looks like conf://192.168.1.5/standup")]
     Scheme,
+    /// A name or a password in it.
+    #[error(
+        "names and passwords do not belong into it: choose a name with --name; an address looks like conf://192.168.1.5/standup"
+    )]
+    User,
     /// No host.
     #[error("it names no host; an address looks like conf://192.168.1.5/standup")]
     Host,
@@ -98,6 +103,9 @@ impl fmt::Display for Address {
 }
 
 fn host_and_port(authority: &str) -> Result<(String, u16), AddressError> {
+    if authority.contains('@') {
+        return Err(AddressError::User);
+    }
     let (host, port) = match authority.strip_prefix('[') {
         Some(rest) => {
             let (host, port) = rest.split_once(']').ok_or(AddressError::Brackets)?;
@@ -169,7 +177,7 @@ mod tests {
             ("", AddressError::Scheme),
             ("http://host/x", AddressError::Scheme),
             ("conf:///x", AddressError::Host),
-            ("conf://user@host/x", AddressError::Host),
+            ("conf://user:secret@host/x", AddressError::User),
             ("conf://::1/x", AddressError::Brackets),
             ("conf://[::1/x", AddressError::Brackets),
             ("conf://host:0/x", AddressError::Port),

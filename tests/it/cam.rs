@@ -211,7 +211,11 @@ fn c01_c12_what_cannot_work_says_why() {
     for (arguments, code, says) in [
         ("--video camera:4999", 8, "/dev/video4999"),
         ("--video file:/nowhere/a.y4m", 9, "/nowhere/a.y4m"),
-        ("--video file:/dev/null", 10, "ffmpeg"),
+        ("--video file:/dev/null", 10, "nothing is in it"),
+        ("--video file:/tmp", 9, "directory"),
+        ("--video test:clock --loop", 2, "--loop is for files"),
+        ("--video test:clock --pixel-format yuyv", 2, "--pixel-format is for cameras"),
+        ("--video test:clock --snapshot me.jpg", 2, "name it me.png"),
         ("--size 0x0", 2, "--size"),
         ("--video test:clock -o /nowhere/take.conf", 9, "/nowhere/take.conf"),
         ("--video test:clock --snapshot /nowhere/a.png", 9, "/nowhere/a.png"),

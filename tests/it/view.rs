@@ -198,6 +198,47 @@ fn v06_nothing_that_can_be_shown_ends_with_the_sentence_without_a_recording_too(
 }
 
 #[test]
+fn what_cannot_be_shown_is_told_at_once_although_the_pipe_stays_open() {
+    let matroska = [&[0x1a, 0x45, 0xdf, 0xa3][..], &[0; 40]].concat();
+    let y4m = |parameters: &str| format!("YUV4MPEG2 W16 H16 F25:1 {parameters}\n").into_bytes();
+    let arguments =
+        "-v error -f lavfi -i testsrc=s=320x240:r=30 -t 1 -pix_fmt yuv420p -c:v libx264 -bf 2 -f h264 -";
+    let encoded = Command::new("ffmpeg").args(arguments.split(' ')).output().map(|output| output.stdout);
+    if encoded.is_err() {
+        eprintln!("skipped in part: no ffmpeg");
+    }
+    for (bytes, words) in [
+        (&matroska[..], "Matroska"),
+        (&[0x47; 188], "MPEG-TS"),
+        (&[0, 0, 0, 1, 0x40, 1, 0x0c], "HEVC"),
+        (&y4m("C444"), "4:2:0"),
+        (&y4m("It"), "interlaced"),
+        (encoded.as_deref().unwrap_or(&[0x47; 188]), if encoded.is_ok() { "B-frames" } else { "MPEG-TS" }),
+    ] {
+        let mut child = viewer(&["-", "--no-window"]).spawn().unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        stdin.write_all(bytes).unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(8), "{words}: {}", stderr(&output));
+        assert!(stderr(&output).contains(words), "{words}: {}", stderr(&output));
+        drop(stdin);
+    }
+}
+
+#[test]
+fn who_asks_for_somebody_who_is_not_there_is_told_who_is() {
+    let dir = tempfile::tempdir().unwrap();
+    for (option, name) in [("-o", "a.h264"), ("--snapshot", "a.png")] {
+        let path = dir.path().join(name);
+        let input = colours(&[("camera", RED), ("slides", GREEN)], 3);
+        let output = view(&["-", "--only", "Nobody", "-t", "2", option, path.to_str().unwrap()], &input);
+        let said = stderr(&output);
+        assert_eq!(output.status.code(), Some(5), "{said}");
+        assert!(said.contains("Nobody sends no video here; there: camera, slides"), "{said}");
+    }
+}
+
+#[test]
 fn w21_a_damaged_frame_in_a_pipe_is_left_out() {
     let mut damaged = colours(&[("camera", RED)], 5);
     let last = damaged.len() - 1;

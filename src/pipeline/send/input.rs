@@ -9,7 +9,7 @@ use super::Error;
 use super::pace::Stamps;
 use crate::h264::{self, AccessUnit, Refusal, Splitter, StreamInfo};
 use crate::id::TrackId;
-use crate::media::{Picture, Range};
+use crate::media::{self, Picture, Range};
 use crate::video::encode::{self, Encoder, OpenH264};
 use crate::wire::control::{PipeTrack, Source, TrackKind, Tracks};
 use crate::wire::{Control, Frame, Header, Incoming, Kind, Media, Parser, Rendition, Stream, sniff};
@@ -57,13 +57,10 @@ pub(super) fn read(
     let mut input = Tee { inner: input, pass: reading.pass.take() };
     let mut head = Vec::new();
     let found = loop {
-        if head.starts_with(&[0x47]) {
-            return Err(Error::Container("MPEG-TS"));
+        if let Some(other) = h264::foreign(&head) {
+            return Err(Error::Container(other));
         }
         if let Some(kind) = sniff(&head).map_err(Error::Unknown)? {
-            if kind == Stream::AnnexB && is_hevc(&head) {
-                return Err(Error::Container("HEVC (H.265)"));
-            }
             break kind;
         }
         let mut byte = [0];
@@ -83,12 +80,6 @@ pub(super) fn read(
         Stream::Y4m => pictures(input, &reading, emit),
         Stream::Matroska | Stream::Mp4 => Err(Error::Container(name(found))),
     }
-}
-
-/// Whether Annex B begins with a parameter set or delimiter of HEVC; no H.264 begins with these bytes.
-fn is_hevc(head: &[u8]) -> bool {
-    let nal = if head.get(2) == Some(&1) { head.get(3) } else { head.get(4) };
-    matches!(nal, Some(0x40 | 0x42 | 0x44 | 0x46))
 }
 
 fn name(stream: Stream) -> &'static str {
@@ -220,7 +211,7 @@ fn judged(unit: &AccessUnit) -> Result<Option<Option<StreamInfo>>, Error> {
 }
 
 fn pictures(input: impl Read, reading: &Reading, emit: &mut dyn FnMut(Item) -> bool) -> Result<(), Error> {
-    let bad = |error: y4m::Error| Error::Y4m(format!("{error}"));
+    let bad = |error: y4m::Error| Error::Damaged(format!("{error}"));
     let limit = y4m::Limits { bytes: limits::PICTURE_WIDTH * limits::PICTURE_HEIGHT * 3 / 2 };
     let mut decoder = y4m::Decoder::new_with_limits(input, limit).map_err(bad)?;
     let (width, height) = (decoder.get_width(), decoder.get_height());
@@ -234,6 +225,9 @@ fn pictures(input: impl Read, reading: &Reading, emit: &mut dyn FnMut(Item) -> b
     );
     if !planar {
         return Err(Error::Y4m("it is not 4:2:0 with 8 bits (ffmpeg: -pix_fmt yuv420p)".into()));
+    }
+    if media::is_interlaced(decoder.get_raw_params()) {
+        return Err(Error::Y4m("it is interlaced (ffmpeg: -vf yadif)".into()));
     }
     let rate = decoder.get_framerate();
     let fps = reading.fps.unwrap_or(rate.num as f64 / (rate.den as f64).max(1.0)).clamp(1.0, 120.0);

@@ -10,7 +10,7 @@ use super::{About, Error, Stage, Unit};
 use crate::h264::{self, Splitter};
 use crate::id::TrackId;
 use crate::limits;
-use crate::media::{Picture, Range};
+use crate::media::{Picture, Range, is_interlaced};
 use crate::pipeline::feedback::Feedback;
 use crate::time::{self, Moment};
 use crate::wire::control::{Source, TrackKind};
@@ -44,6 +44,9 @@ pub fn read(input: File, stage: &Stage, pace: Pace) -> Result<(), Error> {
     let mut reader = Reader { input, offset: 0, pace, began: None };
     let mut head = Vec::new();
     let kind = loop {
+        if let Some(other) = h264::foreign(&head) {
+            return Err(unsupported(other));
+        }
         match sniff(&head) {
             Ok(Some(kind)) => break kind,
             Err(error) => return Err(input_error(error, 0)),
@@ -58,9 +61,16 @@ pub fn read(input: File, stage: &Stage, pace: Pace) -> Result<(), Error> {
         Stream::Frames => reader.frames(head, stage),
         Stream::AnnexB => reader.annex_b(head, stage),
         Stream::Y4m => reader.y4m(head, stage),
-        Stream::Matroska => Err(input_error("Matroska cannot be read yet (ffmpeg: -f h264)", 0)),
-        Stream::Mp4 => Err(input_error("MP4 cannot be read from a pipe (ffmpeg: -f h264)", 0)),
+        Stream::Matroska => Err(unsupported("Matroska")),
+        Stream::Mp4 => Err(unsupported("MP4")),
     }
+}
+
+fn unsupported(kind: &str) -> Error {
+    Error::Unsupported(format!(
+        "this is {kind}, which conf-view does not read; type: \
+         ffmpeg -i FILE -an -c:v libx264 -tune zerolatency -f h264 - | conf-view -"
+    ))
 }
 
 /// What a publisher says about a track, for the tile.
@@ -223,7 +233,10 @@ impl Reader {
         if !planar || !fits || width % 2 + height % 2 > 0 {
             let what =
                 "only 4:2:0 with 8 bits, even sizes, up to 4096x2304 can be shown (ffmpeg: -pix_fmt yuv420p)";
-            return Err(input_error(what, 0));
+            return Err(Error::Unsupported(what.into()));
+        }
+        if is_interlaced(decoder.get_raw_params()) {
+            return Err(Error::Unsupported("this Y4M stream is interlaced (ffmpeg: -vf yadif)".into()));
         }
         let rate = decoder.get_framerate();
         let fps = (rate.num as f64 / rate.den.max(1) as f64).clamp(0.1, 1000.0);

@@ -167,15 +167,13 @@ impl Room {
                 }
             }
             Event::Down { reason, retry_in, attempt } => {
-                tracing::warn!(%reason, attempt, "connection lost");
                 self.up = false;
                 let retry_at = time::now() + retry_in;
                 self.stage.tell(Session::Reconnecting { reason: reason.to_string(), attempt, retry_at });
             }
-            Event::Refused(refusal) => tracing::warn!(%refusal, "the server refused something"),
             Event::Ended(End::Left) => self.stage.finish(),
             Event::Ended(end) => self.stage.fail(Error::Ended(end)),
-            // What is said and done in the room is not seen here.
+            // What is said and done in the room is not seen here; refusals are told by the connection itself.
             _ => {}
         }
     }

@@ -12,6 +12,7 @@ use super::track::{Track, lock};
 use super::{Error, Session, Stage};
 use crate::media::{self, Picture};
 use crate::time::{self, Moment};
+use crate::video::decode::Refused;
 use crate::video::render::compose::{Composer, Notice, Scene, Tile};
 use crate::video::render::layout::{Mode, PER_PAGE};
 use crate::video::render::snapshot;
@@ -31,6 +32,8 @@ const PEOPLE: u64 = 1 << 48;
 const REPORTS: Duration = Duration::from_secs(1);
 /// A picture whose clock is older than this comes from a recording: its age is no latency.
 const LATENCY: u64 = 10_000_000;
+/// How long a member who was asked for may take to be announced.
+const MISSING: Duration = Duration::from_secs(1);
 /// How long "saved as" stays.
 const SAID: Duration = Duration::from_secs(3);
 
@@ -83,6 +86,8 @@ pub fn run(stage: &Stage, settings: Settings, stop: &CancellationToken) -> Resul
         focus: None,
         frozen: false,
         said: None,
+        missing: None,
+        told: None,
         session: Session::default(),
         began: now,
         reported: now,
@@ -106,6 +111,9 @@ struct Show<'a> {
     focus: Option<u64>,
     frozen: bool,
     said: Option<(Moment, String)>,
+    /// Since when nobody is there who was asked for, and what was last said about it.
+    missing: Option<Moment>,
+    told: Option<String>,
     /// As it was written last.
     session: Session,
     began: Moment,
@@ -139,11 +147,11 @@ impl Show<'_> {
             self.report(time::now())?;
             for input in inputs {
                 if !self.input(input) {
-                    return self.end();
+                    return self.end(true);
                 }
             }
         }
-        self.end()
+        self.end(stop.is_cancelled())
     }
 
     fn without_window(mut self, stop: &CancellationToken) -> Result<(), Error> {
@@ -156,11 +164,27 @@ impl Show<'_> {
         }
         self.refresh(time::now());
         self.handed_over(time::now());
-        self.end()
+        self.end(stop.is_cancelled())
+    }
+
+    /// Says who is there, where those who were asked for are not.
+    fn miss(&mut self, now: Moment) {
+        let ready = matches!(self.stage.session(), Session::Up | Session::Absent);
+        let Some(words) = self.stage.missing().filter(|_| ready) else {
+            self.missing = None;
+            return;
+        };
+        let since = *self.missing.get_or_insert(now);
+        if now.since(since) >= MISSING && self.told.as_ref() != Some(&words) {
+            tracing::warn!("{words}; waiting");
+            self.told = Some(words);
+            self.missing = Some(now);
+        }
     }
 
     /// Takes new pictures and sees what is there.
     fn refresh(&mut self, now: Moment) {
+        self.miss(now);
         let tracks = self.stage.tracks();
         let mut tiles = Vec::with_capacity(tracks.len());
         let mut seen = Vec::new();
@@ -284,9 +308,15 @@ impl Show<'_> {
         out.write_all(text.as_bytes()).map_err(Error::Output)
     }
 
+    /// Why nothing of a pipe can ever be shown.
+    fn nothing_can_be_shown(&self) -> Option<Refused> {
+        let from_pipe = self.session == Session::Absent && self.stage.session() == Session::Absent;
+        self.stage.refused().filter(|_| from_pipe)
+    }
+
     fn is_over(&self, now: Moment) -> bool {
         let age = now.since(self.began);
-        if self.stage.has_failed() {
+        if self.stage.has_failed() || self.nothing_can_be_shown().is_some() {
             return true;
         }
         if let Some(duration) = self.settings.duration {
@@ -301,16 +331,18 @@ impl Show<'_> {
     }
 
     /// The last things, in order: what went wrong, the snapshot, the last figures.
-    fn end(mut self) -> Result<(), Error> {
+    fn end(mut self, stopped: bool) -> Result<(), Error> {
         if let Some(error) = self.stage.trouble() {
             return Err(error);
         }
-        let from_pipe = self.session == Session::Absent && self.stage.session() == Session::Absent;
-        if from_pipe
-            && self.stage.is_over()
-            && let Some(refused) = self.stage.refused()
-        {
+        if let Some(refused) = self.nothing_can_be_shown() {
             return Err(Error::Refused(refused));
+        }
+        let nothing = self.stage.has_recorded_nothing()
+            || self.settings.snapshot.is_some() && self.stage.is_choosy() && self.pictures.is_empty();
+        if nothing && !stopped {
+            let why = self.stage.missing().unwrap_or_else(|| "no picture came".into());
+            return Err(Error::Nothing(format!("{why}; nothing was written")));
         }
         if let Some(path) = self.settings.snapshot.take() {
             self.save(&path).map_err(|error| Error::Snapshot { path: path.display().to_string(), error })?;

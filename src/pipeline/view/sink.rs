@@ -1,6 +1,7 @@
 //! A track written to a pipe or a file instead of a window.
 
 use std::io::Write;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use super::Error;
@@ -26,13 +27,20 @@ pub(super) type Place = Arc<Mutex<Option<Sink>>>;
 /// The home of the sink: a member who comes back has another track, and the recording goes on with that.
 pub(super) struct Home {
     place: Option<Place>,
+    wrote: Arc<AtomicBool>,
     /// Whose track and which one is recorded, once the first has come.
     meant: Mutex<Option<(String, String)>>,
 }
 
 impl Home {
     pub(super) fn new(sink: Option<Sink>) -> Self {
-        Self { place: sink.map(|sink| Arc::new(Mutex::new(Some(sink)))), meant: Mutex::default() }
+        let wrote = sink.as_ref().map(|sink| Arc::clone(&sink.wrote)).unwrap_or_default();
+        Self { place: sink.map(|sink| Arc::new(Mutex::new(Some(sink)))), wrote, meant: Mutex::default() }
+    }
+
+    /// Whether a recording was wanted and nothing has been written so far.
+    pub(super) fn is_empty(&self) -> bool {
+        self.place.is_some() && !self.wrote.load(Ordering::Relaxed)
     }
 
     /// Where a track takes the sink from, if it is the one that is recorded.
@@ -52,11 +60,13 @@ pub(super) struct Sink {
     fps: f64,
     size: Option<(usize, usize)>,
     started: bool,
+    /// Something has been written.
+    wrote: Arc<AtomicBool>,
 }
 
 impl Sink {
     pub(super) fn new(format: Format, out: Box<dyn Write + Send>, trouble: Trouble) -> Self {
-        Self { format, out, trouble, fps: 30.0, size: None, started: false }
+        Self { format, out, trouble, fps: 30.0, size: None, started: false, wrote: Arc::default() }
     }
 
     pub(super) fn wants_pictures(&self) -> bool {
@@ -123,8 +133,9 @@ impl Sink {
     }
 
     fn check(&mut self, written: std::io::Result<()>) {
-        if let Err(error) = written {
-            self.fail(Error::Output(error));
+        match written {
+            Ok(()) => self.wrote.store(true, Ordering::Relaxed),
+            Err(error) => self.fail(Error::Output(error)),
         }
     }
 

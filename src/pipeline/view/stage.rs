@@ -18,6 +18,9 @@ use crate::video::render::window::Bell;
 /// Tracks that are known at once; more are not taken in.
 const TRACKS: usize = limits::ROOM_TRACKS;
 
+/// Members that are named to somebody who asked for another.
+const NAMED: usize = 20;
+
 /// Which tracks are wanted: `NICK` or `NICK/LABEL`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Only {
@@ -37,6 +40,15 @@ impl FromStr for Only {
             return Err("expected NICK or NICK/LABEL".into());
         }
         Ok(Self { nick: nick.to_owned(), label })
+    }
+}
+
+impl std::fmt::Display for Only {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.label {
+            None => f.write_str(&self.nick),
+            Some(label) => write!(f, "{}/{label}", self.nick),
+        }
     }
 }
 
@@ -81,6 +93,8 @@ struct Inner {
     trouble: Trouble,
     bell: Bell,
     tracks: Mutex<BTreeMap<u32, Arc<Track>>>,
+    /// Tracks that are there and not wanted.
+    others: Mutex<BTreeMap<u32, About>>,
     people: Mutex<BTreeMap<u32, Person>>,
     session: Mutex<Session>,
     ended: Mutex<bool>,
@@ -97,6 +111,7 @@ impl Stage {
             trouble,
             bell: Bell::default(),
             tracks: Mutex::default(),
+            others: Mutex::default(),
             people: Mutex::default(),
             session: Mutex::default(),
             ended: Mutex::new(false),
@@ -112,7 +127,15 @@ impl Stage {
             }
             return;
         }
-        if self.0.only.as_ref().is_some_and(|only| !only.matches(&about)) || tracks.len() >= TRACKS {
+        if self.0.only.as_ref().is_some_and(|only| !only.matches(&about)) {
+            let mut others = lock(&self.0.others);
+            if others.len() < TRACKS || others.contains_key(&id) {
+                others.insert(id, about);
+            }
+            return;
+        }
+        lock(&self.0.others).remove(&id);
+        if tracks.len() >= TRACKS {
             return;
         }
         let program = self.0.program.clone();
@@ -132,12 +155,14 @@ impl Stage {
     /// A track is gone.
     pub fn remove(&self, id: u32) {
         lock(&self.0.tracks).remove(&id);
+        lock(&self.0.others).remove(&id);
         self.0.bell.ring();
     }
 
     /// Nobody and nothing is there any more.
     pub fn clear(&self) {
         lock(&self.0.tracks).clear();
+        lock(&self.0.others).clear();
         lock(&self.0.people).clear();
         self.0.bell.ring();
     }
@@ -169,6 +194,39 @@ impl Stage {
     /// The track with this number, if it is wanted.
     pub fn track(&self, id: u32) -> Option<Arc<Track>> {
         lock(&self.0.tracks).get(&id).cloned()
+    }
+
+    /// Who was asked for and is not there, and who is instead; nothing where anybody who is wanted is there.
+    pub(super) fn missing(&self) -> Option<String> {
+        let only = self.0.only.as_ref().filter(|_| lock(&self.0.tracks).is_empty())?;
+        let mut there: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for (_, person) in self.people().into_iter().filter(|(_, person)| !person.own) {
+            there.entry(person.name).or_default();
+        }
+        for about in lock(&self.0.others).values() {
+            there.entry(about.member.clone()).or_default().push(about.label.clone());
+        }
+        let line = |(name, labels): (&String, &Vec<String>)| match (name.as_str(), labels.as_slice()) {
+            ("", labels) => labels.join(", "),
+            (name, []) => format!("{name} (no video)"),
+            (name, labels) => format!("{name} ({})", labels.join(", ")),
+        };
+        let mut names: Vec<String> = there.iter().take(NAMED).map(line).collect();
+        if there.len() > NAMED {
+            names.push(format!("and {} more", there.len() - NAMED));
+        }
+        let who = if names.is_empty() { "nobody else is".into() } else { names.join(", ") };
+        Some(format!("{only} sends no video here; there: {who}"))
+    }
+
+    /// Whether a recording was wanted and nothing came of it so far.
+    pub(super) fn has_recorded_nothing(&self) -> bool {
+        self.0.sink.is_empty()
+    }
+
+    /// Whether only some tracks are wanted.
+    pub(super) fn is_choosy(&self) -> bool {
+        self.0.only.is_some()
     }
 
     /// All tracks, in order.

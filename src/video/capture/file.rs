@@ -11,7 +11,7 @@ use y4m::Colorspace;
 
 use super::{Context, Description, Error, Pace, Source, Stop};
 use crate::h264::{self, AccessUnit, Splitter, StreamInfo};
-use crate::media::{Picture, Range, Size};
+use crate::media::{Picture, Range, Size, is_interlaced};
 use crate::time::{self, Moment};
 use crate::video::decode::{Decoder, InProcess};
 use crate::wire::{Stream, sniff};
@@ -49,7 +49,7 @@ impl Input {
         } else {
             let file = File::open(&self.path).map_err(|error| Error::File(self.name(), error))?;
             if file.metadata().is_ok_and(|about| about.is_dir()) {
-                return Err(self.format("it is a directory"));
+                return Err(Error::File(self.name(), io::ErrorKind::IsADirectory.into()));
             }
             Box::new(file)
         };
@@ -59,6 +59,10 @@ impl Input {
     fn format(&self, what: impl Into<String>) -> Error {
         Error::Format(self.name(), what.into())
     }
+
+    fn damaged(&self, what: impl Into<String>) -> Error {
+        Error::Damaged(self.name(), what.into())
+    }
 }
 
 /// Opens `path`, `-` for stdin, and tells by its first bytes what it is. With `again` a file begins anew at its end.
@@ -67,26 +71,37 @@ pub fn open_file(path: &Path, again: bool, context: &Context) -> Result<Recorded
     let mut reader = input.open()?;
     let mut head = Vec::new();
     let kind = loop {
-        if let Ok(Some(kind)) = sniff(&head) {
-            break Some(kind);
+        if let Some(other) = h264::foreign(&head) {
+            return Err(input.format(format!("this is {other}; {CONVERT}")));
+        }
+        match sniff(&head) {
+            Ok(Some(kind)) => break kind,
+            Ok(None) => {}
+            Err(_) => return Err(input.damaged(format!("neither Y4M nor H.264 in Annex B form; {CONVERT}"))),
         }
         let mut byte = [0];
         match reader.read(&mut byte) {
-            Ok(1) if head.len() < 16 => head.push(byte[0]),
-            Ok(_) => break None,
+            Ok(0) if head.is_empty() => return Err(input.damaged(format!("nothing is in it; {CONVERT}"))),
+            Ok(0) => return Err(input.damaged(format!("it ends before its first picture; {CONVERT}"))),
+            Ok(_) => head.push(byte[0]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(Error::File(input.name(), error)),
         }
     };
     let whole: Reader = BufReader::new(Box::new(io::Cursor::new(head).chain(reader)));
     match kind {
-        Some(Stream::Y4m) => Y4m::new(input, whole, context).map(Recorded::Y4m),
-        Some(Stream::AnnexB) => Units::new(input, whole, context).map(Recorded::Units),
-        _ => Err(input.format(
-            "neither Y4M nor H.264 in Annex B form; convert it: ffmpeg -i FILE -f yuv4mpegpipe -pix_fmt yuv420p - | \
-             conf-cam --video file:-",
-        )),
+        Stream::Y4m => Y4m::new(input, whole, context).map(Recorded::Y4m),
+        Stream::AnnexB => Units::new(input, whole, context).map(Recorded::Units),
+        Stream::Frames => {
+            Err(input.format("this is what conf-cam writes: conf-send sends it, conf-view - shows it"))
+        }
+        Stream::Matroska => Err(input.format(format!("this is Matroska; {CONVERT}"))),
+        Stream::Mp4 => Err(input.format(format!("this is MP4; {CONVERT}"))),
     }
 }
+
+const CONVERT: &str =
+    "convert it: ffmpeg -i FILE -f yuv4mpegpipe -pix_fmt yuv420p - | conf-cam --video file:-";
 
 /// Raw pictures of a file.
 pub struct Y4m {
@@ -133,7 +148,7 @@ impl Y4m {
                 Err(error) => {
                     return Err(self
                         .input
-                        .format(format!("damaged after {} pictures ({error})", self.pictures)));
+                        .damaged(format!("damaged after {} pictures ({error})", self.pictures)));
                 }
             }
         }
@@ -171,7 +186,7 @@ fn header(input: &Input, reader: Reader) -> Result<y4m::Decoder<Reader>, Error> 
     let decoder = y4m::Decoder::new_with_limits(reader, limits).map_err(|error| match error {
         y4m::Error::OutOfMemory => input.format("pictures larger than 4096x2304 (ffmpeg: -vf scale=1280:-2)"),
         y4m::Error::UnknownColorspace => input.format(format!("a pixel format that is not 4:2:0 ({hint})")),
-        error => input.format(format!("not a Y4M file ({error})")),
+        error => input.damaged(format!("not a Y4M file ({error})")),
     })?;
     let colours = [Colorspace::C420, Colorspace::C420jpeg, Colorspace::C420paldv, Colorspace::C420mpeg2];
     if !colours.iter().any(|known| *known as usize == decoder.get_colorspace() as usize) {
@@ -179,6 +194,9 @@ fn header(input: &Input, reader: Reader) -> Result<y4m::Decoder<Reader>, Error> 
             "its pixels are {:?}, not 4:2:0 with 8 bits ({hint})",
             decoder.get_colorspace()
         )));
+    }
+    if is_interlaced(decoder.get_raw_params()) {
+        return Err(input.format("it is interlaced (ffmpeg: -vf yadif)"));
     }
     if decoder.get_width() < 16 || decoder.get_height() < 16 {
         return Err(input.format("pictures smaller than 16x16"));
@@ -254,7 +272,7 @@ impl Units {
             match units.read() {
                 Ok(unit) if unit.key => break unit,
                 Ok(_) => {}
-                Err(Error::Ended) => return Err(units.input.format("no keyframe with SPS and PPS in it")),
+                Err(Error::Ended) => return Err(units.input.damaged("no keyframe with SPS and PPS in it")),
                 Err(error) => return Err(error),
             }
         };
@@ -319,7 +337,7 @@ impl Units {
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                     Err(error) => return Err(Error::File(self.input.name(), error)),
                 },
-                Err(error) => return Err(self.input.format(error.to_string())),
+                Err(error) => return Err(self.input.damaged(error.to_string())),
             }
         }
     }
@@ -423,6 +441,9 @@ mod tests {
         assert!(refused(&y4m("W16 H16 F25:1 C420p10", 0, 0)).contains("yuv420p"));
         assert!(refused(&y4m("W16384 H16384 F25:1", 0, 0)).contains("4096x2304"));
         assert!(refused(&y4m("W0 H16 F25:1", 0, 0)).contains("Y4M"));
+        assert!(refused(&y4m("W16 H16 F25:1 It", 0, 0)).contains("yadif"));
+        assert!(refused(&[0x47; 400]).contains("MPEG-TS"));
+        assert!(refused(&[0, 0, 0, 1, 0x40, 1, 12]).contains("HEVC"));
         assert!(refused(&[0, 0, 0, 1, 0x41, 0x9a, 1]).contains("keyframe"));
         let missing = open_file(Path::new("/nowhere/at.all"), false, &context(None)).expect_err("missing");
         assert!(missing.to_string().contains("/nowhere/at.all"));

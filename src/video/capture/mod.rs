@@ -130,9 +130,12 @@ pub enum Error {
     /// The file cannot be opened or read.
     #[error("cannot read {0}: {1}")]
     File(String, io::Error),
-    /// The file is not what it must be.
+    /// The file is of a kind that cannot be used.
     #[error("{0}: {1}")]
     Format(String, String),
+    /// The file is no stream, or breaks off being one.
+    #[error("{0}: {1}")]
+    Damaged(String, String),
 }
 
 /// Makes sources that stop together.

@@ -118,7 +118,7 @@ impl Recovery {
                 Outcome::Damaged
             }
             Err(error) => {
-                tracing::warn!(%error, "decoder lost");
+                tracing::debug!(%error, "decoder lost");
                 self.lose(now);
                 Outcome::Restarted
             }
