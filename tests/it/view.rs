@@ -199,6 +199,7 @@ fn v06_nothing_that_can_be_shown_ends_with_the_sentence_without_a_recording_too(
 
 #[test]
 fn what_cannot_be_shown_is_told_at_once_although_the_pipe_stays_open() {
+    const TRANSPORT: &[u8] = &[0x47, 0x40, 0, 0x10, 0, 0, 0xb0, 0x0d];
     let matroska = [&[0x1a, 0x45, 0xdf, 0xa3][..], &[0; 40]].concat();
     let y4m = |parameters: &str| format!("YUV4MPEG2 W16 H16 F25:1 {parameters}\n").into_bytes();
     let arguments =
@@ -209,11 +210,11 @@ fn what_cannot_be_shown_is_told_at_once_although_the_pipe_stays_open() {
     }
     for (bytes, words) in [
         (&matroska[..], "Matroska"),
-        (&[0x47; 188], "MPEG-TS"),
+        (TRANSPORT, "MPEG-TS"),
         (&[0, 0, 0, 1, 0x40, 1, 0x0c], "HEVC"),
         (&y4m("C444"), "4:2:0"),
         (&y4m("It"), "interlaced"),
-        (encoded.as_deref().unwrap_or(&[0x47; 188]), if encoded.is_ok() { "B-frames" } else { "MPEG-TS" }),
+        (encoded.as_deref().unwrap_or(TRANSPORT), if encoded.is_ok() { "B-frames" } else { "MPEG-TS" }),
     ] {
         let mut child = viewer(&["-", "--no-window"]).spawn().unwrap();
         let mut stdin = child.stdin.take().unwrap();

@@ -442,7 +442,7 @@ mod tests {
         assert!(refused(&y4m("W16384 H16384 F25:1", 0, 0)).contains("4096x2304"));
         assert!(refused(&y4m("W0 H16 F25:1", 0, 0)).contains("Y4M"));
         assert!(refused(&y4m("W16 H16 F25:1 It", 0, 0)).contains("yadif"));
-        assert!(refused(&[0x47; 400]).contains("MPEG-TS"));
+        assert!(refused(&[0x47, 0x40, 0, 0x10].repeat(50)).contains("MPEG-TS"));
         assert!(refused(&[0, 0, 0, 1, 0x40, 1, 12]).contains("HEVC"));
         assert!(refused(&[0, 0, 0, 1, 0x41, 0x9a, 1]).contains("keyframe"));
         let missing = open_file(Path::new("/nowhere/at.all"), false, &context(None)).expect_err("missing");
