@@ -53,24 +53,18 @@ struct Stderr;
 const HELD: usize = 100;
 static HELD_BACK: Mutex<Option<Vec<String>>> = Mutex::new(None);
 
-/// Keeps lines for stderr back from now on, where stderr is a terminal that would show them amid what is
-/// drawn there; for [`take_held`].
+/// Keeps lines for stderr back until [`release`], where stderr is a terminal that would show them amid
+/// what is drawn there.
 pub(super) fn hold() {
     if io::stderr().is_terminal() {
         *HELD_BACK.lock().unwrap_or_else(PoisonError::into_inner) = Some(Vec::new());
     }
 }
 
-/// The lines that were kept back since the last time.
-pub(super) fn take_held() -> Vec<String> {
-    let mut held = HELD_BACK.lock().unwrap_or_else(PoisonError::into_inner);
-    held.as_mut().map(std::mem::take).unwrap_or_default()
-}
-
-/// Writes what was kept back, and everything that comes, to stderr again.
-pub(super) fn release() {
+/// Writes to stderr again, and what was kept back if it is to be `shown`.
+pub(super) fn release(shown: bool) {
     let held = HELD_BACK.lock().unwrap_or_else(PoisonError::into_inner).take();
-    for line in held.into_iter().flatten() {
+    for line in held.into_iter().flatten().filter(|_| shown) {
         let _ = io::stderr().write_all(line.as_bytes());
     }
 }

@@ -42,7 +42,8 @@ pub(super) fn run(args: &Chat) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     logging::hold();
     let end = talk(args, config, &runtime);
-    logging::release();
+    // What went wrong was told on the screen, when it did.
+    logging::release(args.common.verbose > 0);
     // The name service may keep a thread waiting.
     runtime.shutdown_background();
     match end? {
@@ -79,6 +80,7 @@ fn talk(args: &Chat, config: Config, runtime: &tokio::runtime::Runtime) -> anyho
         roster,
         address,
         notify: args.notify,
+        chosen: args.meeting.name.clone().filter(|name| !name.is_empty()),
         requests: 0,
         leaving: None,
         dirty: true,
@@ -95,6 +97,8 @@ struct Table {
     roster: Roster,
     address: Address,
     notify: Notify,
+    /// The name that was asked for, until it is known whether it was given.
+    chosen: Option<String>,
     /// Requests that were made of the server.
     requests: u64,
     /// Until when leaving waits for what is on its way.
@@ -158,7 +162,6 @@ impl Table {
             }
         }
         drop(self.device);
-        self.room.stats();
         let goodbye =
             async { tokio::join!(self.room.close(), async { while events.next().await.is_some() {} }) };
         // A server that does not answer has had its time.
@@ -223,9 +226,6 @@ impl Table {
     async fn handle_tick(&mut self) -> anyhow::Result<()> {
         // Seconds to the next try, typing that ends.
         self.dirty = true;
-        for line in logging::take_held() {
-            self.screen.handle_event(Event::Warning(bare(&line)), now());
-        }
         let actions = self.screen.tick(now());
         self.carry_out(actions).await.map(drop)
     }
@@ -316,7 +316,14 @@ impl Table {
         let event = match event {
             client::Event::Up { welcome, .. } => {
                 self.roster.handle_up(&welcome);
-                Event::Up { name: welcome.name }
+                let other = self.chosen.take().filter(|chosen| *chosen != welcome.name);
+                let told = other.map(|chosen| {
+                    let given = &welcome.name;
+                    Event::Notice(format!(
+                        "you are {given} here, not {chosen}: that name is taken, or a program of yours came first"
+                    ))
+                });
+                return [Event::Up { name: welcome.name }].into_iter().chain(told).collect();
             }
             client::Event::State(state) => {
                 let locked = state.room.is_some_and(|room| room.locked);
@@ -398,13 +405,6 @@ fn reason(reason: GapReason) -> &'static str {
         GapReason::Expired => "they are older than what the server keeps",
         GapReason::Unknown => "the server has forgotten this room",
     }
-}
-
-/// A line of the log without its time.
-fn bare(line: &str) -> String {
-    let line = line.trim_end();
-    let text = [" WARN ", " ERROR ", " INFO "].iter().find_map(|level| line.split_once(level));
-    crate::text::scrub(text.map_or(line, |(_, text)| text.trim_start()), 1_000)
 }
 
 /// The answer to `/stats`.
