@@ -20,6 +20,8 @@ use crate::time::{self, Moment};
 
 /// Keys that may wait: what a paste without brackets is; then the terminal itself waits.
 const WAITING: usize = 256;
+/// How often the thread that reads keys looks whether the terminal is in our hands again.
+const GIVEN_BACK: std::time::Duration = std::time::Duration::from_millis(20);
 /// Rows that a notch of the wheel is.
 const WHEEL: isize = 3;
 
@@ -130,7 +132,8 @@ impl Device {
         self.out.write_all(bytes)
     }
 
-    /// Stops the program, as Ctrl-Z does; [`Input::Resumed`] comes when it goes on.
+    /// Stops the program, as Ctrl-Z does; [`Input::Resumed`] comes when it goes on. Nothing happens
+    /// where no shell could make it go on.
     pub fn suspend(&self) -> io::Result<()> {
         signal_hook::low_level::raise(SIGTSTP)
     }
@@ -161,12 +164,36 @@ fn size() -> Rect {
     Rect::new(0, 0, known(columns, 80), known(rows, 24))
 }
 
+/// Whether there is a shell that makes the program go on when it was stopped: a parent in the same
+/// session and another process group. The kernel ignores SIGTSTP otherwise, but not once it is handled.
+fn can_go_on() -> bool {
+    /// Parent, process group and session.
+    fn about(process: &str) -> Option<[String; 3]> {
+        let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+        // Behind the name, which may hold anything.
+        let mut fields = stat.rsplit_once(") ")?.1.split(' ').skip(1).map(str::to_owned);
+        Some([fields.next()?, fields.next()?, fields.next()?])
+    }
+    let Some([mut parent, group, session]) = about("self") else { return true };
+    // The programs of one job may have started each other.
+    for _ in 0..16 {
+        match about(&parent) {
+            Some([_, _, its]) if its != session => return false,
+            Some([_, its, _]) if its != group => return true,
+            Some([next, ..]) => parent = next,
+            None => return false,
+        }
+    }
+    false
+}
+
 fn listen(mut signals: Signals, tell: &mpsc::Sender<Input>) {
     let mut asked = false;
     for signal in signals.forever() {
         let input = match signal {
             SIGWINCH => Input::Resized,
             SIGCONT => Input::Resumed,
+            SIGTSTP if !can_go_on() => continue,
             SIGTSTP => {
                 restore();
                 // What cannot be stopped goes on.
@@ -182,8 +209,10 @@ fn listen(mut signals: Signals, tell: &mpsc::Sender<Input>) {
                 Input::Signal(signal)
             }
         };
-        if tell.blocking_send(input).is_err() {
-            return;
+        let ends = matches!(input, Input::Signal(_));
+        if tell.blocking_send(input).is_err() && ends {
+            // The program is leaving already: this is the second time.
+            std::process::exit(128 + signal);
         }
     }
 }
@@ -203,6 +232,11 @@ fn read(tell: &mpsc::Sender<Input>) {
             }
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(_) => return,
+        }
+        if !ACTIVE.load(Ordering::SeqCst) {
+            // What is typed now is for the shell.
+            std::thread::park_timeout(GIVEN_BACK);
+            continue;
         }
         while let Ok(true) = poll(std::time::Duration::ZERO) {
             let Ok(event) = read() else { break };

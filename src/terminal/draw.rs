@@ -315,7 +315,7 @@ impl Screen {
         if person.host {
             about.push_str(" host");
         }
-        if person.typing {
+        if person.typing && !person.own {
             about.push_str(" …");
         }
         if !roomy {

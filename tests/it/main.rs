@@ -10,5 +10,6 @@ mod send;
 mod serve;
 mod server;
 mod support;
+mod terminal;
 mod view;
 mod view_room;

@@ -354,6 +354,9 @@ impl Table {
             client::Event::CaughtUp => Event::CaughtUp,
             client::Event::Acknowledged(progress) => Event::Relayed(progress.relayed),
             client::Event::Unsent { n, refusal } => Event::Unsent { n, why: refusal.to_string() },
+            client::Event::Conflict => Event::Warning(
+                "a message was taken for one from before and is not in the room; say it again".into(),
+            ),
             client::Event::Room(room) => Event::Locked(room.locked),
             client::Event::Storage { stored: true, .. } => {
                 Event::Notice("the server keeps messages on its disk again".into())

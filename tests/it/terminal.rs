@@ -1,0 +1,384 @@
+//! `conf-chat` on a pseudo-terminal, with a terminal emulator as judge of what a person would see.
+#![allow(clippy::disallowed_methods)] // The state of a process is not an event that can be awaited.
+
+use std::io::{Read, Write};
+use std::path::Path;
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
+
+use confkit::chat::Content;
+use confkit::id::SourceId;
+use confkit::wire::{Frame, Letter, Slot};
+use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+use crate::support::peer::{Host, Peer};
+use crate::support::programs::PATIENCE;
+
+const ENTER: &str = "\r";
+const CONTROL_Z: &str = "\x1a";
+
+/// What the emulator was told beside text.
+#[derive(Default)]
+struct Told {
+    bells: usize,
+    /// Titles, clipboards, unknown sequences: things that a message must not do.
+    strange: Vec<String>,
+}
+
+impl vt100::Callbacks for Told {
+    fn audible_bell(&mut self, _: &mut vt100::Screen) {
+        self.bells += 1;
+    }
+    fn set_window_icon_name(&mut self, _: &mut vt100::Screen, name: &[u8]) {
+        self.strange.push(format!("icon {}", name.escape_ascii()));
+    }
+    fn set_window_title(&mut self, _: &mut vt100::Screen, title: &[u8]) {
+        self.strange.push(format!("title {}", title.escape_ascii()));
+    }
+    fn copy_to_clipboard(&mut self, _: &mut vt100::Screen, _: &[u8], data: &[u8]) {
+        self.strange.push(format!("clipboard {}", data.escape_ascii()));
+    }
+    fn paste_from_clipboard(&mut self, _: &mut vt100::Screen, _: &[u8]) {
+        self.strange.push("clipboard read".into());
+    }
+    fn unhandled_osc(&mut self, _: &mut vt100::Screen, params: &[&[u8]]) {
+        self.strange.push(format!("OSC {params:?}"));
+    }
+}
+
+struct Glass {
+    parser: vt100::Parser<Told>,
+    raw: Vec<u8>,
+}
+
+/// A terminal with a program in it.
+struct Terminal {
+    child: Box<dyn Child + Send + Sync>,
+    master: Box<dyn MasterPty + Send>,
+    keys: Box<dyn Write + Send>,
+    glass: Arc<(Mutex<Glass>, Condvar)>,
+    _home: TempDir,
+}
+
+impl Terminal {
+    /// `conf-chat` in a room of `host`.
+    fn chat(host: &Host, name: &str) -> Self {
+        Self::start(host, name, &[env!("CARGO_BIN_EXE_conf-chat")])
+    }
+
+    fn start(host: &Host, name: &str, command: &[&str]) -> Self {
+        let home = tempfile::tempdir().unwrap();
+        let size = PtySize { rows: 24, cols: 90, pixel_width: 0, pixel_height: 0 };
+        let pair = native_pty_system().openpty(size).unwrap();
+        let mut builder = CommandBuilder::new(command[0]);
+        builder.args(&command[1..]);
+        builder.env_clear();
+        let path = std::env::var("PATH").unwrap_or_default();
+        let room = format!("conf://{}/test", host.address);
+        let at = |directory: &str| home.path().join(directory).display().to_string();
+        for (variable, value) in [
+            ("PATH", path),
+            ("HOME", at("")),
+            ("XDG_STATE_HOME", at("state")),
+            ("TERM", "xterm-256color".into()),
+            ("TZ", "UTC".into()),
+            ("CONF_ROOM", room),
+            ("CONF_NAME", name.into()),
+            ("PS1", "shell> ".into()),
+        ] {
+            builder.env(variable, value);
+        }
+        let child = pair.slave.spawn_command(builder).unwrap();
+        drop(pair.slave);
+        let size = |n: u16| n.try_into().unwrap();
+        let parser = vt100::Parser::new_with_callbacks(size(24), size(90), 0, Told::default());
+        let glass = Arc::new((Mutex::new(Glass { parser, raw: Vec::new() }), Condvar::new()));
+        let mut output = pair.master.try_clone_reader().unwrap();
+        let shown = Arc::clone(&glass);
+        std::thread::spawn(move || {
+            let mut bytes = [0; 4096];
+            // The end of a terminal is an error on Linux.
+            while let Ok(count @ 1..) = output.read(&mut bytes) {
+                let mut glass = shown.0.lock().unwrap();
+                glass.parser.process(&bytes[..count]);
+                glass.raw.extend_from_slice(&bytes[..count]);
+                shown.1.notify_all();
+            }
+        });
+        let keys = pair.master.take_writer().unwrap();
+        Self { child, master: pair.master, keys, glass, _home: home }
+    }
+
+    fn press(&mut self, keys: &str) {
+        self.keys.write_all(keys.as_bytes()).unwrap();
+        self.keys.flush().unwrap();
+    }
+
+    /// Waits until what is shown is as `wanted`.
+    fn wait(&self, what: &str, wanted: impl Fn(&vt100::Screen) -> bool) {
+        let glass = self.glass.0.lock().unwrap();
+        let (glass, waited) =
+            self.glass.1.wait_timeout_while(glass, PATIENCE, |glass| !wanted(glass.parser.screen())).unwrap();
+        assert!(!waited.timed_out(), "never shown: {what}\n{}", glass.parser.screen().contents());
+    }
+
+    fn wait_for(&self, text: &str) {
+        self.wait(text, |screen| screen.contents().contains(text));
+    }
+
+    fn resize(&self, columns: u16, rows: u16) {
+        let size = |n: u16| n.try_into().unwrap();
+        self.glass.0.lock().unwrap().parser.set_size(size(rows), size(columns));
+        self.master.resize(PtySize { rows, cols: columns, pixel_width: 0, pixel_height: 0 }).unwrap();
+    }
+
+    fn shown(&self) -> String {
+        self.glass.0.lock().unwrap().parser.screen().contents()
+    }
+
+    /// Whether the modes of the terminal are those of a shell.
+    fn is_as_before(&self) -> bool {
+        let termios = self.master.get_termios().unwrap();
+        let local = termios.local_flags;
+        let flags = nix_flags();
+        let glass = self.glass.0.lock().unwrap();
+        let screen = glass.parser.screen();
+        local.bits() & flags == flags
+            && !screen.alternate_screen()
+            && !screen.bracketed_paste()
+            && !screen.hide_cursor()
+            && screen.mouse_protocol_mode() == vt100::MouseProtocolMode::None
+    }
+
+    fn pid(&self) -> Pid {
+        Pid::from_raw(self.child.process_id().unwrap() as i32).unwrap()
+    }
+
+    /// The exit code, once the program has ended.
+    fn end(&mut self) -> u32 {
+        let began = confkit::time::now();
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status.exit_code();
+            }
+            assert!(confkit::time::now().since(began) < PATIENCE, "still running\n{}", self.shown());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Echo and lines: what raw mode takes away.
+fn nix_flags() -> u32 {
+    (rustix::termios::LocalModes::ICANON | rustix::termios::LocalModes::ECHO).bits()
+}
+
+/// Says something with whatever bytes.
+fn say(peer: &mut Peer, n: u64, content: &Content, slot: Option<Slot>) {
+    let letter = Letter { source: SourceId([7; 16]), n, to: None, slot, receipt: None };
+    let wall = confkit::time::wall();
+    peer.send(Frame::message(letter, &content.to_payload(), wall).bytes());
+}
+
+#[test]
+fn people_talk_and_see_each_other() {
+    let host = Host::start();
+    let mut ann = Terminal::chat(&host, "Ann");
+    ann.wait_for("1 here");
+    let mut bo = Terminal::chat(&host, "Bo");
+    ann.wait_for("Bo joined");
+    bo.press("hello 汉字 👩‍👩‍👧 e\u{301}!");
+    bo.wait("the cursor behind it", |screen| screen.cursor_position() == (23, 18));
+    ann.wait_for("Bo is typing…");
+    bo.press(ENTER);
+    ann.wait_for("Bo │ hello 汉字");
+    bo.wait_for("Bo │ hello 汉字");
+    ann.press("/quit");
+    ann.press(ENTER);
+    assert_eq!(ann.end(), 0);
+    assert!(ann.is_as_before());
+    bo.wait_for("Ann left");
+}
+
+#[test]
+fn being_named_rings() {
+    let host = Host::start();
+    let ann = Terminal::chat(&host, "Ann");
+    ann.wait_for("1 here");
+    let (mut peer, _) = Peer::join(host.address, "Bo");
+    say(&mut peer, 1, &Content::Text("no ring".into()), None);
+    ann.wait_for("no ring");
+    assert_eq!(ann.glass.0.lock().unwrap().parser.callbacks().bells, 0);
+    say(&mut peer, 2, &Content::Text("Ann: Ann, ann".into()), None);
+    let glass = ann.glass.0.lock().unwrap();
+    let rang = |glass: &mut Glass| glass.parser.callbacks().bells == 0;
+    let (glass, _) = ann.glass.1.wait_timeout_while(glass, PATIENCE, rang).unwrap();
+    assert_eq!(glass.parser.callbacks().bells, 1);
+}
+
+#[test]
+fn any_size_is_drawn() {
+    let host = Host::start();
+    let mut ann = Terminal::chat(&host, "Ann");
+    ann.wait_for("1 here");
+    ann.press("/help");
+    ann.press(ENTER);
+    ann.wait_for("Ctrl-D leaves");
+    for (columns, rows) in [(40, 12), (20, 5), (1, 1), (400, 100), (61, 9)] {
+        ann.resize(columns, rows);
+        if columns >= 20 {
+            ann.wait("the input in the last row", |screen| {
+                screen.rows(0, columns).nth(usize::from(rows) - 1).is_some_and(|row| row.starts_with('›'))
+            });
+        }
+    }
+    assert!(ann.child.try_wait().unwrap().is_none());
+}
+
+#[test]
+fn t01_a_hostile_message_does_nothing_to_the_terminal() {
+    let host = Host::start();
+    let ann = Terminal::chat(&host, "Ann");
+    ann.wait_for("1 here");
+    let (mut peer, _) = Peer::join(host.address, "Bo");
+    let hostile = "\x1b[2J\x1b]52;c;aGk=\x07\x1b]0;title\x07\x1b]8;;http://evil\x1b\\x\x1b]8;;\x1b\\\x1bP1$q\x1b\\\x1b_a\x1b\\\x1bc\
+        \x1b[6n\x1b[?1049l\u{9b}31m\u{9d}0;t\u{9c}\r\u{8}\u{202e}abc\u{200b}\x1b]0;unterminated";
+    for (n, content) in (1..).zip([
+        Content::Topic(hostile.into()),
+        Content::Action(hostile.into()),
+        Content::Text(format!("{hostile}\n{hostile}")),
+    ]) {
+        let slot = matches!(content, Content::Topic(_)).then(Slot::topic);
+        say(&mut peer, n, &content, slot);
+    }
+    say(&mut peer, 4, &Content::Text("the end of it".into()), None);
+    ann.wait_for("Bo │ the end of it");
+    ann.wait("the cursor in the input", |screen| screen.cursor_position() == (23, 2));
+    let glass = ann.glass.0.lock().unwrap();
+    assert_eq!(glass.parser.callbacks().strange, Vec::<String>::new());
+    let raw = &glass.raw;
+    for introducer in
+        [&b"\x1b]"[..], b"\x1bP", b"\x1b_", b"\x1bc", b"\x1b[6n", b"\x07", b"\xc2\x9b", b"\xe2\x80\xae"]
+    {
+        assert!(!raw.windows(introducer.len()).any(|part| part == introducer), "{introducer:?}");
+    }
+    assert!(glass.parser.screen().contents().contains("␛[2J␛]52;c;aGk=␇"));
+    assert!(glass.parser.screen().alternate_screen());
+}
+
+#[test]
+fn t07_a_paste_does_not_send_itself() {
+    let host = Host::start();
+    let (mut peer, _) = Peer::join(host.address, "Bo");
+    let mut ann = Terminal::chat(&host, "Ann");
+    ann.wait_for("2 here");
+    ann.press("\x1b[200~one\rtwo\r\x1b[201~/quit\r");
+    ann.wait_for("two/quit");
+    peer.settle();
+    assert!(ann.child.try_wait().unwrap().is_none());
+    assert!(!ann.shown().contains("Ann │ one"));
+    // The guard against what comes with a paste needs a moment without keys.
+    std::thread::sleep(Duration::from_millis(80));
+    ann.press("\x15");
+    ann.press("\x1b[200~1\r2\r3\r4\r5\r6\r7\x1b[201~");
+    ann.wait_for("paste 7 lines");
+    std::thread::sleep(Duration::from_millis(80));
+    ann.press("n");
+    ann.wait("no question", |screen| !screen.contents().contains("paste 7 lines"));
+}
+
+#[test]
+fn suspended_the_shell_has_the_terminal_and_resumed_everything_is_there_again() {
+    if !Path::new("/bin/bash").exists() {
+        eprintln!("skipped: no /bin/bash");
+        return;
+    }
+    let host = Host::start();
+    let mut ann = Terminal::start(&host, "Ann", &["/bin/bash", "--norc", "--noprofile", "-i"]);
+    ann.wait_for("shell> ");
+    ann.press(&format!("{}\r", env!("CARGO_BIN_EXE_conf-chat")));
+    ann.wait_for("1 here");
+    ann.press("half a thought");
+    ann.wait_for("› half a thought");
+    ann.press(CONTROL_Z);
+    ann.wait("the shell", |screen| screen.contents().contains("Stopped"));
+    assert!(!ann.glass.0.lock().unwrap().parser.screen().alternate_screen());
+    ann.resize(70, 20);
+    ann.press("fg\r");
+    ann.wait("the screen again, in the new size", |screen| {
+        screen.alternate_screen()
+            && screen.contents().contains("› half a thought")
+            && screen.cursor_position().0 == 19
+    });
+    ann.press("\x15/quit\r");
+    ann.wait("the shell", |screen| !screen.alternate_screen());
+    ann.press("exit $?\r");
+    assert_eq!(ann.end(), 0);
+}
+
+#[test]
+fn without_a_shell_ctrl_z_does_nothing() {
+    let host = Host::start();
+    let mut ann = Terminal::chat(&host, "Ann");
+    ann.wait_for("1 here");
+    ann.press(CONTROL_Z);
+    ann.press("still here");
+    ann.wait_for("› still here");
+}
+
+#[test]
+fn signals_give_the_terminal_back() {
+    let host = Host::start();
+    for (signal, code) in [(Signal::TERM, 143), (Signal::HUP, 129), (Signal::INT, 130)] {
+        let mut ann = Terminal::chat(&host, "Ann");
+        ann.wait_for("1 here");
+        kill_process(ann.pid(), signal).unwrap();
+        assert_eq!(ann.end(), code);
+        ann.wait("the first screen", |screen| !screen.alternate_screen());
+        assert!(ann.is_as_before(), "{signal:?}");
+    }
+}
+
+#[test]
+fn ctrl_c_first_clears_then_leaves() {
+    let host = Host::start();
+    let mut ann = Terminal::chat(&host, "Ann");
+    ann.wait_for("1 here");
+    ann.press("text");
+    ann.wait_for("› text");
+    ann.press("\x03");
+    ann.wait_for("Ctrl-C again leaves");
+    ann.press("\x03");
+    assert_eq!(ann.end(), 130);
+    assert!(ann.is_as_before());
+}
+
+#[test]
+fn who_cannot_connect_is_told_why_on_the_terminal_as_it_was() {
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let host = Host::start();
+    let home = tempfile::tempdir().unwrap();
+    let room = format!("conf://{closed}/room");
+    let identity = home.path().join("identity").display().to_string();
+    let command = [
+        "/usr/bin/env",
+        &format!("CONF_IDENTITY_FILE={identity}"),
+        env!("CARGO_BIN_EXE_conf-chat"),
+        "-r",
+        &room,
+    ];
+    let mut ann = Terminal::start(&host, "Ann", &command);
+    assert_eq!(ann.end(), 3);
+    ann.wait("why", |screen| {
+        screen.contents().contains("is conf-serve running there?") && !screen.alternate_screen()
+    });
+    assert!(ann.is_as_before());
+}
