@@ -23,7 +23,7 @@ _conf__chat() {
 
     case "${cmd}" in
         conf__chat)
-            opts="-m -r -q -v -h -V --message --to --who --export --json --history --log --outbox --ack --notify --no-mouse --room --name --connect-timeout --reconnect --quiet --verbose --log-file --log-format --color --no-input --completions --man --help --version"
+            opts="-m -n -r -q -v -h -V --message --to --who --export --json --history --log --outbox --ack --ack-timeout --listen --notify --no-mouse --room --name --connect-timeout --reconnect --quiet --verbose --log-file --log-format --color --no-input --completions --man --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -63,6 +63,10 @@ _conf__chat() {
                     ;;
                 --ack)
                     COMPREPLY=($(compgen -W "relayed stored" -- "${cur}"))
+                    return 0
+                    ;;
+                --ack-timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --notify)

@@ -8,8 +8,9 @@ json\t'One JSON object a line'"
 complete -c conf-chat -l history -d 'At most so many older messages (up to 1000) [default: 200 on a terminal and for --export, else 0]' -r
 complete -c conf-chat -l log -d 'Append what is said to a file' -r -F
 complete -c conf-chat -l outbox -d 'Keep what is not sent yet in a file, for the next start' -r -F
-complete -c conf-chat -l ack -d 'What a message must have reached before the program ends' -r -f -a "relayed\t'The server passed it on'
+complete -c conf-chat -l ack -d 'What a message must have reached before the program ends [default: stored, where the server stores]' -r -f -a "relayed\t'The server passed it on'
 stored\t'The server has it on disk, where it keeps anything'"
+complete -c conf-chat -l ack-timeout -d 'Give up when that takes longer, without any progress' -r
 complete -c conf-chat -l notify -d 'How a terminal tells that one was named or addressed' -r -f -a "bell\t'BEL'
 osc9\t'A desktop notification (iTerm2, kitty, `WezTerm`, Windows Terminal)'
 osc777\t'A desktop notification (urxvt, VTE, foot)'
@@ -30,6 +31,7 @@ fish\t''
 powershell\t''
 zsh\t''"
 complete -c conf-chat -l json -d 'One JSON object a line, in and out'
+complete -c conf-chat -s n -l listen -d 'Read nothing from stdin: only follow what the others say'
 complete -c conf-chat -l no-mouse -d 'Leave the mouse to the terminal: no wheel, but text is marked without Shift'
 complete -c conf-chat -s q -l quiet -d 'Say less: errors only'
 complete -c conf-chat -s v -l verbose -d 'Say more; twice for everything'

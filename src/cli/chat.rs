@@ -1,11 +1,19 @@
 //! `conf-chat`: its options, and whether a person or a pipe is at the other end.
 
+mod input;
 mod interactive;
+mod json;
+mod lines;
+mod log;
 mod pipe;
 mod roster;
+mod voice;
+mod waiting;
+mod who;
 
 use std::io::{self, IsTerminal};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 
@@ -61,9 +69,17 @@ pub struct Chat {
     #[arg(long, value_name = "FILE")]
     pub outbox: Option<PathBuf>,
 
-    /// What a message must have reached before the program ends
-    #[arg(long, value_name = "LEVEL", value_enum, default_value_t = Level::Stored)]
-    pub ack: Level,
+    /// What a message must have reached before the program ends [default: stored, where the server stores]
+    #[arg(long, value_name = "LEVEL", value_enum)]
+    pub ack: Option<Level>,
+
+    /// Give up when that takes longer, without any progress
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = humantime::parse_duration)]
+    pub ack_timeout: Duration,
+
+    /// Read nothing from stdin: only follow what the others say
+    #[arg(short = 'n', long, conflicts_with = "message")]
+    pub listen: bool,
 
     /// How a terminal tells that one was named or addressed
     #[arg(long, value_name = "HOW", value_enum, default_value_t = Notify::Bell)]
@@ -118,7 +134,8 @@ impl Program for Chat {
 impl Chat {
     /// Whether a person sits at a terminal that can show panes.
     fn is_interactive(&self) -> bool {
-        let one_thing = !self.message.is_empty() || self.who.is_some() || self.export.is_some() || self.json;
+        let one_thing = !self.message.is_empty() || self.who.is_some() || self.export.is_some();
+        let one_thing = one_thing || self.json || self.listen;
         let capable = std::env::var_os("TERM").is_some_and(|term| !term.is_empty() && term != "dumb");
         !one_thing && capable && io::stdin().is_terminal() && io::stdout().is_terminal()
     }
@@ -126,7 +143,11 @@ impl Chat {
 
 /// Talks until the person leaves, the pipe ends or a signal comes.
 pub fn chat(args: Chat) -> anyhow::Result<()> {
-    if args.is_interactive() { interactive::run(&args) } else { pipe::run(&args) }
+    match args.who {
+        Some(form) => who::run(&args, form),
+        None if args.is_interactive() => interactive::run(&args),
+        None => pipe::run(&args),
+    }
 }
 
 #[cfg(test)]

@@ -89,6 +89,14 @@ pub(super) fn parse(text: &str) -> Typed {
     })
 }
 
+/// Whether a line begins with the word of a command, or nearly so: where commands are not carried out it was
+/// hardly meant to be said.
+pub fn is_command(text: &str) -> bool {
+    let Some(command) = text.trim_start().strip_prefix('/') else { return false };
+    let word = command.split_whitespace().next().unwrap_or_default().to_lowercase();
+    !word.is_empty() && COMMANDS.iter().any(|(_, known, ..)| *known == word || is_near(known, &word))
+}
+
 /// Words that begin with `start`, with the slash.
 pub(super) fn beginning_with(start: &str) -> Vec<String> {
     listed().filter(|(_, word, ..)| word.starts_with(start)).map(|(_, word, ..)| format!("/{word}")).collect()
@@ -169,6 +177,17 @@ mod tests {
         assert_eq!(parse("/Quit"), Typed::Command(Command::Quit, String::new()));
         assert_eq!(parse("/me  waves "), Typed::Command(Command::Me, "waves".into()));
         assert_eq!(parse(" \n"), Typed::Nothing);
+    }
+
+    #[test]
+    fn t10_paths_are_no_commands() {
+        assert!(is_command("/msg Bo secret") && is_command("/qiut") && is_command(" /Quit"));
+        assert!(
+            !is_command("/usr/bin/x failed")
+                && !is_command("quit")
+                && !is_command("/")
+                && !is_command("//quit")
+        );
     }
 
     #[test]

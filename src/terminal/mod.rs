@@ -25,7 +25,7 @@ mod style;
 mod tests;
 mod wrap;
 
-pub use command::Command;
+pub use command::{Command, is_command};
 pub use line::{Draft, Kind, Message, Sender};
 pub use members::Person;
 pub use paint::paint;

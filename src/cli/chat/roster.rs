@@ -69,6 +69,23 @@ impl Roster {
         self.members.get(&id).map(|member| member.name.as_str())
     }
 
+    /// A member who is here.
+    pub(super) fn member(&self, id: MemberId) -> Option<&Member> {
+        self.members.get(&id)
+    }
+
+    /// Everybody who is here, in the order in which they came.
+    pub(super) fn members(&self) -> impl Iterator<Item = &Member> {
+        self.members.values()
+    }
+
+    /// A member by its name: as it is written, else whatever its letters' case.
+    pub(super) fn by_name(&self, name: &str) -> Option<&Member> {
+        let exact = self.members.values().find(|member| member.name == name);
+        let wanted = name.to_lowercase();
+        exact.or_else(|| self.members.values().find(|member| member.name.to_lowercase() == wanted))
+    }
+
     /// A member as the screen shows it.
     pub(super) fn person(&self, id: MemberId) -> Option<Person> {
         let member = self.members.get(&id)?;

@@ -1,0 +1,297 @@
+//! `--json`: one object a line, out and in (docs/chat-json.md).
+//!
+//! Objects that are written have all their keys, with `null` for what there is none of, so that a reader can
+//! rely on them; readers must pass over types and keys that they do not know.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::roster::Roster;
+use crate::chat::{Content, Progress, Received};
+use crate::id::{LogId, MemberId, PublicKey};
+use crate::terminal::Person;
+use crate::wire::control::{Action, Gap, GapReason, Member, Presence, Quality, Refusal};
+
+/// Bytes of a line that comes in: the longest text, however it is escaped.
+pub(super) const LONGEST: usize = 512 * 1024;
+
+/// What is told.
+#[derive(Debug, Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub(super) enum Told<'a> {
+    Connection(Connection<'a>),
+    State { members: Vec<Someone<'a>>, locked: bool },
+    Presence { event: News, member: Someone<'a> },
+    Room { locked: bool },
+    Message(Message<'a>),
+    Gap { from: u64, to: u64, reason: GapReason },
+    CaughtUp,
+    Posted { n: u64, id: &'a Option<Value> },
+    Ack { relayed: u64, stored: u64 },
+    Storage { stored: bool, message: &'a str },
+    Done { id: &'a Option<Value> },
+    Error(Error<'a>),
+}
+
+/// How the connection is.
+#[derive(Debug, Serialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub(super) enum Connection<'a> {
+    Up { room: &'a str, member: MemberId, name: &'a str, resumed: bool, log: Option<LogId>, stored: bool },
+    Down { reason: String, retry_in: f64, attempt: u32 },
+    Ended { reason: String },
+}
+
+/// What happened to a member.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum News {
+    Join,
+    Change,
+    Leave,
+}
+
+/// A member.
+#[derive(Debug, Serialize)]
+pub(super) struct Someone<'a> {
+    member: MemberId,
+    name: &'a str,
+    own: bool,
+    state: Presence,
+    since: f64,
+    identity: Option<PublicKey>,
+    fingerprint: Option<String>,
+    host: bool,
+    muted: bool,
+    away: Option<&'a str>,
+    typing: bool,
+    watching: bool,
+    connection: Quality,
+    camera: bool,
+    screen: bool,
+    microphone: Option<&'static str>,
+}
+
+impl<'a> Someone<'a> {
+    /// A member, and what it shares.
+    pub(super) fn new(member: &'a Member, person: &Person) -> Self {
+        Self {
+            member: member.member,
+            name: &member.name,
+            own: person.own,
+            state: member.state,
+            since: member.since,
+            identity: member.key,
+            fingerprint: person.fingerprint.clone(),
+            host: member.host,
+            muted: member.muted,
+            away: member.away.as_deref(),
+            typing: member.typing,
+            watching: member.watching,
+            connection: member.connection,
+            camera: person.camera,
+            screen: person.screen,
+            microphone: person.microphone.map(|muted| if muted { "muted" } else { "on" }),
+        }
+    }
+
+    /// Everybody who is here.
+    pub(super) fn all(roster: &'a Roster) -> Vec<Self> {
+        let members = roster.members();
+        members.filter_map(|member| Some(Self::new(member, &roster.person(member.member)?))).collect()
+    }
+}
+
+/// Something that was said.
+#[derive(Debug, Serialize)]
+pub(super) struct Message<'a> {
+    seq: u64,
+    from: MemberId,
+    name: &'a str,
+    identity: Option<PublicKey>,
+    own: bool,
+    n: Option<u64>,
+    to: Option<MemberId>,
+    time: f64,
+    sent: f64,
+    kind: &'static str,
+    text: &'a str,
+}
+
+impl<'a> Message<'a> {
+    pub(super) fn new(received: &'a Received, roster: &Roster) -> Self {
+        Self {
+            seq: received.seq,
+            from: received.from,
+            name: &received.name,
+            identity: received.key,
+            own: received.own || roster.is_own(received.from, received.key),
+            n: received.own.then_some(received.n),
+            to: received.to,
+            time: received.received,
+            sent: received.sent,
+            kind: match received.content {
+                Content::Text(_) => "text",
+                Content::Action(_) => "action",
+                Content::Topic(_) => "topic",
+                Content::Other => "other",
+            },
+            text: received.content.text(),
+        }
+    }
+}
+
+/// Something that did not work.
+#[derive(Debug, Default, Serialize)]
+pub(super) struct Error<'a> {
+    pub(super) message: String,
+    pub(super) code: Option<&'static str>,
+    /// The message that it is about.
+    pub(super) n: Option<u64>,
+    /// The line of input that it is about.
+    pub(super) line: Option<u64>,
+    pub(super) id: Option<&'a Value>,
+}
+
+impl Error<'_> {
+    pub(super) fn refusal(refusal: &Refusal, n: Option<u64>) -> Self {
+        Self { message: refusal.to_string(), code: Some(refusal.code.as_str()), n, ..Self::default() }
+    }
+}
+
+impl From<Gap> for Told<'_> {
+    fn from(gap: Gap) -> Self {
+        Self::Gap { from: gap.from, to: gap.to, reason: gap.reason }
+    }
+}
+
+impl From<Progress> for Told<'_> {
+    fn from(progress: Progress) -> Self {
+        Self::Ack { relayed: progress.relayed, stored: progress.stored }
+    }
+}
+
+impl Told<'_> {
+    /// As a line.
+    pub(super) fn line(&self) -> String {
+        let mut line = serde_json::to_string(self).expect("strings, numbers and lists are always JSON");
+        line.push('\n');
+        line
+    }
+}
+
+/// What is asked for.
+#[derive(Debug, PartialEq, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub(super) enum Asked {
+    Message {
+        text: String,
+        to: Option<String>,
+        #[serde(default)]
+        kind: Kind,
+    },
+    Topic {
+        text: String,
+    },
+    Typing {
+        typing: Option<bool>,
+    },
+    Away {
+        text: Option<String>,
+    },
+    Back,
+    Rename {
+        name: String,
+    },
+    Moderate {
+        action: Action,
+        member: Option<String>,
+    },
+}
+
+/// How something is said.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Kind {
+    #[default]
+    Text,
+    Action,
+    Topic,
+}
+
+impl Kind {
+    pub(super) fn content(self, text: String) -> Content {
+        match self {
+            Self::Text => Content::Text(text),
+            Self::Action => Content::Action(text),
+            Self::Topic => Content::Topic(text),
+        }
+    }
+}
+
+/// What a line asks for, and the `id` that its answers carry. The error is a sentence.
+pub(super) fn asked(line: &str) -> (Option<Value>, Result<Asked, String>) {
+    let because = |error: &serde_json::Error| {
+        let text = error.to_string();
+        crate::text::for_log(text.split(" at line").next().unwrap_or_default().as_bytes(), 200)
+    };
+    match serde_json::from_str::<Value>(line) {
+        Err(error) => (None, Err(format!("this is no JSON: {}", because(&error)))),
+        Ok(value) if !value.is_object() => (None, Err("expected a JSON object with a type".into())),
+        Ok(mut value) => {
+            let id = value.as_object_mut().and_then(|object| object.remove("id"));
+            // An answer must not be longer than a question may be.
+            let id = id.filter(|id| id.is_number() || id.as_str().is_some_and(|id| id.len() <= 128));
+            (id, Asked::deserialize(value).map_err(|error| because(&error)))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_can_be_asked_for() {
+        let message = |text: &str, to: Option<&str>, kind| Asked::Message {
+            text: text.into(),
+            to: to.map(Into::into),
+            kind,
+        };
+        for (line, expected) in [
+            (r#"{"type":"message","text":"hi"}"#, message("hi", None, Kind::Text)),
+            (
+                r#"{"type":"message","text":"hi","to":"Bo","kind":"action"}"#,
+                message("hi", Some("Bo"), Kind::Action),
+            ),
+            (r#"{"type":"typing"}"#, Asked::Typing { typing: None }),
+            (r#"{"type":"away","text":"tea"}"#, Asked::Away { text: Some("tea".into()) }),
+            (r#"{"type":"back","later":1}"#, Asked::Back),
+            (
+                r#"{"type":"moderate","action":"lock"}"#,
+                Asked::Moderate { action: Action::Lock, member: None },
+            ),
+        ] {
+            assert_eq!(asked(line).1, Ok(expected), "{line}");
+        }
+        assert_eq!(asked(r#"{"type":"back","id":7}"#).0, Some(Value::from(7)));
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_a_sentence_and_keeps_its_id() {
+        for line in [
+            "",
+            "x",
+            "[]",
+            "{}",
+            r#"{"type":"fly"}"#,
+            r#"{"type":"message"}"#,
+            r#"{"type":"message","text":1}"#,
+        ] {
+            assert!(asked(line).1.is_err(), "{line}");
+        }
+        let (id, result) = asked(r#"{"type":"fly","id":"a"}"#);
+        assert_eq!(id, Some(Value::from("a")));
+        assert!(result.unwrap_err().contains("fly"));
+    }
+}
