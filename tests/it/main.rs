@@ -3,6 +3,7 @@
 
 mod cam;
 mod decode;
+mod messages;
 mod network;
 mod protocol;
 mod python;

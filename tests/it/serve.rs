@@ -74,7 +74,9 @@ fn s02_at_the_limit_of_descriptors_newcomers_are_told_and_members_stay() {
 fn s26_hostile_text_stays_within_its_line_of_the_log() {
     let serve = Serve::start();
     let evil = "x\u{1b}[2J\n2026-01-01T00:00:00Z  INFO fake line\u{202e}\u{9b}31m";
-    Peer::connect(serve.address).hello(Hello { client: evil.into(), ..hello("Ann") });
+    let mut ann = Peer::connect(serve.address);
+    ann.hello(Hello { client: evil.into(), ..hello("Ann") });
+    ann.settle();
     for bad in [Hello { room: evil.into(), ..hello("Ann") }, hello(evil)] {
         let mut peer = Peer::connect(serve.address);
         peer.say(&Control::Hello(bad));

@@ -210,6 +210,8 @@ fn the_first_frame_must_be_a_hello_with_names_that_can_be_used() {
     let host = Host::start();
     let mut hasty = Peer::connect(host.address);
     hasty.say(&Control::Ping { id: 1 });
+    hasty.wait(|op| (op == Control::Pong { id: 1 }).then_some(()));
+    hasty.say(&Control::Subscribe { tracks: vec![TrackId(1)] });
     assert_eq!(hasty.refused().0.code, Code::Protocol);
     for bad in [Hello { room: "../etc".into(), ..hello("Ann") }, hello("a\u{202e}b"), hello("")] {
         let mut peer = Peer::connect(host.address);

@@ -107,6 +107,14 @@ impl Peer {
         self.hello(Hello { key: Some(key.public()), proof: Some(proof), ..hello })
     }
 
+    /// Why a message was not taken, and its number.
+    pub fn refused_message(&mut self) -> (Refusal, u64) {
+        self.wait(|op| match op {
+            Control::Error(refusal) => refusal.n.map(|n| (refusal, n)),
+            _ => None,
+        })
+    }
+
     /// The server's challenge, which comes first.
     pub fn challenge(&mut self) -> Secret<32> {
         self.wait(|op| if let Control::Challenge { nonce } = op { Some(nonce) } else { None })
