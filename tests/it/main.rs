@@ -10,6 +10,7 @@ mod python;
 mod send;
 mod serve;
 mod server;
+mod store;
 mod support;
 mod terminal;
 mod view;
