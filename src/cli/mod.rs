@@ -11,6 +11,7 @@ mod exit;
 pub mod identity;
 mod logging;
 pub mod output;
+pub mod password;
 pub mod send;
 pub mod serve;
 pub mod signal;

@@ -17,6 +17,9 @@ mod hall;
 mod keeping;
 mod outbox;
 mod quality;
+pub mod local;
+mod outbox;
+pub mod status;
 pub mod store;
 
 use std::collections::HashMap;
