@@ -382,6 +382,38 @@ impl Room {
         self.sessions.values().map(|s| s.member).collect::<BTreeSet<_>>().len()
     }
 
+    /// Programs of the members.
+    pub fn sessions(&self) -> usize {
+        self.sessions.len()
+    }
+
+    /// What is published, and who does.
+    pub fn published(&self) -> impl Iterator<Item = (TrackId, &Nick, &Source)> {
+        self.tracks.iter().filter_map(|(id, track)| {
+            self.members.get(&track.member).map(|member| (*id, &member.name, &track.source))
+        })
+    }
+
+    /// The number of the last message.
+    pub fn last_message(&self) -> u64 {
+        self.log.last()
+    }
+
+    /// Members that it takes.
+    pub fn max_members(&self) -> usize {
+        self.terms.max_members
+    }
+
+    /// Whether newcomers are refused.
+    pub fn is_locked(&self) -> bool {
+        self.settings.locked
+    }
+
+    /// Whose it is, unless a guest's.
+    pub fn owner(&self) -> Option<PublicKey> {
+        self.settings.owner
+    }
+
     /// The session that `token` resumes, if it is this person's.
     fn session_with(&self, token: ResumeToken, key: Option<PublicKey>) -> Option<SessionId> {
         let (id, session) = self.sessions.iter().find(|(_, session)| session.token == token)?;

@@ -57,6 +57,7 @@ pub struct Fan<R> {
     receivers: Arc<Vec<R>>,
     renditions: BTreeMap<Rendition, Stream>,
     frames: u64,
+    bytes: u64,
 }
 
 /// What is kept of one rendition.
@@ -85,6 +86,7 @@ impl<R: Receiver> Fan<R> {
             receivers: Arc::default(),
             renditions: BTreeMap::new(),
             frames: 0,
+            bytes: 0,
         }
     }
 
@@ -100,6 +102,7 @@ impl<R: Receiver> Fan<R> {
         }
         let overdue = stream.last_key.is_none_or(|at| now.since(at) > limits::KEYFRAME_OVERDUE);
         self.frames += 1;
+        self.bytes += bytes.len() as u64;
         let ask = if overdue { self.ask(media.rendition, now) } else { None };
         Delivery { receivers: Arc::clone(&self.receivers), ask }
     }
@@ -174,6 +177,16 @@ impl<R: Receiver> Fan<R> {
     /// Frames that have been taken in.
     pub fn frames(&self) -> u64 {
         self.frames
+    }
+
+    /// Bytes of them.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Who receives it.
+    pub fn receivers(&self) -> usize {
+        self.receivers.len()
     }
 
     /// Asks the publisher for a keyframe, unless that was done just now.

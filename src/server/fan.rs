@@ -82,6 +82,12 @@ impl Fan {
         self.core().frames()
     }
 
+    /// Frames and bytes that have been taken in, and how many receive them.
+    pub(super) fn figures(&self) -> (u64, u64, usize) {
+        let core = self.core();
+        (core.frames(), core.bytes(), core.receivers())
+    }
+
     fn core(&self) -> MutexGuard<'_, room::Fan<Arc<Outbox>>> {
         // A panic with the lock held ends one connection's task; lists and caches stay usable.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)

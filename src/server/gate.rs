@@ -41,6 +41,11 @@ impl Gate {
         Self { counts: Mutex::default(), most }
     }
 
+    /// Connections that are open.
+    pub(super) fn connections(&self) -> usize {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner).all
+    }
+
     /// A place for a connection from `address`, or the reason why there is none.
     pub(super) fn admit(self: &Arc<Self>, address: IpAddr) -> Result<Ticket, Refusal> {
         let source = source(address);

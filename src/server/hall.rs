@@ -13,6 +13,7 @@ use tracing::{debug, info};
 use super::fan::Fan;
 use super::keeping::Keeping;
 use super::outbox::Outbox;
+use super::status;
 use crate::id::{ConnectionId, PublicKey, Secret, TrackId};
 use crate::limits;
 use crate::room::{Admitted, Fetch, Join, Output, Room};
@@ -35,6 +36,22 @@ pub(super) struct Hall {
     /// Where its messages are kept.
     pub(super) keeping: Option<Keeping>,
     budget: Arc<Budget>,
+}
+
+/// How a room is.
+#[derive(Debug, Default)]
+pub(super) struct Figures {
+    pub(super) members: usize,
+    pub(super) sessions: usize,
+    pub(super) last_message: u64,
+    pub(super) max_members: usize,
+    pub(super) locked: bool,
+    pub(super) password: bool,
+    pub(super) owner: Option<PublicKey>,
+    pub(super) queue: status::Queue,
+    pub(super) dropped: status::Dropped,
+    /// Each with its frames and bytes so far.
+    pub(super) tracks: Vec<(status::Track, u64, u64)>,
 }
 
 /// Memory that the rooms of a server share.
@@ -166,6 +183,42 @@ impl Hall {
         if let Some(keeping) = &self.keeping {
             keeping.release();
         }
+    }
+
+    /// How the room is, with the totals that rates are made of.
+    pub(super) fn figures(&self) -> Figures {
+        let now = time::now();
+        let state = self.state();
+        let mut figures = Figures {
+            members: state.room.members(),
+            sessions: state.room.sessions(),
+            last_message: state.room.last_message(),
+            max_members: state.room.max_members(),
+            locked: state.room.is_locked(),
+            owner: state.room.owner(),
+            password: self.password.is_some(),
+            ..Figures::default()
+        };
+        for outbox in state.outboxes.values() {
+            let queue = outbox.queue();
+            let drops = queue.drops();
+            figures.queue.bytes += queue.bytes();
+            figures.queue.oldest_ms = figures.queue.oldest_ms.max(queue.age(now).as_millis() as u64);
+            figures.dropped.layer += drops.layer;
+            figures.dropped.group += drops.group;
+            figures.dropped.no_key += drops.no_key;
+        }
+        for (track, member, source) in state.room.published() {
+            let Some(fan) = state.fans.get(&track) else { continue };
+            let (frames, bytes, receivers) = fan.figures();
+            let (member, label) = (member.to_string(), source.label.clone());
+            figures.tracks.push((
+                status::Track { track: track.0, member, label, receivers, ..status::Track::default() },
+                frames,
+                bytes,
+            ));
+        }
+        figures
     }
 
     /// Whether the room may be removed: nobody has been here for its grace time.

@@ -4,6 +4,8 @@
 //! Limits: [`AT_ONCE`] connections, [`LINE`] bytes a line, [`PATIENCE`] for a question to come and an
 //! answer to be taken.
 
+mod answers;
+
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::os::unix::net::UnixStream as Blocking;
@@ -170,7 +172,6 @@ pub fn bind(socket: &Path) -> io::Result<std::os::unix::net::UnixListener> {
 }
 
 /// Answers until `stop`, then removes the socket.
-#[allow(dead_code)]
 pub(super) async fn serve<F>(
     socket: PathBuf,
     stop: CancellationToken,

@@ -15,15 +15,15 @@ mod fan;
 mod gate;
 mod hall;
 mod keeping;
-mod outbox;
-mod quality;
 pub mod local;
 mod outbox;
+mod quality;
 pub mod status;
 pub mod store;
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -60,6 +60,8 @@ pub struct Config {
     pub terms: Terms,
     /// Where messages are kept, and what becomes of them; without it they live as long as their room.
     pub store: Option<(Store, Commits)>,
+    /// The Unix socket at which it answers the person who runs it ([`local`]).
+    pub local: Option<PathBuf>,
     /// Watches what comes in (figures, tests).
     pub inspect: Option<Inspect>,
 }
@@ -80,6 +82,8 @@ struct Server {
     /// Memory that the rooms share.
     budget: Arc<Budget>,
     refused: AtomicU64,
+    started: Moment,
+    gate: Arc<Gate>,
     /// The second in which refusals were last logged, and how many in it.
     refusal_log: Mutex<(u64, u32)>,
 }
@@ -103,6 +107,7 @@ const NEW_ROOMS: usize = 64;
 pub async fn run(listener: TcpListener, mut config: Config, stop: CancellationToken) -> std::io::Result<()> {
     let (new_rooms, mut made) = tokio::sync::mpsc::channel(NEW_ROOMS);
     let (store, commits) = config.store.take().unzip();
+    let gate = Arc::new(Gate::new(descriptor_budget()));
     let server = Arc::new(Server {
         config,
         store: store.clone(),
@@ -113,15 +118,24 @@ pub async fn run(listener: TcpListener, mut config: Config, stop: CancellationTo
         new_rooms,
         budget: Arc::default(),
         refused: AtomicU64::new(0),
+        started: time::now(),
+        gate: Arc::clone(&gate),
         refusal_log: Mutex::default(),
     });
-    let gate = Arc::new(Gate::new(descriptor_budget()));
     let mut connections = JoinSet::new();
     let mut clocks = JoinSet::new();
     let mut turned_away = JoinSet::new();
     let mut last = 0;
     if let Some(commits) = commits {
         clocks.spawn(follow(Arc::clone(&server), commits));
+    }
+    if let Some(socket) = server.config.local.clone() {
+        let server = Arc::clone(&server);
+        let answer = move |question| {
+            let server = Arc::clone(&server);
+            async move { server.answer(question).await }
+        };
+        clocks.spawn(local::serve(socket, stop.clone(), answer));
     }
     loop {
         tokio::select! {
@@ -228,6 +242,10 @@ async fn keep_room(server: Arc<Server>, name: RoomName, hall: Arc<Hall>, stop: C
         let mut rooms = server.rooms();
         // Somebody may have come in the meantime; joins hold the same lock.
         if hall.is_over() {
+            // It may have been removed by command, and another one made in its place.
+            if !rooms.get(&name).is_some_and(|current| Arc::ptr_eq(current, &hall)) {
+                return;
+            }
             rooms.remove(&name);
             if let Some(keeping) = &hall.keeping {
                 lock(&server.kept).remove(&keeping.room());

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 pub struct Status {
     /// Of the program.
     pub version: String,
-    /// Of the protocol.
-    pub protocol: u32,
+    /// Of the protocol: the lowest and the highest that it speaks.
+    pub protocol: [u32; 2],
     /// Since it started, in seconds.
     pub uptime: u64,
     /// Connections that are open.
