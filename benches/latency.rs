@@ -45,10 +45,11 @@ fn main() -> anyhow::Result<()> {
 /// Medians over the seconds measured of p50 and of the rate, and the worst second's p99.
 fn measure(size: &str, fps: &str) -> anyhow::Result<[f64; 3]> {
     let dir = tempfile::tempdir()?;
-    let mut server = program(env!("CARGO_BIN_EXE_conf-serve"), &["--quiet", "127.0.0.1:0"], dir.path())
-        .stdout(Stdio::piped())
-        .spawn()
-        .map(Running)?;
+    let mut server =
+        program(env!("CARGO_BIN_EXE_conf-serve"), &["--quiet", "--ephemeral", "127.0.0.1:0"], dir.path())
+            .stdout(Stdio::piped())
+            .spawn()
+            .map(Running)?;
     let room = address(&mut server)?;
     let mut cam = program(
         env!("CARGO_BIN_EXE_conf-cam"),

@@ -68,7 +68,7 @@ pub(crate) struct Server {
 impl Server {
     pub(crate) fn start() -> anyhow::Result<Self> {
         let mut command = Command::new(env!("CARGO_BIN_EXE_conf-serve"));
-        command.args(["--quiet", "127.0.0.1:0"]);
+        command.args(["--quiet", "--ephemeral", "127.0.0.1:0"]);
         let mut child = Child::start(command)?;
         for _ in 0..50 {
             let line = child.line()?;

@@ -1,11 +1,18 @@
 //! `conf-serve`: its options and what it prints.
 
+mod ask;
+mod history;
+mod room;
+mod status;
+mod table;
+
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::Parser;
+use clap::{Parser, Subcommand, ValueEnum};
 use qrcode::QrCode;
 use qrcode::render::unicode::Dense1x2;
 use signal_hook::consts::SIGTERM;
@@ -14,6 +21,7 @@ use tracing::Level;
 use super::{Common, Exit, Failure, Program, output, signal};
 use crate::id::RoomName;
 use crate::room::Terms;
+use crate::server::store::Keep;
 use crate::session::Address;
 use crate::session::address::PORT;
 use crate::{limits, net, server};
@@ -21,6 +29,7 @@ use crate::{limits, net, server};
 /// Host meetings on this machine: one TCP port, no accounts, nothing to configure.
 #[derive(Debug, Parser)]
 #[command(name = "conf-serve", version, about, before_help = EXAMPLES)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct Serve {
     /// Where to listen: an address, a port, or both; port 0 takes a free one.
     #[arg(value_name = "ADDR:PORT", default_value = "[::]:2663", value_parser = listen_address)]
@@ -46,8 +55,53 @@ pub struct Serve {
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = humantime::parse_duration)]
     pub room_grace: Duration,
 
+    /// Where messages and rooms are kept [default: $XDG_DATA_HOME/confkit, else ~/.local/share/confkit]
+    #[arg(long, value_name = "DIR", conflicts_with = "ephemeral")]
+    pub store: Option<PathBuf>,
+
+    /// Keep nothing: messages live as long as their room.
+    #[arg(long)]
+    pub ephemeral: bool,
+
+    /// Messages that are kept of each room.
+    #[arg(long, value_name = "N", default_value_t = Keep::default().messages)]
+    pub history: u64,
+
+    /// How long messages are kept.
+    #[arg(long, value_name = "TIME", default_value = "90d", value_parser = humantime::parse_duration)]
+    pub history_age: Duration,
+
+    /// Show how the running server is, instead of starting one.
+    #[arg(long, value_name = "FORMAT", value_enum, num_args = 0..=1, require_equals = true)]
+    #[arg(default_missing_value = "table")]
+    pub status: Option<Format>,
+
+    /// The port of the server that --status asks, where several are running.
+    #[arg(long, value_name = "PORT", requires = "status")]
+    pub port: Option<u16>,
+
+    #[command(subcommand)]
+    command: Option<Command>,
+
     #[command(flatten)]
     common: Common,
+}
+
+/// What to do instead of serving.
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Make, list and remove rooms of the running server
+    #[command(subcommand)]
+    Room(room::Room),
+}
+
+/// How something is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people
+    Table,
+    /// For programs
+    Json,
 }
 
 const EXAMPLES: &str = "\
@@ -55,6 +109,9 @@ Examples:
   conf-serve                        serve on port 2663 of every address
   conf-serve 192.168.1.5:9000       only there
   conf-serve --room standup --qr    print a link to this room, as a QR code too
+  conf-serve --ephemeral            keep no messages
+  conf-serve --status               how the running server is
+  conf-serve room create standup    make a room in it (see conf-serve room create --help)
 ";
 
 impl Program for Serve {
@@ -65,17 +122,29 @@ impl Program for Serve {
     }
 }
 
-/// Serves until a signal comes.
+/// Does what the command line says: serves until a signal comes, or asks the server that does.
 pub fn serve(args: &Serve) -> anyhow::Result<()> {
+    let shown = match (&args.command, args.status) {
+        (Some(Command::Room(room)), _) => room::run(room)?,
+        (None, Some(format)) => status::run(args.port, format)?,
+        (None, None) => return host(args),
+    };
+    Ok(output::stdout()?.write_all(shown.as_bytes())?)
+}
+
+fn host(args: &Serve) -> anyhow::Result<()> {
     let stop = signal::install()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("serve").build()?;
     runtime.block_on(async {
         let listener = net::tcp::listen(args.listen).map_err(|error| cannot_listen(args.listen, &error))?;
         let bound = listener.local_addr()?;
+        let store = history::open(args)?;
+        let local = history::socket_directories().first().map(|d| server::local::path(d, bound.port()));
         let text = invitation(bound, &server::reachable(), &args.room, args.qr);
         output::stdout()?.write_all(text.as_bytes())?;
         let terms = Terms { max_members: args.max_members, grace: args.grace, room_grace: args.room_grace };
-        server::run(listener, server::Config { terms, ..server::Config::default() }, stop).await?;
+        server::run(listener, server::Config { terms, store, local, ..server::Config::default() }, stop)
+            .await?;
         anyhow::Ok(())
     })?;
     // Everybody was told and everything written: a server that is told to stop and stops has done well.

@@ -133,6 +133,11 @@ pub fn ports(directory: &Path) -> Vec<u16> {
     ports
 }
 
+/// Whether a server is behind a socket.
+pub fn answers(socket: &Path) -> bool {
+    Blocking::connect(socket).is_ok()
+}
+
 /// Asks the server behind a socket. For programs without a runtime.
 pub fn ask(socket: &Path, question: &Question) -> io::Result<Answer> {
     let mut stream = Blocking::connect(socket)?;
@@ -157,7 +162,7 @@ pub fn bind(socket: &Path) -> io::Result<std::os::unix::net::UnixListener> {
     }
     let listener = match UnixListener::bind(socket) {
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-            if Blocking::connect(socket).is_ok() {
+            if answers(socket) {
                 return Err(io::Error::new(error.kind(), "another conf-serve of this port answers there"));
             }
             std::fs::remove_file(socket)?;

@@ -1,6 +1,7 @@
 //! What users and peers see, a module per behaviour.
 #![allow(unreachable_pub, clippy::unwrap_used, clippy::print_stderr)]
 
+mod admin;
 mod cam;
 mod decode;
 mod messages;

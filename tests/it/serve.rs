@@ -43,8 +43,17 @@ fn s19_a_port_in_use_is_named_with_what_to_do() {
 fn s02_at_the_limit_of_descriptors_newcomers_are_told_and_members_stay() {
     let home = tempfile::tempdir().unwrap();
     let mut limited = std::process::Command::new("sh");
-    limited.args(["-c", "ulimit -n 64; exec \"$0\" 127.0.0.1:0", env!("CARGO_BIN_EXE_conf-serve")]);
-    limited.env("HOME", home.path()).stdout(Stdio::piped()).stderr(Stdio::null()).stdin(Stdio::null());
+    limited.args([
+        "-c",
+        "ulimit -n 64; exec \"$0\" 127.0.0.1:0 --ephemeral",
+        env!("CARGO_BIN_EXE_conf-serve"),
+    ]);
+    limited
+        .env("HOME", home.path())
+        .env("XDG_RUNTIME_DIR", home.path())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .stdin(Stdio::null());
     let serve = Serve::from_command(limited);
     let mut members: Vec<Peer> = Vec::new();
     let refusal = loop {

@@ -47,7 +47,7 @@ impl Server {
             uptime: time::now().since(self.started).as_secs(),
             connections: self.gate.connections(),
             refused: self.refused.load(Ordering::Relaxed),
-            messages_per_second: rooms.iter().map(|room| room.messages_per_second).sum(),
+            messages_per_second: rooms.iter().fold(0.0, |all, room| all + room.messages_per_second),
             rooms,
             store: self.store.as_ref().map(|store| health(store.health())),
         }

@@ -46,6 +46,7 @@ pub(super) struct Thread {
 
 impl Thread {
     pub(super) fn new(database: Database, queue: Arc<Queue>, keep: Keep, wall: u64) -> Self {
+        queue.done(&[], Duration::ZERO, database.bytes());
         let now = time::now();
         let sweep = (RoomKey(0), now);
         Self {

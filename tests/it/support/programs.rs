@@ -23,7 +23,15 @@ pub fn program(name: &str, home: &Path) -> Command {
         other => panic!("{other} is not a program of this package"),
     };
     let mut command = Command::new(path);
-    for unset in ["CONF_ROOM", "CONF_NAME", "CONF_IDENTITY_FILE", "CONF_LOG", "XDG_CONFIG_HOME"] {
+    for unset in [
+        "CONF_ROOM",
+        "CONF_NAME",
+        "CONF_IDENTITY_FILE",
+        "CONF_LOG",
+        "CONF_PASSWORD_FILE",
+        "XDG_CONFIG_HOME",
+        "XDG_DATA_HOME",
+    ] {
         command.env_remove(unset);
     }
     command
@@ -122,7 +130,7 @@ impl Serve {
         let home = tempfile::tempdir().unwrap();
         let log = home.path().join("serve.log");
         let mut command = program("conf-serve", home.path());
-        command.arg(listen).arg("--log-file").arg(&log).stdout(Stdio::piped());
+        command.args([listen, "--ephemeral", "--log-file"]).arg(&log).stdout(Stdio::piped());
         let mut serve = Self::from_command(command);
         serve.log = log;
         serve.running._home = Some(home);

@@ -1,0 +1,166 @@
+//! `conf-serve --status`: how the running server is.
+
+use std::fmt::Write as _;
+
+use super::table::{self, Align};
+use super::{Failure, Format, ask, room};
+use crate::server::local::{Answer, Question};
+use crate::server::status::{Status, Store};
+
+/// Asks and shows.
+pub(super) fn run(port: Option<u16>, format: Format) -> Result<String, Failure> {
+    match (ask::ask(port, &Question::Status)?, format) {
+        (Answer::Status(status), Format::Json) => room::json(&status),
+        (Answer::Status(status), Format::Table) => Ok(show(&status)),
+        (other, _) => Err(room::unexpected(&other)),
+    }
+}
+
+fn show(status: &Status) -> String {
+    use Align::{Left, Right};
+    let mut text = format!(
+        "conf-serve {}, up {}: {}, {} refused, {:.0} messages/s\n",
+        status.version,
+        table::span(status.uptime),
+        counted(status.connections as u64, "connection"),
+        status.refused,
+        status.messages_per_second
+    );
+    text.push_str(&match &status.store {
+        Some(store) => history(store),
+        None => "history: none (--ephemeral)\n".into(),
+    });
+    if status.rooms.is_empty() {
+        text.push_str("nobody is here\n");
+        return text;
+    }
+    let rooms = status.rooms.iter().map(|room| {
+        let dropped = room.dropped;
+        [
+            room.name.clone(),
+            room.members.to_string(),
+            room.sessions.to_string(),
+            room.tracks.len().to_string(),
+            format!("{:.0}", room.messages_per_second),
+            table::bytes(room.queue.bytes as u64),
+            format!("{} ms", room.queue.oldest_ms),
+            format!("{} + {} + {}", dropped.layer, dropped.group, dropped.no_key),
+        ]
+    });
+    text.push('\n');
+    text.push_str(&table::draw(
+        [
+            ("ROOM", Left),
+            ("MEMBERS", Right),
+            ("PROGRAMS", Right),
+            ("TRACKS", Right),
+            ("MESSAGES/S", Right),
+            ("WAITING", Right),
+            ("OLDEST", Right),
+            ("DROPPED layer + group + no key", Left),
+        ],
+        rooms,
+    ));
+    let tracks: Vec<[String; 6]> = status
+        .rooms
+        .iter()
+        .flat_map(|room| room.tracks.iter().map(move |track| (room, track)))
+        .map(|(room, track)| {
+            [
+                room.name.clone(),
+                track.member.clone(),
+                track.label.clone(),
+                format!("{:.0}", track.frames_per_second),
+                table::bits(track.bits_per_second),
+                track.receivers.to_string(),
+            ]
+        })
+        .collect();
+    if !tracks.is_empty() {
+        let columns = [
+            ("ROOM", Left),
+            ("MEMBER", Left),
+            ("TRACK", Left),
+            ("FRAMES/S", Right),
+            ("RATE", Right),
+            ("RECEIVERS", Right),
+        ];
+        text.push('\n');
+        text.push_str(&table::draw(columns, tracks));
+    }
+    text
+}
+
+fn history(store: &Store) -> String {
+    let mut text = format!(
+        "history: {} on disk, {} stored, {} waiting, last commit {:.1} ms",
+        table::bytes(store.bytes),
+        counted(store.stored, "message"),
+        store.waiting,
+        store.last_commit_ms
+    );
+    if store.refused > 0 {
+        let _ = write!(text, ", {} not stored", store.refused);
+    }
+    text.push('\n');
+    if let Some(why) = &store.failing {
+        let _ = writeln!(text, "history: NOTHING IS STORED at present: {why}");
+    }
+    text
+}
+
+fn counted(count: u64, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::server::status::{Dropped, Queue, Room, Track};
+
+    #[test]
+    fn the_table_says_who_is_where_and_what_waits() {
+        let track = Track {
+            track: 1,
+            member: "王小明".into(),
+            label: "camera".into(),
+            receivers: 3,
+            frames_per_second: 29.97,
+            bits_per_second: 1_480_000.0,
+        };
+        let room = Room {
+            name: "standup".into(),
+            members: 4,
+            sessions: 9,
+            messages_per_second: 2.4,
+            queue: Queue { bytes: 31_000, oldest_ms: 12 },
+            dropped: Dropped { layer: 5, group: 1, no_key: 0 },
+            tracks: vec![track],
+        };
+        let store =
+            Store { stored: 1, waiting: 2, last_commit_ms: 3.94, bytes: 2_000_000, ..Store::default() };
+        let status = Status {
+            version: "0.1.0".into(),
+            protocol: [1, 1],
+            uptime: 7_500,
+            connections: 9,
+            refused: 0,
+            messages_per_second: 2.4,
+            rooms: vec![room],
+            store: Some(store),
+        };
+        assert_eq!(
+            show(&status),
+            "\
+conf-serve 0.1.0, up 2 h: 9 connections, 0 refused, 2 messages/s
+history: 2.0 MB on disk, 1 message stored, 2 waiting, last commit 3.9 ms
+
+ROOM     MEMBERS  PROGRAMS  TRACKS  MESSAGES/S  WAITING  OLDEST  DROPPED layer + group + no key
+standup        4         9       1           2  31.0 kB   12 ms  5 + 1 + 0
+
+ROOM     MEMBER  TRACK   FRAMES/S        RATE  RECEIVERS
+standup  王小明  camera        30  1.5 Mbit/s          3
+"
+        );
+    }
+}
