@@ -6,6 +6,8 @@ Written from docs/protocol.md alone; the numbers in comments are its sections.
     example.py list     conf://HOST[:PORT]/ROOM              who is in the room, and what they share
     example.py publish  conf://HOST[:PORT]/ROOM FILE.h264    sends an H.264 file (Annex B) as video
     example.py receive  conf://HOST[:PORT]/ROOM TRACK FILE   writes the pictures of a track into a file
+    example.py say      conf://HOST[:PORT]/ROOM TEXT         says something and waits until it is relayed
+    example.py read     conf://HOST[:PORT]/ROOM              prints the last 100 messages
 
 Options: --name NAME, --fps N (publish), --loop N times (publish), --pictures N (receive).
 """
@@ -13,6 +15,7 @@ Options: --name NAME, --fps N (publish), --loop N times (publish), --pictures N 
 import argparse
 import hashlib
 import json
+import os
 import queue
 import socket
 import struct
@@ -57,7 +60,7 @@ def read_frame(stream):
 class Room:
     """A connection to a room. Answers pings and sends its own in the background (5.6)."""
 
-    def __init__(self, address, name, subscribe=()):
+    def __init__(self, address, name, subscribe=(), messages=None):
         url = urllib.parse.urlsplit(address)
         if url.scheme != "conf" or not url.hostname:
             raise SystemExit(f"{address}: expected conf://HOST[:PORT]/ROOM")
@@ -68,7 +71,8 @@ class Room:
         self.sent = time.monotonic()
         self.members, self.tracks = {}, {}
         self.control({"op": "hello", "protocol": [1, 1], "room": urllib.parse.unquote(url.path[1:]),
-                      "name": name, "client": "example.py 1", "subscribe": list(subscribe)})
+                      "name": name, "client": "example.py 1", "subscribe": list(subscribe),
+                      **({"messages": messages} if messages else {})})
         self.welcome = self.expect("welcome")
         more = True
         while more:  # 4.3
@@ -217,6 +221,28 @@ def receive(room, options):
     print(f"received {count} pictures")
 
 
+def say(room, options):
+    payload = json.dumps({"kind": "text", "text": options.text}).encode()
+    source = os.urandom(16).hex()  # 12.1
+    room.send(write_frame("message", payload, source=source, n=1))
+    while True:
+        header, body = next_frame(room)
+        if header["type"] == "control" and body["op"] == "ack" and body["source"] == source:
+            break  # 12.4
+        if header["type"] == "control" and body["op"] == "error":
+            raise SystemExit(f"refused: {body['code']}: {body.get('message')}")
+
+
+def read(room, _):
+    while True:
+        header, body = next_frame(room)
+        if header["type"] == "message":  # 12.9
+            said = json.loads(body)
+            print(f"{header['seq']} {header['name']}: {said.get('text', '')!r}")
+        elif header["type"] == "control" and body["op"] == "caught_up":  # 12.5
+            break
+
+
 def next_frame(room):
     frame = room.frames.get()
     if frame is None:
@@ -244,8 +270,15 @@ def main():
     one.add_argument("file")
     one.add_argument("--pictures", type=int, default=100)
     one.set_defaults(run=receive)
+    one = commands.add_parser("say")
+    one.add_argument("room")
+    one.add_argument("text")
+    one.set_defaults(run=say)
+    one = commands.add_parser("read")
+    one.add_argument("room")
+    one.set_defaults(run=read, messages={"history": 100})
     options = parser.parse_args()
-    room = Room(options.room, options.name)
+    room = Room(options.room, options.name, messages=getattr(options, "messages", None))
     options.run(room, options)
     room.close()
 

@@ -85,3 +85,18 @@ fn the_python_example_is_told_why_it_is_refused() {
     let refused = example(&["--name", "a\u{202e}b", "list", &room]).output().unwrap();
     assert!(text(&refused).contains("refused: name"), "{}", text(&refused));
 }
+
+#[test]
+fn the_python_example_says_something_and_reads_what_was_said() {
+    if missing() {
+        return;
+    }
+    let server = Serve::start();
+    for said in ["hello", "你好"] {
+        let said = example(&["--name", "Ann", "say", &server.room, said]).output().unwrap();
+        assert!(said.status.success(), "{}", text(&said));
+    }
+    let read =
+        example(&["--name", "Bob", "read", &server.room]).env("PYTHONIOENCODING", "utf-8").output().unwrap();
+    assert_eq!(text(&read), "1 Ann: 'hello'\n2 Ann: '你好'\n");
+}
