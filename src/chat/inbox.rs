@@ -1,9 +1,10 @@
 //! What a receiver has of a room's messages: the last of them, so that the rest can be asked for, and what
 //! came before under another number.
 //!
-//! Bound: [`limits::SOURCES`] sources are remembered; the one that was silent the longest is forgotten first.
+//! Bounds: [`limits::SOURCES`] sources are remembered; the one that was silent the longest is forgotten first.
+//! [`limits::SLOTS`] slots.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::Content;
 use crate::id::{LogId, MemberId, PublicKey, SourceId};
@@ -45,8 +46,20 @@ pub struct Received {
 pub enum Verdict {
     /// It is new. Before it these are missing, if any.
     Show(Option<Gap>),
-    /// It was there before.
-    Drop,
+    /// It was there before, perhaps under another number. These are missing before it, if any.
+    Drop(Option<Gap>),
+}
+
+/// How far a receiver that has nothing is with what it is given first.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Beginning {
+    /// It has nothing but kept messages of slots: a position would ask for all that ever was.
+    Nothing,
+    /// It has the first messages, before which others may be.
+    Some,
+    /// It has what it was to be given.
+    #[default]
+    Over,
 }
 
 /// See the module.
@@ -54,14 +67,12 @@ pub enum Verdict {
 pub struct Inbox {
     log: Option<LogId>,
     last: u64,
-    /// The last message to everybody; unknown before the first.
-    public: Option<u64>,
     /// The last number of each source, and when it was used.
     seen: HashMap<SourceId, (u64, u64)>,
     clock: u64,
-    /// Begins with nothing, and what it was to be given first has not all come: kept messages of slots come
-    /// out of the chain.
-    beginning: bool,
+    beginning: Beginning,
+    /// Kept messages that came out of the chain, before its beginning: number, and number of the source.
+    kept: BTreeMap<Slot, (u64, SourceId, u64)>,
 }
 
 impl Inbox {
@@ -72,7 +83,8 @@ impl Inbox {
 
     /// What to ask the server for: the log and the last number.
     pub fn position(&self) -> Option<(LogId, u64)> {
-        Some((self.log?, self.last))
+        let log = self.log.filter(|_| self.beginning != Beginning::Nothing)?;
+        Some((log, self.last))
     }
 
     /// A connection is up and this is the room's log.
@@ -80,31 +92,25 @@ impl Inbox {
         if self.log != Some(log.id) {
             self.log = Some(log.id);
             self.last = 0;
-            self.public = None;
-            self.beginning = true;
+            self.kept.clear();
+            self.beginning = Beginning::Nothing;
         }
     }
 
     /// A message has come.
     pub fn handle_message(&mut self, letter: &Letter, receipt: &Receipt) -> Verdict {
         if receipt.seq <= self.last {
-            return Verdict::Drop;
+            return Verdict::Drop(None);
+        }
+        if let (Beginning::Nothing, Some(slot)) = (self.beginning, &letter.slot) {
+            return self.keep(slot, letter, receipt.seq);
         }
         let after = std::mem::replace(&mut self.last, receipt.seq);
-        let mut gap = None;
-        if letter.to.is_none() {
-            let known = self.public.replace(receipt.seq);
-            // What was relayed and lost by the server before it was stored lies behind its chain.
-            if let Some(known) = known
-                && receipt.prev > known.max(after)
-                && !self.beginning
-            {
-                gap = Some(Gap { from: after + 1, to: receipt.prev, reason: GapReason::Unknown });
-            }
-        }
-        if self.beginning && letter.slot.is_some() {
-            // Older ones of the same source may follow.
-            return Verdict::Show(gap);
+        // What was relayed and lost by the server before it was stored lies behind its chain.
+        let missing = letter.to.is_none() && self.beginning == Beginning::Over && receipt.prev > after;
+        let gap = missing.then_some(Gap { from: after + 1, to: receipt.prev, reason: GapReason::Unknown });
+        if self.beginning == Beginning::Nothing {
+            self.beginning = Beginning::Some;
         }
         self.clock += 1;
         let clock = self.clock;
@@ -112,7 +118,7 @@ impl Inbox {
             Some((n, used)) => {
                 *used = clock;
                 if letter.n <= *n {
-                    return Verdict::Drop;
+                    return Verdict::Drop(gap);
                 }
                 *n = letter.n;
             }
@@ -124,20 +130,38 @@ impl Inbox {
                 self.seen.insert(letter.source, (letter.n, clock));
             }
         }
-        Verdict::Show(gap)
+        match self.kept.values().any(|(_, source, n)| (*source, *n) == (letter.source, letter.n)) {
+            true => Verdict::Drop(gap),
+            false => Verdict::Show(gap),
+        }
+    }
+
+    /// A message of a slot has come before any other: it may stand before the history or in it, and older
+    /// ones of its source may follow.
+    fn keep(&mut self, slot: &Slot, letter: &Letter, seq: u64) -> Verdict {
+        let seen = self.seen.get(&letter.source).is_some_and(|(n, _)| letter.n <= *n);
+        if seen || self.kept.get(slot).is_some_and(|(known, ..)| seq <= *known) {
+            return Verdict::Drop(None);
+        }
+        if self.kept.len() < limits::SLOTS || self.kept.contains_key(slot) {
+            self.kept.insert(slot.clone(), (seq, letter.source, letter.n));
+        }
+        Verdict::Show(None)
     }
 
     /// The server says what cannot be had back; whether that is news.
     pub fn handle_gap(&mut self, gap: &Gap) -> bool {
         let news = gap.to > self.last || gap.to == 0;
         self.last = self.last.max(gap.to);
-        self.public = self.public.map(|known| known.max(gap.to));
+        if gap.to > 0 && self.beginning == Beginning::Nothing {
+            self.beginning = Beginning::Some;
+        }
         news
     }
 
     /// What was missed has come.
     pub fn handle_caught_up(&mut self, seq: u64) {
-        self.beginning = false;
+        self.beginning = Beginning::Over;
         self.last = self.last.max(seq);
     }
 }

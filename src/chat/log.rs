@@ -16,6 +16,9 @@ use crate::wire::{Code, Frame, Letter, Receipt, Slot};
 
 /// Checksums of the last messages of a source that are kept to notice that a number was used twice.
 const RECENT: usize = 32;
+/// Refusals of a source that are kept, because the sender may not have heard of them: as many as it has
+/// messages on their way.
+const REFUSED: usize = limits::WINDOW;
 
 /// Who sends a message.
 #[derive(Debug, Clone)]
@@ -103,7 +106,7 @@ pub enum Accepted {
         /// See above.
         conflict: bool,
     },
-    /// It is not taken; the sender is told, and the connection goes on.
+    /// It is not taken, and its number counts as used; the sender is told, and the connection goes on.
     Refused(Refusal),
     /// It cannot be taken now, or makes no sense: the connection ends with this.
     Fault(Refusal),
@@ -206,9 +209,11 @@ struct Source {
     stored: u64,
     /// How many of [`Log::unstored`] are its.
     waiting: usize,
-    /// A message of it could not be stored: nothing behind it may be called stored.
-    broken: bool,
     recent: VecDeque<(u64, [u8; 16])>,
+    /// Numbers that were refused, and why.
+    refused: VecDeque<(u64, Refusal)>,
+    /// Known from the disk, and not heard of since: what was relayed and not stored may lie behind `last`.
+    restored: bool,
     /// Where its acknowledgements go.
     connection: Option<ConnectionId>,
     used: u64,
@@ -255,8 +260,9 @@ impl Log {
                 seq: 0,
                 stored: n,
                 waiting: 0,
-                broken: false,
                 recent: VecDeque::from([(n, checksum)]),
+                refused: VecDeque::new(),
+                restored: true,
                 connection: None,
                 used: log.clock,
             };
@@ -298,63 +304,53 @@ impl Log {
         self.unstored.len()
     }
 
-    /// Takes a message in. `connection` is where the acknowledgements for its source go from now on.
+    /// Takes a message in. `to` is whose it is, or why it must not be taken if it is new. `connection` is
+    /// where the acknowledgements for its source go from now on.
     pub fn accept(
         &mut self,
         frame: &Frame,
         letter: &Letter,
         author: &Author,
-        to: Option<Addressee>,
+        to: Result<Option<Addressee>, Refusal>,
         connection: ConnectionId,
         wall: u64,
     ) -> Accepted {
         let owner = Origin { member: Some(author.member), key: author.key };
-        if self.next > self.limit {
+        let checksum = frame.header.checksum;
+        if let Some(known) = self.recall(letter, &owner, checksum, connection) {
+            return known;
+        }
+        let to = match to {
+            Ok(to) => to,
+            Err(refusal) => return self.refuse(letter, owner, refusal, connection),
+        };
+        if self.next > self.limit && self.storing {
             // The store has not granted more numbers yet.
             let mut refusal = Refusal::new(Code::Internal, "the store does not keep up");
             refusal.retry_after_ms = Some(500);
             return Accepted::Fault(refusal);
         }
-        let checksum = frame.header.checksum;
-        self.clock += 1;
-        let clock = self.clock;
-        if let Some(source) = self.sources.get_mut(&letter.source) {
-            if !source.belongs_to(&owner) {
-                return Accepted::Refused(Refusal::new(Code::Identity, "that source is somebody else's"));
-            }
-            source.owner.member = owner.member;
-            source.connection = Some(connection);
-            source.used = clock;
-            if letter.n <= source.last {
-                let other = |(n, known): &(u64, [u8; 16])| *n == letter.n && *known != checksum;
-                return Accepted::Again { conflict: source.recent.iter().any(other) };
-            }
-            if letter.n > source.last + limits::AHEAD {
-                return Accepted::Fault(Refusal::new(
-                    Code::Protocol,
-                    format!("message {} after {}", letter.n, source.last),
-                ));
-            }
-        } else {
-            self.make_room_for_a_source();
+        if self.next > self.limit {
+            let message = "the server cannot write to its disk, and has no numbers left";
+            return self.refuse(letter, owner, Refusal::new(Code::Internal, message), connection);
         }
         if let Some(slot) = &letter.slot
             && !self.slots.contains_key(slot)
             && self.slots.len() >= limits::SLOTS
         {
-            return Accepted::Refused(Refusal::new(Code::Full, "the room has as many slots as it may"));
+            let refusal = Refusal::new(Code::Full, "the room has as many slots as it may");
+            return self.refuse(letter, owner, refusal, connection);
         }
         let entry = self.enter(frame, letter, author, to, wall);
-        let source = self.sources.entry(letter.source).or_insert_with(|| Source::new(owner, letter.n - 1));
-        source.connection = Some(connection);
-        source.used = clock;
+        let stored = self.stored;
+        let source = self.source(letter, owner, connection);
         source.last = letter.n;
         source.seq = entry.seq;
         source.recent.push_back((letter.n, checksum));
         if source.recent.len() > RECENT {
             source.recent.pop_front();
         }
-        if self.stored {
+        if stored {
             source.waiting += 1;
             self.unstored.push_back((entry.seq, letter.source, letter.n));
         }
@@ -362,23 +358,64 @@ impl Log {
         Accepted::New(entry)
     }
 
-    /// A message was refused for a reason that is none of the log's: its number counts as used.
-    pub fn skip(&mut self, letter: &Letter, author: &Author, connection: ConnectionId) {
-        let owner = Origin { member: Some(author.member), key: author.key };
+    /// What is known of a message under this number, if it is not new.
+    fn recall(
+        &mut self,
+        letter: &Letter,
+        owner: &Origin,
+        checksum: [u8; 16],
+        connection: ConnectionId,
+    ) -> Option<Accepted> {
+        let source = self.sources.get_mut(&letter.source)?;
+        if !source.belongs_to(owner) {
+            let refusal = Refusal::new(Code::Identity, "that source is somebody else's");
+            return Some(Accepted::Refused(refusal));
+        }
+        source.owner.member = owner.member;
+        source.connection = Some(connection);
+        if letter.n <= source.last {
+            if let Some((_, refusal)) = source.refused.iter().find(|(n, _)| *n == letter.n) {
+                return Some(Accepted::Refused(refusal.clone()));
+            }
+            let other = |(n, known): &(u64, [u8; 16])| *n == letter.n && *known != checksum;
+            return Some(Accepted::Again { conflict: source.recent.iter().any(other) });
+        }
+        let restored = std::mem::take(&mut source.restored);
+        if letter.n > source.last + limits::AHEAD && !restored {
+            let message = format!("message {} after {}", letter.n, source.last);
+            return Some(Accepted::Fault(Refusal::new(Code::Protocol, message)));
+        }
+        None
+    }
+
+    /// A new message is not taken: its number counts as used, and it is refused again when it comes again.
+    fn refuse(
+        &mut self,
+        letter: &Letter,
+        owner: Origin,
+        refusal: Refusal,
+        connection: ConnectionId,
+    ) -> Accepted {
+        let stored = self.stored;
+        let source = self.source(letter, owner, connection);
+        source.last = letter.n;
+        source.note_refused(letter.n, refusal.clone());
+        if stored {
+            source.settle();
+        }
+        Accepted::Refused(refusal)
+    }
+
+    /// The source of a new message, which may be new itself.
+    fn source(&mut self, letter: &Letter, owner: Origin, connection: ConnectionId) -> &mut Source {
         if !self.sources.contains_key(&letter.source) {
             self.make_room_for_a_source();
         }
         self.clock += 1;
-        let clock = self.clock;
         let source = self.sources.entry(letter.source).or_insert_with(|| Source::new(owner, letter.n - 1));
-        if source.belongs_to(&owner) && (source.last..=source.last + limits::AHEAD).contains(&letter.n) {
-            source.connection = Some(connection);
-            source.used = clock;
-            source.last = letter.n;
-            if self.stored {
-                source.settle();
-            }
-        }
+        source.connection = Some(connection);
+        source.used = self.clock;
+        source
     }
 
     /// Everything through `through` is on disk. The sources for which that is news.
@@ -390,32 +427,41 @@ impl Log {
             self.unstored.pop_front();
             if let Some(source) = self.sources.get_mut(&id) {
                 source.waiting = source.waiting.saturating_sub(1);
-                if !source.broken {
-                    source.stored = n;
-                    source.settle();
-                    if !news.contains(&id) {
-                        news.push(id);
-                    }
+                source.stored = n;
+                source.settle();
+                if !news.contains(&id) {
+                    news.push(id);
                 }
             }
         }
         news
     }
 
-    /// The newest message could not even be given to the store.
-    pub fn handle_unstorable(&mut self, seq: u64) {
-        if let Some(place) = self.unstored.iter().rposition(|(s, ..)| *s == seq)
-            && let Some((_, id, _)) = self.unstored.remove(place)
-            && let Some(source) = self.sources.get_mut(&id)
-        {
-            source.waiting = source.waiting.saturating_sub(1);
-            source.broken = true;
-        }
+    /// The newest message could not even be given to the store: whoever is here has it, and nobody else will.
+    /// Its sender is to be told so, who else would take it for stored with those behind it.
+    pub fn handle_unstorable(&mut self, seq: u64) -> Option<(ConnectionId, Refusal)> {
         // Nobody who comes later can have it back from the disk.
         match self.gaps.last_mut() {
             Some((_, last)) if *last + 1 == seq => *last = seq,
             _ => self.gaps.push((seq, seq)),
         }
+        let place = self.unstored.iter().rposition(|(s, ..)| *s == seq)?;
+        let (_, id, n) = self.unstored.remove(place)?;
+        let source = self.sources.get_mut(&id)?;
+        source.waiting = source.waiting.saturating_sub(1);
+        let message = "it went to those who are here, but the server cannot keep it";
+        let mut refusal = Refusal::new(Code::Internal, message);
+        (refusal.source, refusal.n) = (Some(id), Some(n));
+        source.note_refused(n, refusal.clone());
+        source.settle();
+        Some((source.connection?, refusal))
+    }
+
+    /// A guest has left for good. Who comes back with its messages is another member, whom nothing but these
+    /// sources ties to it.
+    pub fn handle_guest_gone(&mut self, member: MemberId) {
+        let own = |source: &&mut Source| source.owner.key.is_none() && source.owner.member == Some(member);
+        self.sources.values_mut().filter(own).for_each(|source| source.owner.member = None);
     }
 
     /// The store grants numbers through `limit`.
@@ -469,7 +515,7 @@ impl Log {
     /// The next part of what a reader has missed, or what the store has to be asked for.
     pub fn page(&self, reader: &Reader, after: u64) -> Result<Page, Missing> {
         if after < self.before_ring && self.stored && self.before_ring >= self.oldest {
-            return Err(Missing { after: after.max(self.oldest - 1), through: self.before_ring });
+            return Err(Missing { after, through: self.before_ring });
         }
         let mine = self.ring.iter().filter(|entry| entry.seq > after && entry.is_for(reader));
         Ok(self.assemble(after, self.last(), mine))
@@ -607,8 +653,9 @@ impl Source {
             seq: 0,
             stored: 0,
             waiting: 0,
-            broken: false,
             recent: VecDeque::new(),
+            refused: VecDeque::new(),
+            restored: false,
             connection: None,
             used: 0,
         }
@@ -624,8 +671,15 @@ impl Source {
 
     /// Where nothing waits, what was refused needs no storing.
     fn settle(&mut self) {
-        if self.waiting == 0 && !self.broken {
+        if self.waiting == 0 {
             self.stored = self.last;
+        }
+    }
+
+    fn note_refused(&mut self, n: u64, refusal: Refusal) {
+        self.refused.push_back((n, refusal));
+        if self.refused.len() > REFUSED {
+            self.refused.pop_front();
         }
     }
 }

@@ -15,6 +15,8 @@ mod content;
 mod inbox;
 mod log;
 mod outbox;
+#[cfg(test)]
+mod tests;
 
 pub use content::Content;
 pub use inbox::{Inbox, Received, Verdict};

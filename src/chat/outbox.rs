@@ -12,6 +12,9 @@ use crate::limits;
 use crate::wire::control::Ack;
 use crate::wire::{Frame, Letter, Slot};
 
+/// Numbers of members begin with 1.
+const NOBODY: MemberId = MemberId(0);
+
 /// There is no room for another message: the server has acknowledged too few of the earlier ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("too much waits to be sent")]
@@ -49,6 +52,9 @@ pub struct Outbox {
     pending: VecDeque<Pending>,
     bytes: usize,
     progress: Progress,
+    /// What the server has said to be relayed since the connection began: what an earlier life of it has
+    /// relayed may be lost with that.
+    confirmed: u64,
     /// The last number that was sent over the connection that is there.
     sent: u64,
     /// Whether the server stores messages, so that being relayed is not enough.
@@ -66,7 +72,7 @@ impl Outbox {
         let bytes = pending.iter().map(|p| p.payload.len()).sum();
         let first = pending.first().map_or(next, |p| p.n);
         let progress = Progress { relayed: first - 1, stored: first - 1 };
-        Self { source, next, pending: pending.into(), bytes, progress, sent: 0, storing: true }
+        Self { source, next, pending: pending.into(), bytes, progress, confirmed: 0, sent: 0, storing: true }
     }
 
     /// Which series these messages belong to.
@@ -95,21 +101,21 @@ impl Outbox {
     /// There is a connection: everything that waits is sent again. `storing`: the server keeps messages.
     pub fn handle_up(&mut self, storing: bool) {
         self.sent = 0;
+        self.confirmed = 0;
         self.storing = storing;
     }
 
-    /// The members have other numbers now: what was meant for one of them cannot be sent any more. Their
-    /// numbers here.
-    pub fn handle_new_members(&mut self) -> Vec<u64> {
-        let lost = self.pending.iter().filter(|p| p.to.is_some()).map(|p| p.n).collect();
-        self.pending.retain(|p| p.to.is_none());
-        self.bytes = self.pending.iter().map(|p| p.payload.len()).sum();
-        lost
+    /// The members have other numbers now: what was meant for one of them must not go to somebody else. It
+    /// is sent as nobody's, so that the server says whether it took it before, or refuses it.
+    pub fn handle_new_members(&mut self) {
+        for direct in self.pending.iter_mut().filter(|p| p.to.is_some()) {
+            direct.to = Some(NOBODY);
+        }
     }
 
     /// The next message to send, if one may be sent now.
     pub fn poll(&mut self) -> Option<Frame> {
-        let first = self.pending.partition_point(|p| p.n <= self.progress.relayed.min(self.sent));
+        let first = self.pending.partition_point(|p| p.n <= self.confirmed.min(self.sent));
         let at = self.pending.partition_point(|p| p.n <= self.sent);
         let flying = self.pending.range(first..at);
         let bytes: usize = flying.map(|p| p.payload.len()).sum();
@@ -131,6 +137,7 @@ impl Outbox {
         let before = self.progress;
         // An acknowledgement of what was never sent is nonsense.
         let most = self.next - 1;
+        self.confirmed = self.confirmed.max(ack.relayed.min(most));
         self.progress.relayed = before.relayed.max(ack.relayed.min(most));
         self.progress.stored = before.stored.max(ack.stored.min(most));
         self.release();
@@ -173,7 +180,7 @@ impl Outbox {
     }
 
     fn release(&mut self) {
-        let done = if self.storing { self.progress.stored } else { self.progress.relayed };
+        let done = if self.storing { self.progress.stored } else { self.confirmed };
         while let Some(first) = self.pending.front()
             && first.n <= done
         {

@@ -10,6 +10,9 @@ use crate::limits;
 use crate::room::Settings;
 use crate::wire::Slot;
 
+/// A message with its header.
+const LARGEST: usize = 4 + limits::HEADER + limits::MESSAGE;
+
 /// One room's place in the store.
 #[derive(Debug)]
 pub(super) struct Keeping {
@@ -78,9 +81,9 @@ impl Keeping {
         let page = self.store.page(self.room, after, through + 1, limits::PAGE, limits::PAGE_BYTES, reader);
         match page.await {
             Ok(records) => {
-                // Fewer than fit means that there are no more; so many may have been cut off by either bound.
+                // Where one more would have fitted, there are no more; otherwise they may have been cut off.
                 let bytes: usize = records.iter().map(|record| record.frame.len()).sum();
-                let full = records.len() == limits::PAGE || bytes + limits::MESSAGE >= limits::PAGE_BYTES;
+                let full = records.len() == limits::PAGE || bytes + LARGEST > limits::PAGE_BYTES;
                 Some((records.into_iter().map(entry).collect(), full))
             }
             Err(error) => {

@@ -267,6 +267,8 @@ impl Peer {
         tracing::warn!(kind = header.kind.as_str(), "frame does not match its checksum, dropped");
         let further = match self.guard.handle_damaged(now) {
             Verdict::Close(code) => Some(self.close(code, "too many damaged frames")),
+            // Those behind it must not be taken before it: they come again after a resume, and it does.
+            _ if header.kind == Kind::Message => Some(self.close(Code::Checksum, "a message came damaged")),
             _ if header.media.is_none() => {
                 let message = format!("a {} frame did not match its checksum", header.kind.as_str());
                 Some(Demand::Say(Control::Error(Refusal::new(Code::Checksum, message))))

@@ -17,23 +17,19 @@ impl Room {
         let Some(member) = self.members.get(&id) else { return };
         let author = Author { member: id, name: member.name.to_string(), key: member.key };
         let to = match letter.to.map(|to| (to, self.members.get(&to))) {
-            None => None,
-            Some((member, Some(known))) => Some(Addressee { member, key: known.key }),
-            Some((member, None)) => {
-                let refusal = Refusal::new(Code::Member, format!("there is no member {member} any more"));
-                return self.refuse_message(connection, letter, &author, refusal);
+            _ if self.is_muted(id) => Err(Refusal::new(Code::Muted, "a host has muted you")),
+            None => Ok(None),
+            Some((member, Some(known))) => Ok(Some(Addressee { member, key: known.key })),
+            Some((_, None)) => {
+                Err(Refusal::new(Code::Member, "whom this was for is not in the room any more"))
             }
         };
-        if self.is_muted(id) {
-            let refusal = Refusal::new(Code::Muted, "a host has muted you");
-            return self.refuse_message(connection, letter, &author, refusal);
-        }
         match self.log.accept(frame, letter, &author, to, connection, wall) {
             Accepted::New(entry) => {
                 self.acks.insert(letter.source);
                 self.stop_typing(id);
                 self.announce(id, now);
-                self.relay(&entry, id, to.map(|to| to.member));
+                self.relay(&entry, id, letter.to);
                 if self.log.is_stored() {
                     self.outputs.push_back(Output::Store(entry));
                 }
@@ -47,7 +43,7 @@ impl Room {
                     self.outputs.push_back(Output::Send(to, Control::Ack(ack)));
                 }
             }
-            Accepted::Refused(refusal) => self.refuse_message(connection, letter, &author, refusal),
+            Accepted::Refused(refusal) => self.refuse_message(connection, letter, refusal),
             Accepted::Fault(refusal) => {
                 self.handle_broken(connection, now);
                 self.outputs.push_back(Output::Close(connection, refusal));
@@ -73,7 +69,9 @@ impl Room {
 
     /// The store did not take a message.
     pub fn handle_unstorable(&mut self, seq: u64) {
-        self.log.handle_unstorable(seq);
+        if let Some((to, refusal)) = self.log.handle_unstorable(seq) {
+            self.outputs.push_back(Output::Send(to, Control::Error(refusal)));
+        }
     }
 
     /// The store grants numbers through this one.
@@ -238,16 +236,7 @@ impl Room {
         })
     }
 
-    fn refuse_message(
-        &mut self,
-        connection: ConnectionId,
-        letter: &Letter,
-        author: &Author,
-        mut refusal: Refusal,
-    ) {
-        if refusal.code != Code::Identity {
-            self.log.skip(letter, author, connection);
-        }
+    fn refuse_message(&mut self, connection: ConnectionId, letter: &Letter, mut refusal: Refusal) {
         refusal.source = Some(letter.source);
         refusal.n = Some(letter.n);
         self.outputs.push_back(Output::Send(connection, Control::Error(refusal)));

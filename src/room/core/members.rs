@@ -82,7 +82,7 @@ impl Room {
         let told = self.describe_member(member);
         if told.is_none() && known.announced.is_none() {
             // Nobody has heard of them, so nobody needs to hear that they left.
-            self.members.remove(&member);
+            self.remove_member(member);
             return self.presence.forget(member);
         }
         if told.is_some() && told == known.announced {
@@ -104,11 +104,17 @@ impl Room {
             Some(_) => {}
             None => {
                 let known = member.announced.is_some();
-                self.members.remove(&id);
+                self.remove_member(id);
                 if known {
                     self.outputs.push_back(Output::Broadcast(Control::MemberLeft { member: id }));
                 }
             }
+        }
+    }
+
+    fn remove_member(&mut self, id: MemberId) {
+        if self.members.remove(&id).is_some_and(|member| member.key.is_none()) {
+            self.log.handle_guest_gone(id);
         }
     }
 

@@ -11,11 +11,14 @@ use super::queue::{Answer, Numbers, Queue, Range, Request, Write};
 use super::types::{Archive, Founding, Keep, Record, RoomKey, StoreError};
 use super::{NEWEST, NEWEST_BYTES, messages, prune, rooms};
 use crate::id::{LogId, RoomName};
+use crate::limits;
 use crate::time::{self, Moment};
 
 /// Writes of one transaction: enough to make an fsync cheap for each, few enough that the first does
 /// not wait for the last.
 const TRANSACTION: usize = 2_048;
+/// The largest message, with its header.
+const LARGEST: usize = 4 + limits::HEADER + limits::MESSAGE;
 /// Pause between attempts while nothing can be stored.
 const RETRY: Duration = Duration::from_secs(1);
 /// Pause between looks for what can be given up, where there was nothing.
@@ -178,7 +181,9 @@ impl Thread {
     fn page(&self, range: &Range) -> Result<Vec<Record>, StoreError> {
         let mut records = messages::page(&self.database.connection, range)?;
         let stored = records.last().map_or(range.after, |record| record.seq);
-        let full = records.len() >= range.messages || size(&records) >= range.bytes;
+        // The next one in the database may not have fitted: what waits is behind it.
+        let cut = !records.is_empty() && size(&records) + LARGEST > range.bytes;
+        let full = records.len() >= range.messages || cut;
         let may_read = |record: &&Record| {
             !record.direct
                 || range.reader.is_some_and(|r| [record.from_key, record.to_key].contains(&Some(r)))

@@ -42,9 +42,8 @@ impl Client {
             self.subscribed.clear();
             self.unsubscribed.clear();
         }
-        let lost = self.resume_messages(&welcome, resumed);
+        self.resume_messages(&welcome, resumed);
         self.events.push_back(Event::Up { welcome, resumed });
-        self.events.extend(lost);
         if self.away.is_some() {
             self.say(&Control::Status(Status { typing: None, away: Some(self.away.clone()) }));
         }
@@ -201,19 +200,16 @@ impl Client {
         self.events.push_back(Event::State(state));
     }
 
-    /// A connection is up: what was not acknowledged is sent again. Events that follow.
-    fn resume_messages(&mut self, welcome: &Welcome, resumed: bool) -> Vec<Event> {
-        let Some(messages) = &mut self.profile.messages else { return Vec::new() };
+    /// A connection is up: what was not acknowledged is sent again.
+    fn resume_messages(&mut self, welcome: &Welcome, resumed: bool) {
+        let Some(messages) = &mut self.profile.messages else { return };
         if let Some(log) = &welcome.log {
             messages.inbox.handle_up(log);
         }
         messages.outbox.handle_up(welcome.log.is_some_and(|log| log.stored));
-        if resumed {
-            return Vec::new();
+        if !resumed {
+            messages.outbox.handle_new_members();
         }
-        let gone = || Refusal::new(Code::Member, "the server was restarted meanwhile; please say it again");
-        let lost = messages.outbox.handle_new_members();
-        lost.into_iter().map(|n| Event::Unsent { n, refusal: gone() }).collect()
     }
 
     fn handle_ack(&mut self, ack: &control::Ack) {
@@ -231,7 +227,10 @@ impl Client {
             return;
         };
         let Some(receipt) = &letter.receipt else { return };
-        let Verdict::Show(gap) = messages.inbox.handle_message(letter, receipt) else { return };
+        let gap = match messages.inbox.handle_message(letter, receipt) {
+            Verdict::Show(gap) => gap,
+            Verdict::Drop(gap) => return self.events.extend(gap.map(Event::Gap)),
+        };
         let received = Received {
             seq: receipt.seq,
             from: receipt.from,
