@@ -18,6 +18,8 @@ use crate::time::Moment;
 
 /// Two rings are at least this far apart.
 const RING: Duration = Duration::from_secs(2);
+/// Who was here before the server forgot the room is waited for this long before it is said to have left.
+const RETURN: Duration = Duration::from_secs(15);
 /// Clocks that differ by less are right.
 const SKEW: f64 = 120.0;
 
@@ -175,6 +177,8 @@ pub struct Screen {
     focused: bool,
     caught_up: bool,
     known: bool,
+    /// Who was here before the server forgot the room, and until when they are waited for.
+    absent: Vec<(Person, Moment)>,
     rung: Option<Moment>,
     day: Option<Date>,
 }
@@ -201,6 +205,7 @@ impl Screen {
             focused: true,
             caught_up: false,
             known: false,
+            absent: Vec::new(),
             rung: None,
             day: None,
         }
@@ -278,6 +283,11 @@ impl Screen {
     /// Time passes: whoever types nothing for a while is not typing.
     pub fn tick(&mut self, now: Now) -> Vec<Action> {
         const IDLE: Duration = Duration::from_secs(5);
+        for gone in
+            self.absent.extract_if(.., |(_, until)| until.since(now.moment).is_zero()).collect::<Vec<_>>()
+        {
+            self.traffic(now, |traffic| traffic.leave(gone.0.id, &gone.0.name));
+        }
         match self.typing {
             Some((key, _)) if now.moment.since(key) >= IDLE => {
                 self.typing = None;
@@ -348,22 +358,28 @@ impl Screen {
             return;
         }
         // Numbers are new after the server has forgotten the room; names are what people know.
-        for (id, name, _) in
-            names.iter().filter(|(_, name, own)| !own && before.iter().all(|p| p.name != *name))
-        {
+        let is_here = |name: &str| names.iter().any(|(_, here, _)| here == name);
+        let was_here =
+            |name: &str| before.iter().chain(self.absent.iter().map(|(p, _)| p)).any(|p| p.name == name);
+        let new: Vec<_> = names.iter().filter(|(_, name, own)| !own && !was_here(name)).collect();
+        self.absent.retain(|(person, _)| !is_here(&person.name));
+        for (id, name, _) in new {
             self.traffic(now, |traffic| traffic.join(*id, name));
         }
-        for gone in before.iter().filter(|p| !p.own && names.iter().all(|(_, name, _)| *name != p.name)) {
-            self.traffic(now, |traffic| traffic.leave(gone.id, &gone.name));
-        }
+        let until = now.moment + RETURN;
+        let gone = before.into_iter().filter(|person| !person.own && !is_here(&person.name));
+        self.absent.extend(gone.map(|person| (person, until)));
     }
 
     fn handle_person(&mut self, person: Person, now: Now) {
         let (id, name, own) = (person.id, person.name.clone(), person.own);
         let (host, muted) = (person.host, person.muted);
         let Some(before) = self.members.put(person) else {
-            if !own {
-                self.traffic(now, |traffic| traffic.join(id, &name));
+            let absent = self.absent.iter().position(|(absent, _)| absent.name == name);
+            match absent {
+                Some(at) => drop(self.absent.remove(at)),
+                None if own => {}
+                None => self.traffic(now, |traffic| traffic.join(id, &name)),
             }
             return;
         };

@@ -446,10 +446,19 @@ fn members_come_and_go_in_one_line_and_reconnecting_is_neither() {
         contains(&rows, "◌ 王小明") && contains(&rows, "reconnecting") && !contains(&rows, "王小明 left")
     );
     // The server forgot the room: everybody has a new number.
+    say(&mut screen, 3, "王小明", "where is everybody?");
     let people = vec![person(11, "Ann"), person(12, "王小明"), person(13, "Zed")];
     screen.handle_event(Event::People(people), at(0.0));
     let rows = shown(&mut screen, 100, 20);
     assert!(contains(&rows, "Zed joined") && !contains(&rows, "王小明 joined"), "{rows:#?}");
+    // Cy comes back a little later, the others do not.
+    screen.handle_event(Event::Person(person(14, "Cy")), at(2.0));
+    screen.tick(at(14.0));
+    let rows = shown(&mut screen, 100, 20);
+    assert!(contains(&rows, "Zed joined") && !contains(&rows, "Zed and Cy") && !contains(&rows, "Flo left"));
+    screen.tick(at(16.0));
+    let rows = shown(&mut screen, 100, 20);
+    assert!(contains(&rows, "Di, Ed and Flo left") && !contains(&rows, "Cy left"), "{rows:#?}");
 }
 
 #[test]

@@ -335,6 +335,23 @@ fn without_a_shell_ctrl_z_does_nothing() {
 }
 
 #[test]
+fn the_wheel_scrolls_and_end_returns() {
+    let host = Host::start();
+    let (mut peer, _) = Peer::join(host.address, "Bo");
+    let mut ann = Terminal::chat(&host, "Ann");
+    ann.wait_for("2 here");
+    (1..=60).for_each(|n| say(&mut peer, n, &Content::Text(format!("message {n}")), None));
+    ann.wait_for("message 60");
+    // Button 64 is the wheel up (xterm's SGR encoding).
+    ann.press("\x1b[<64;10;10M\x1b[<64;10;10M");
+    ann.wait("older messages", |screen| !screen.contents().contains("message 60"));
+    say(&mut peer, 61, &Content::Text("newest".into()), None);
+    ann.wait_for("1 new message below");
+    ann.press("\x1b[F");
+    ann.wait_for("newest");
+}
+
+#[test]
 fn signals_give_the_terminal_back() {
     let host = Host::start();
     for (signal, code) in [(Signal::TERM, 143), (Signal::HUP, 129), (Signal::INT, 130)] {

@@ -348,6 +348,10 @@ impl Table {
                 return changed(&self.roster, id);
             }
             client::Event::Message(received) => self.message(received),
+            // The numbers are those of another life of the room.
+            client::Event::Gap(gap) if gap.reason == GapReason::Unknown => Event::Warning(
+                "the server has forgotten this room: what was said while it was away is not here".into(),
+            ),
             client::Event::Gap(gap) => {
                 Event::Gap { from: gap.from, to: gap.to, why: reason(gap.reason).into() }
             }
