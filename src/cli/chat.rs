@@ -1,10 +1,12 @@
 //! `conf-chat`: its options, and whether a person or a pipe is at the other end.
 
+mod export;
 mod input;
 mod interactive;
 mod json;
 mod lines;
 mod log;
+mod outbox;
 mod pipe;
 mod roster;
 mod voice;
@@ -143,10 +145,11 @@ impl Chat {
 
 /// Talks until the person leaves, the pipe ends or a signal comes.
 pub fn chat(args: Chat) -> anyhow::Result<()> {
-    match args.who {
-        Some(form) => who::run(&args, form),
-        None if args.is_interactive() => interactive::run(&args),
-        None => pipe::run(&args),
+    match (args.who, args.export) {
+        (Some(form), _) => who::run(&args, form),
+        (None, Some(form)) => export::run(&args, form),
+        (None, None) if args.is_interactive() => interactive::run(&args),
+        (None, None) => pipe::run(&args),
     }
 }
 

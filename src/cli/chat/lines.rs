@@ -79,11 +79,11 @@ fn escaped(c: char) -> usize {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::id::{MemberId, SourceId};
 
-    pub(super) fn received(name: &str, content: Content) -> Received {
+    pub(in crate::cli::chat) fn received(name: &str, content: Content) -> Received {
         Received {
             seq: 1,
             from: MemberId(1),

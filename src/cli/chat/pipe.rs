@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use super::input::{self, Line};
 use super::json::{self, Told};
 use super::log::Log;
+use super::outbox::Journal;
 use super::roster::Roster;
 use super::voice::Voice;
 use super::waiting::Waiting;
@@ -45,10 +46,16 @@ const FAREWELL: Duration = Duration::from_secs(5);
 pub(super) fn run(args: &Chat) -> anyhow::Result<()> {
     let given = given(args)?;
     let mut config = args.meeting.config("conf-chat", Vec::new())?;
-    let outbox = Outbox::new(source()?);
+    let room = config.address.to_string();
+    let journal = args.outbox.as_deref().map(|path| Journal::open(path, &room)).transpose()?;
+    let outbox = match &journal {
+        Some(journal) => journal.outbox(),
+        None => Outbox::new(source()?),
+    };
     let log = args.log.as_deref().map(Log::open).transpose()?;
     let shows = args.message.is_empty();
-    let pipe = Pipe::new(args, &config, Voice::new(args.json, shows, log)?, given);
+    let mut pipe = Pipe::new(args, &config, Voice::new(args.json, shows, log)?, given);
+    pipe.keep(journal);
     let history = args.history.unwrap_or_default();
     config.messages = Some(Correspondence { history, inbox: Inbox::default(), outbox });
     let runtime = runtime()?;
@@ -167,6 +174,9 @@ struct Pipe {
     /// What `-m` says, until the room is there.
     given: VecDeque<Content>,
     waiting: Waiting,
+    journal: Option<Journal>,
+    /// The last number that was used.
+    last: u64,
     drafts: VecDeque<Draft>,
     /// Requests that were made of the server, by their numbers: what their answers carry.
     requests: VecDeque<(u64, Option<Value>)>,
@@ -211,6 +221,8 @@ impl Pipe {
             listens: args.listen,
             given,
             waiting: Waiting::new(args.ack),
+            journal: None,
+            last: 0,
             drafts: VecDeque::new(),
             requests: VecDeque::new(),
             asked: 0,
@@ -226,6 +238,15 @@ impl Pipe {
             told_cut: false,
             told_less: false,
             failed: None,
+        }
+    }
+
+    /// What goes out is kept there; what is there is awaited.
+    fn keep(&mut self, journal: Option<Journal>) {
+        self.journal = journal;
+        if let Some(journal) = &self.journal {
+            self.last = journal.last();
+            journal.numbers().for_each(|n| self.waiting.add(n, time::now()));
         }
     }
 
@@ -353,14 +374,36 @@ impl Pipe {
         }
     }
 
-    /// Puts as much into the outbox as it takes.
+    /// Puts as much into the outbox as it takes, after it is on the disk where that is asked for.
     async fn flush(&mut self, room: &Handle) {
+        if let Err(failure) = self.note_drafts() {
+            self.drafts.clear();
+            self.failed.get_or_insert(failure);
+        }
         while let Some(draft) = self.drafts.front() {
             let Ok(n) = room.post(&draft.content, draft.to).await else { return };
+            self.last = n;
             self.waiting.add(n, time::now());
             if let Some(draft) = self.drafts.pop_front() {
                 self.voice.tell(&Told::Posted { n, id: &draft.id });
             }
+        }
+    }
+
+    fn note_drafts(&mut self) -> Result<(), Failure> {
+        let Some(journal) = &mut self.journal else { return Ok(()) };
+        // What the outbox had no room for is there from an earlier time.
+        let there = (journal.last() - self.last) as usize;
+        for draft in self.drafts.iter().skip(there) {
+            journal.add(&draft.content, draft.to.is_some())?;
+        }
+        journal.sync()
+    }
+
+    /// Everything through `n` has reached the level that is asked for.
+    fn handle_done(&mut self, n: u64) {
+        if let Some(Err(failure)) = self.journal.as_mut().map(|journal| journal.handle_done(n)) {
+            self.failed.get_or_insert(failure);
         }
     }
 

@@ -62,7 +62,8 @@ impl Pipe {
                 self.voice.tell(&Told::CaughtUp);
             }
             Event::Acknowledged(progress) => {
-                self.waiting.handle_progress(progress, time::now());
+                let done = self.waiting.handle_progress(progress, time::now());
+                self.handle_done(done);
                 self.voice.tell(&progress.into());
             }
             Event::Unsent { n, refusal } => self.handle_unsent(n, &refusal),
@@ -109,7 +110,8 @@ impl Pipe {
     }
 
     fn handle_storing(&mut self, stored: bool) {
-        self.waiting.handle_storing(stored);
+        let done = self.waiting.handle_storing(stored);
+        self.handle_done(done);
         if self.waiting.is_less_than_asked() && !self.told_less {
             self.told_less = true;
             tracing::warn!("this server keeps no messages on a disk: acknowledged means passed on");
@@ -142,6 +144,9 @@ impl Pipe {
         self.voice.tell(&Told::Error(Error::refusal(refusal, Some(n).filter(|n| *n > 0))));
         if self.waiting.forget(n) {
             self.unsent.0 += 1;
+            if let Some(Err(failure)) = self.journal.as_mut().map(|journal| journal.handle_gone(n)) {
+                self.failed.get_or_insert(failure);
+            }
         }
         self.unsent.1 = refusal.to_string();
         tracing::warn!("the server did not take a message: {refusal}");

@@ -1,0 +1,160 @@
+//! `--export`: what was said, written to stdout in one of several forms.
+
+use std::io::Write;
+
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+
+use super::json::{Message, Told};
+use super::roster::Roster;
+use super::{Chat, Export, lines, pipe};
+use crate::chat::{Content, Inbox, Outbox, Received};
+use crate::cli::{Exit, Failure, ended, output};
+use crate::net::client::{self, Config, Correspondence, Event};
+use crate::wire::control::{Gap, GapReason};
+
+/// Messages that are written where it is not said how many.
+const HISTORY: u32 = 200;
+
+/// Joins, writes what was said before and leaves.
+pub(super) fn run(args: &Chat, form: Export) -> anyhow::Result<()> {
+    let history = args.history.unwrap_or(HISTORY);
+    let outbox = Outbox::new(pipe::source()?);
+    let messages = Some(Correspondence { history, inbox: Inbox::default(), outbox });
+    let config = Config { messages, ..args.meeting.config("conf-chat", Vec::new())? };
+    let address = config.address.clone();
+    let mut roster = Roster::new(config.key.as_ref().map(crate::session::Key::public));
+    let mut writer = Writer { form, zone: TimeZone::system(), day: None };
+    let mut out = output::stdout()?;
+    let runtime = pipe::runtime()?;
+    let written: anyhow::Result<()> = runtime.block_on(async {
+        let (room, mut events) = client::connect(config);
+        out.write_all(writer.head(&address.to_string()).as_bytes())?;
+        loop {
+            let text = match events.next().await {
+                Some(Event::Up { welcome, .. }) => {
+                    roster.handle_up(&welcome);
+                    continue;
+                }
+                Some(Event::State(state)) => {
+                    roster.handle_state(state);
+                    continue;
+                }
+                Some(Event::Message(received)) => writer.message(&received, &roster),
+                Some(Event::Gap(gap)) => writer.gap(gap),
+                Some(Event::CaughtUp) => break,
+                // What would follow may not be what came before.
+                Some(Event::Down { reason, .. }) => {
+                    let message = format!("not everything was written: {reason}; try again");
+                    return Err(Failure::new(Exit::Incomplete, message).into());
+                }
+                Some(Event::Ended(end)) => return Ok(ended(&end, &address)?),
+                Some(_) => continue,
+                None => return Ok(()),
+            };
+            out.write_all(text.as_bytes())?;
+        }
+        pipe::leave(&room, &mut events).await;
+        Ok(())
+    });
+    runtime.shutdown_background();
+    written
+}
+
+/// Forms what is written.
+struct Writer {
+    form: Export,
+    zone: TimeZone,
+    /// Of the last message.
+    day: Option<Date>,
+}
+
+impl Writer {
+    fn head(&self, room: &str) -> String {
+        match self.form {
+            Export::Md => format!("# {}\n", escaped(room)),
+            Export::Txt | Export::Json => String::new(),
+        }
+    }
+
+    fn message(&mut self, received: &Received, roster: &Roster) -> String {
+        let to = received.to.map(|to| roster.name(to).unwrap_or("somebody"));
+        match self.form {
+            Export::Json => Told::Message(Message::new(received, roster)).line(),
+            Export::Txt => lines::message(&lines::stamp(received.received, &self.zone), received, to),
+            Export::Md => self.day(received.received) + &self.markdown(received, to),
+        }
+    }
+
+    fn gap(&self, gap: Gap) -> String {
+        let why = match gap.reason {
+            GapReason::Crash => "the server ended before it could keep them",
+            GapReason::Expired => "they are older than what the server keeps",
+            GapReason::Unknown => "the server does not know them any more",
+        };
+        let text = format!("messages {} to {} are missing: {why}", gap.from, gap.to);
+        match self.form {
+            Export::Json => Told::from(gap).line(),
+            Export::Txt => format!("-- {text}\n"),
+            Export::Md => format!("\n*{text}*\n\n"),
+        }
+    }
+
+    /// A heading where another day begins.
+    fn day(&mut self, seconds: f64) -> String {
+        let day = lines::zoned(seconds, &self.zone).date();
+        match self.day.replace(day) {
+            Some(before) if before == day => String::new(),
+            _ => format!("\n## {}\n\n", day.strftime("%A, %-d %B %Y")),
+        }
+    }
+
+    fn markdown(&self, received: &Received, to: Option<&str>) -> String {
+        let name = escaped(&received.name);
+        let name = to.map_or_else(|| name.clone(), |to| format!("{name}→{}", escaped(to)));
+        let text = match &received.content {
+            Content::Other => "(something that this version cannot show)".into(),
+            content => content.text().split('\n').map(escaped).collect::<Vec<_>>().join("  \n  "),
+        };
+        let clock = lines::clock(received.received, &self.zone);
+        match received.content {
+            Content::Action(_) => format!("- {clock} *{name} {text}*\n"),
+            Content::Topic(_) => format!("- {clock} **{name}** set the topic: {text}\n"),
+            Content::Text(_) | Content::Other => format!("- {clock} **{name}**: {text}\n"),
+        }
+    }
+}
+
+/// What means something in Markdown or HTML, shown as it is.
+fn escaped(text: &str) -> String {
+    let mut safe = String::with_capacity(text.len());
+    for c in text.trim_start().chars() {
+        if c.is_ascii_punctuation()
+            && !matches!(c, '.' | ',' | ':' | '/' | '?' | '%' | '=' | ';' | '"' | '\'')
+        {
+            safe.push('\\');
+        }
+        safe.push(c);
+    }
+    safe
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn t14_what_is_exported_is_text_in_every_form() {
+        assert_eq!(escaped("<b>*x*</b> [a](b) `c`"), "\\<b\\>\\*x\\*\\</b\\> \\[a\\]\\(b\\) \\`c\\`");
+        let mut writer = Writer { form: Export::Md, zone: TimeZone::UTC, day: None };
+        let received = lines::tests::received("*A*", Content::Text("# one\n- two".into()));
+        let text = writer.message(&received, &Roster::default());
+        let (day, line) = text.split_once("\n\n").unwrap();
+        assert_eq!(day, "\n## Thursday, 1 January 1970");
+        assert_eq!(line, "- 00:00 **\\*A\\***: \\# one  \n  \\- two\n");
+        assert!(writer.message(&received, &Roster::default()).starts_with("- 00:00"));
+        writer.form = Export::Txt;
+        let text = writer.message(&received, &Roster::default());
+        assert_eq!(text, "1970-01-01 00:00:00+00:00 *A*: # one\n                          │ - two\n");
+    }
+}
