@@ -38,10 +38,7 @@ impl Room {
                 Control::Error(refusal)
             }
         };
-        // The answer may wait for the news, lest somebody who is told "done" looks for the old name.
-        self.announce_now(id);
-        self.presence.change(id, now);
-        self.presence.forget(id);
+        self.announce(id, now);
         self.outputs.push_back(Output::Send(connection, answer));
     }
 
