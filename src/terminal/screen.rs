@@ -62,14 +62,7 @@ pub enum Event {
     /// A message, in the order of the room.
     Said(Message),
     /// Messages that cannot be had.
-    Gap {
-        /// The first.
-        from: u64,
-        /// The last.
-        to: u64,
-        /// Why, as the end of a sentence.
-        why: String,
-    },
+    Gap(String),
     /// What was said before has been told.
     CaughtUp,
     /// What was typed waits for the server, as number `n`.
@@ -226,11 +219,7 @@ impl Screen {
                 }
             }
             Event::Said(message) => return self.handle_message(message, now),
-            Event::Gap { from, to, why } => {
-                let what = match to.saturating_sub(from) {
-                    0 => format!("message {from} is missing: {why}"),
-                    more => format!("{} messages ({from} to {to}) are missing: {why}", more + 1),
-                };
+            Event::Gap(what) => {
                 self.push(Line::Warning(what), self.lines.last_time().unwrap_or(now.wall));
             }
             Event::CaughtUp => self.caught_up = true,

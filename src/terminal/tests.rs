@@ -218,7 +218,7 @@ fn t05_no_width_and_no_size_breaks_the_layout() {
     }
     enter(&mut screen, "/who");
     enter(&mut screen, "/help");
-    screen.handle_event(Event::Gap { from: 3, to: 9, why: "the server crashed".into() }, at(0.0));
+    screen.handle_event(Event::Gap("7 older messages are not kept any more".into()), at(0.0));
     type_in(&mut screen, doubtful);
     for (width, height) in
         [(20, 5), (21, 6), (33, 8), (59, 24), (60, 24), (80, 24), (400, 100), (1, 1), (5, 2), (4, 3), (0, 0)]

@@ -310,6 +310,24 @@ pub struct Gap {
     pub reason: GapReason,
 }
 
+/// As people are told.
+impl std::fmt::Display for Gap {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match (self.reason, self.to.saturating_sub(self.from) + 1) {
+            // How many of the numbers were given is not known.
+            (GapReason::Crash, _) => {
+                f.write_str("the server broke off here: what was said in its last moment may be missing")
+            }
+            (GapReason::Expired, many) => write!(f, "{many} older messages are not kept any more"),
+            (GapReason::Unknown, _) if self.to == 0 => {
+                f.write_str("the server has forgotten this room: what was said while it was away is not here")
+            }
+            (GapReason::Unknown, 1) => write!(f, "message {} is missing", self.from),
+            (GapReason::Unknown, _) => write!(f, "messages {} to {} are missing", self.from, self.to),
+        }
+    }
+}
+
 /// Why messages cannot be had back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -11,7 +11,7 @@ use super::{Chat, Export, lines, pipe};
 use crate::chat::{Content, Inbox, Outbox, Received};
 use crate::cli::{Exit, Failure, ended, output};
 use crate::net::client::{self, Config, Correspondence, Event};
-use crate::wire::control::{Gap, GapReason};
+use crate::wire::control::Gap;
 
 /// Messages that are written where it is not said how many.
 const HISTORY: u32 = 200;
@@ -87,12 +87,7 @@ impl Writer {
     }
 
     fn gap(&self, gap: Gap) -> String {
-        let why = match gap.reason {
-            GapReason::Crash => "the server ended before it could keep them",
-            GapReason::Expired => "they are older than what the server keeps",
-            GapReason::Unknown => "the server does not know them any more",
-        };
-        let text = format!("messages {} to {} are missing: {why}", gap.from, gap.to);
+        let text = gap.to_string();
         match self.form {
             Export::Json => Told::from(gap).line(),
             Export::Txt => format!("-- {text}\n"),

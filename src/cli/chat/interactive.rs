@@ -18,7 +18,7 @@ use crate::terminal::{
     Action, Command, Draft, Event, Kind, Message, Notify, Now, Screen, Sender, Settings, Theme,
 };
 use crate::time::{self, Moment};
-use crate::wire::control::{self, GapReason, Status};
+use crate::wire::control::{self, Status};
 
 /// Older messages that are asked for.
 const HISTORY: u32 = 200;
@@ -349,12 +349,7 @@ impl Table {
             }
             client::Event::Message(received) => self.message(received),
             // The numbers are those of another life of the room.
-            client::Event::Gap(gap) if gap.reason == GapReason::Unknown => Event::Warning(
-                "the server has forgotten this room: what was said while it was away is not here".into(),
-            ),
-            client::Event::Gap(gap) => {
-                Event::Gap { from: gap.from, to: gap.to, why: reason(gap.reason).into() }
-            }
+            client::Event::Gap(gap) => Event::Gap(gap.to_string()),
             client::Event::CaughtUp => Event::CaughtUp,
             client::Event::Acknowledged(progress) => Event::Relayed(progress.relayed),
             client::Event::Unsent { n, refusal } => Event::Unsent { n, why: refusal.to_string() },
@@ -404,14 +399,6 @@ impl Table {
 
 fn now() -> Now {
     Now { moment: time::now(), wall: time::wall() as f64 / 1e6 }
-}
-
-fn reason(reason: GapReason) -> &'static str {
-    match reason {
-        GapReason::Crash => "the server crashed before they were on its disk",
-        GapReason::Expired => "they are older than what the server keeps",
-        GapReason::Unknown => "the server has forgotten this room",
-    }
 }
 
 /// The answer to `/stats`.

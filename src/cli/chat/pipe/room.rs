@@ -7,7 +7,7 @@ use crate::id::MemberId;
 use crate::net::client::{self, Event};
 use crate::time;
 use crate::wire::Code;
-use crate::wire::control::{Gap, GapReason, Refusal, State};
+use crate::wire::control::{Gap, Refusal, State};
 
 impl Pipe {
     pub(super) fn handle_event(&mut self, event: Event) {
@@ -130,12 +130,7 @@ impl Pipe {
 
     fn handle_gap(&mut self, gap: Gap) {
         self.voice.tell(&gap.into());
-        let why = match gap.reason {
-            GapReason::Crash => "the server ended before it could keep them",
-            GapReason::Expired => "they are older than what the server keeps",
-            GapReason::Unknown => "the server does not know them any more",
-        };
-        let text = format!("messages {} to {} are missing: {why}", gap.from, gap.to);
+        let text = gap.to_string();
         tracing::warn!("{text}");
         self.voice.note(time::wall() as f64 / 1e6, &text);
     }
