@@ -23,7 +23,7 @@ _conf__chat() {
 
     case "${cmd}" in
         conf__chat)
-            opts="-m -n -r -q -v -h -V --message --to --who --export --json --history --log --outbox --ack --ack-timeout --listen --notify --no-mouse --room --name --connect-timeout --reconnect --quiet --verbose --log-file --log-format --color --no-input --completions --man --help --version"
+            opts="-m -n -r -q -v -h -V --message --to --who --export --json --history --log --outbox --ack --ack-timeout --listen --notify --no-mouse --room --name --password-file --connect-timeout --reconnect --quiet --verbose --log-file --log-format --color --no-input --completions --man --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -82,6 +82,10 @@ _conf__chat() {
                     return 0
                     ;;
                 --name)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --password-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -23,7 +23,7 @@ _conf__view() {
 
     case "${cmd}" in
         conf__view)
-            opts="-o -f -t -r -q -v -h -V --only --layout --no-window --snapshot --output --format --force --stats --time --size --room --name --connect-timeout --reconnect --quiet --verbose --log-file --log-format --color --no-input --completions --man --help --version"
+            opts="-o -f -t -r -q -v -h -V --only --layout --no-window --snapshot --output --format --force --stats --time --size --room --name --password-file --connect-timeout --reconnect --quiet --verbose --log-file --log-format --color --no-input --completions --man --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -82,6 +82,10 @@ _conf__view() {
                     return 0
                     ;;
                 --name)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --password-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

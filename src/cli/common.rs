@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
-use super::{Exit, Failure, identity, output};
-use crate::id::Nick;
+use super::{Exit, Failure, identity, output, password};
+use crate::id::{Nick, RoomName, Secret};
 use crate::net::client::{Config, Down, End};
-use crate::session::Address;
+use crate::session::{self, Address};
 use crate::wire::Code;
 use crate::wire::control::TrackKind;
 
@@ -104,6 +104,9 @@ pub struct Meeting {
     /// The name that the others see [default: the login name]
     #[arg(long, value_name = "NICK", env = "CONF_NAME")]
     pub name: Option<String>,
+    /// The room's password is the first line of this file
+    #[arg(long, value_name = "FILE", env = "CONF_PASSWORD_FILE")]
+    pub password_file: Option<PathBuf>,
     /// How long one try to connect may take
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = humantime::parse_duration)]
     pub connect_timeout: Duration,
@@ -115,17 +118,29 @@ pub struct Meeting {
 impl Meeting {
     /// All that is needed to join, for the program `client` that wants the tracks of these kinds.
     pub fn config(&self, client: &str, subscribe: Vec<TrackKind>) -> Result<Config, Failure> {
+        let address = self.address()?;
         Ok(Config {
-            address: self.address()?,
+            password: self.password(&address.room)?,
+            address,
             name: self.nick()?,
             key: identity::load(),
-            password: None,
             client: format!("{client} {}", env!("CARGO_PKG_VERSION")),
             subscribe,
             messages: None,
             reconnect: self.reconnect,
             connect_timeout: self.connect_timeout,
         })
+    }
+
+    /// What the password becomes for this room, where one is given.
+    pub fn password(&self, room: &RoomName) -> Result<Option<Secret<32>>, Failure> {
+        let Some(file) = self.password_file.as_deref().filter(|file| !file.as_os_str().is_empty()) else {
+            return Ok(None);
+        };
+        if file == Path::new("-") {
+            return Err(Failure::usage("stdin is for what is sent; name a file with --password-file"));
+        }
+        Ok(Some(session::password::key(&password::from_file(file)?, room)))
     }
 
     /// Where the room is.
@@ -172,9 +187,14 @@ pub fn ended(end: &End, address: &Address) -> Result<(), Failure> {
             let exit = match refusal.code {
                 Code::Protocol | Code::BadHeader | Code::Version => Exit::Protocol,
                 Code::Name => Exit::Usage,
+                Code::Password | Code::Identity => Exit::Authentication,
                 _ => Exit::Refused,
             };
-            Failure::new(exit, format!("the server refused: {refusal}"))
+            let hint = match refusal.code {
+                Code::Password => "; --password-file FILE (or CONF_PASSWORD_FILE) says it",
+                _ => "",
+            };
+            Failure::new(exit, format!("the server refused: {refusal}{hint}"))
         }
     })
 }

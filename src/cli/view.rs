@@ -158,7 +158,7 @@ pub fn view(args: View) -> anyhow::Result<()> {
                 address: address.clone(),
                 name: args.meeting.nick()?,
                 key: identity::load(),
-                password: None,
+                password: args.meeting.password(&address.room)?,
                 messages: None,
                 client: concat!("conf-view ", env!("CARGO_PKG_VERSION")).into(),
                 subscribe: vec![TrackKind::Video],

@@ -78,6 +78,20 @@ fn rooms_are_made_listed_and_removed_and_outlive_the_server() {
         (peer, code)
     };
     assert_eq!(join("王", "Ann").1, Some(Code::Password));
+    let address = format!("conf://{}/王", serve.address);
+    for (given, code) in [(None, 4), (Some("wrong"), 4), (Some("correct horse"), 0)] {
+        let mut chat = program("conf-chat", home.path());
+        chat.args(["--who", "-r", &address]);
+        if let Some(given) = given {
+            let file = home.path().join("given");
+            std::fs::write(&file, given).unwrap();
+            chat.arg("--password-file").arg(file);
+        }
+        let output = chat.output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(code), "{given:?}: {said}");
+        assert!(code == 0 || said.contains("--password-file"), "{said}");
+    }
     let (ann, ben, cem) = (join("standup", "Ann"), join("standup", "Ben"), join("standup", "Cem"));
     assert_eq!((ann.1, ben.1, cem.1), (None, None, Some(Code::Full)));
     assert!(fails(home.path(), &["room", "remove", "standup"], 5).contains("2 people are in standup"));

@@ -7,6 +7,9 @@ use super::types::{Archive, Founding, Listed, RoomKey, Source, StoreError};
 use super::{BLOCK, NEWEST, NEWEST_BYTES, SOURCES, messages};
 use crate::id::{LogId, PublicKey, RoomName, SourceId};
 
+/// Rooms that are kept at the most; counting them takes a few milliseconds.
+const ROOMS: i64 = 65_536;
+
 /// A row of `room`, as far as loading needs it.
 struct Kept {
     archive: Archive,
@@ -120,6 +123,11 @@ pub(super) fn found(
     wall: u64,
 ) -> Result<Archive, StoreError> {
     let transaction = connection.transaction()?;
+    let count: i64 =
+        transaction.prepare_cached("SELECT count(*) FROM room")?.query_row([], |row| row.get(0))?;
+    if count >= ROOMS {
+        return Err(StoreError::Full);
+    }
     let made = transaction
         .prepare_cached(
             "INSERT INTO room (name, log, founded, reserved, owner, password, max_members, history, permanent)
@@ -208,6 +216,15 @@ pub(super) fn reserve(connection: &Connection, room: RoomKey, reserved: u64) -> 
         .prepare_cached("UPDATE room SET reserved = ?2 WHERE key = ?1")?
         .execute(params![room.0, reserved as i64])?;
     Ok(())
+}
+
+/// Forgets a room that was made by joining it and in which nothing was ever said, so that who only
+/// makes rooms does not fill the disk. Whether it was such a room.
+pub(super) fn forget_unused(connection: &Connection, room: RoomKey) -> rusqlite::Result<bool> {
+    let forgotten = connection
+        .prepare_cached("DELETE FROM room WHERE key = ?1 AND NOT permanent AND last = 0")?
+        .execute([room.0])?;
+    Ok(forgotten > 0)
 }
 
 /// The key of a room.

@@ -160,6 +160,23 @@ async fn s16_numbers_are_never_given_twice_and_what_a_crash_leaves_open_is_a_gap
 }
 
 #[tokio::test]
+async fn s06_a_room_in_which_nothing_was_said_is_forgotten_unless_it_was_made_to_stay() {
+    let home = tempdir().unwrap();
+    let (store, _commits) = open(home.path());
+    let stays = Founding { permanent: true, ..Founding::default() };
+    for (room, about) in [("joined", Founding::default()), ("spoken", Founding::default()), ("made", stays)] {
+        let room = store.found(&name(room), about).await.unwrap().key;
+        if room.0 == 2 {
+            assert!(store.append(record(room, 1, "x")));
+        }
+        store.release(room);
+    }
+    let names: Vec<_> = store.rooms().await.unwrap().into_iter().map(|room| room.name.to_string()).collect();
+    assert_eq!(names, ["made", "spoken"]);
+    assert_eq!(store.load(&name("spoken")).await.unwrap().unwrap().next, 2);
+}
+
+#[tokio::test]
 async fn numbers_beyond_the_reserved_are_refused_until_more_are() {
     let home = tempdir().unwrap();
     let (store, mut commits) = open(home.path());

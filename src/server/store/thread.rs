@@ -218,7 +218,12 @@ impl Thread {
     fn release(&mut self, room: RoomKey) {
         let Some(Numbers { given, .. }) = self.queue.numbers(room) else { return };
         // With something unsaved the room stays open: its numbers are known here and not on disk.
-        if self.retry.is_none() && rooms::reserve(&self.database.connection, room, given + 1).is_ok() {
+        if self.retry.is_some() {
+            return;
+        }
+        let connection = &self.database.connection;
+        let forgotten = given == 0 && rooms::forget_unused(connection, room).unwrap_or(false);
+        if forgotten || rooms::reserve(connection, room, given + 1).is_ok() {
             self.queue.close_room(room);
         }
     }

@@ -254,6 +254,9 @@ pub enum StoreError {
     /// A room of this name is there already.
     #[error("there is a room of this name already")]
     Exists,
+    /// As many rooms are kept as may be.
+    #[error("no more rooms can be kept")]
+    Full,
     /// Too many requests wait.
     #[error("the history is busy")]
     Busy,
