@@ -175,9 +175,8 @@ pub fn view(args: View) -> anyhow::Result<()> {
     let shown = show::run(&stage, settings, &stop);
     let never_joined = address.is_some() && !stage.has_joined() && !stop.is_cancelled();
     source_stop.cancel();
-    if let Some(thread) = member {
-        // Its end is limited by the time that the server is given to close.
-        let _ = thread.join();
+    if let Some(member) = member {
+        member.wait();
     }
     match shown {
         // That it was never there says more.
@@ -263,7 +262,7 @@ fn failure(error: Error, address: Option<&crate::session::Address>) -> anyhow::R
                 None => Ok(()),
             };
         }
-        Error::Read(_) | Error::SizeChanged { .. } | Error::Start(_) => Exit::Other,
+        Error::Read(_) | Error::Start(_) => Exit::Other,
     };
     Err(Failure::new(exit, error.to_string()).into())
 }

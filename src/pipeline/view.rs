@@ -65,17 +65,6 @@ pub enum Error {
         /// Why not.
         error: io::Error,
     },
-    /// Y4M has one size.
-    #[error(
-        "the picture changed from {}x{} to {}x{}, which Y4M cannot do; use -f h264",
-        before.0, before.1, size.0, size.1
-    )]
-    SizeChanged {
-        /// Up to now.
-        before: (usize, usize),
-        /// From now on.
-        size: (usize, usize),
-    },
     /// The session in the room is over.
     #[error("{0}")]
     Ended(End),

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use confkit::net::client::Event;
 use rustix::process::Signal;
 
-use crate::support::programs::{PATIENCE, Serve, conf_send};
+use crate::support::programs::{PATIENCE, Running, Serve, conf_send, program};
 use crate::support::take::{access_units, description, frames};
 use crate::support::watcher::Watcher;
 
@@ -30,6 +30,25 @@ async fn w36_a_recording_arrives_whole_and_untouched() {
     }
     watcher.find(|e| matches!(e, Event::TrackGone(_)).then_some(())).await;
     assert_eq!(send.wait(PATIENCE), 0);
+}
+
+#[tokio::test]
+async fn a_recording_whose_end_has_not_arrived_ends_with_7() {
+    let server = Serve::start();
+    let mut watcher = Watcher::join(&server.room).await;
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("take.conf");
+    let mut take = description();
+    frames(&access_units(60)).iter().for_each(|frame| take.extend_from_slice(frame.bytes()));
+    std::fs::write(&path, take).unwrap();
+    let mut command = program("conf-send", home.path());
+    command.env("CONF_ROOM", &server.room).env("CONF_NAME", "Ann");
+    command.stdin(std::fs::File::open(&path).unwrap()).stderr(Stdio::piped());
+    let mut send = Running::start(command);
+    watcher.picture().await;
+    drop(server);
+    assert_eq!(send.wait(PATIENCE), 7);
+    assert!(send.stderr().contains("send it again"));
 }
 
 #[tokio::test]

@@ -246,13 +246,68 @@ fn s04_stalled_viewers_cost_the_others_no_picture() {
     let host = Host::start();
     let (mut ann, _) = Peer::join(host.address, "Ann");
     let track = ann.publish("camera");
-    let stalled: Vec<_> = (0..20).map(|n| Peer::join(host.address, &format!("stalled {n}"))).collect();
+    let stalled: Vec<_> = (0..200).map(|n| Peer::join(host.address, &format!("stalled {n}"))).collect();
     let (mut bob, _) = Peer::join(host.address, "Bob");
-    for seq in 0..300 {
-        ann.send_picture(track, seq, seq == 0, &[seq as u8; 60_000]);
+    // Pictures as large as those of 4K at 40 Mbit/s, one keyframe a second.
+    for seq in 0..120 {
+        ann.send_picture(track, seq, seq % 30 == 0, &[seq as u8; 160_000]);
         assert_eq!(bob.wait_for(&Kind::Video).header.media.unwrap().seq, seq);
     }
     drop(stalled);
+}
+
+#[test]
+fn s15_a_flood_of_keyframes_is_read_no_faster_than_its_budget() {
+    const MIB: f64 = 1024.0 * 1024.0;
+    let host = Host::start();
+    let (mut ann, _) = Peer::join(host.address, "Ann");
+    let track = ann.publish("camera");
+    let mut bob = Peer::connect(host.address);
+    bob.hello(hello("Bob"));
+    let frame = picture(track, 0, true, &vec![7; 4_000_000]);
+    ann.socket.set_write_timeout(Some(Duration::from_millis(50))).unwrap();
+    let started = confkit::time::now();
+    let (mut sent, mut at) = (0, 0);
+    let bytes = frame.bytes();
+    while confkit::time::now().since(started) < Duration::from_secs(2) {
+        // What the server does not read in time is no error here, but what is asked for.
+        if let Ok(count) = ann.socket.write(&bytes[at..bytes.len().min(at + 65_536)]) {
+            sent += count;
+            at = (at + count) % bytes.len();
+        }
+    }
+    let seconds = confkit::time::now().since(started).as_secs_f64();
+    // The burst, the rate, and what the sockets of both ends hold.
+    let budget = 32.0 + 16.0 * seconds + 12.0;
+    assert!(sent as f64 / MIB <= budget, "{:.0} MiB in {seconds:.1} s", sent as f64 / MIB);
+    bob.settle();
+}
+
+#[test]
+fn w37_a_viewer_that_takes_nothing_for_ten_seconds_is_let_go_and_keeps_its_session() {
+    let host = Host::start();
+    let (mut ann, _) = Peer::join(host.address, "Ann");
+    let track = ann.publish("camera");
+    let (_stalled, _) = Peer::join(host.address, "stalled");
+    let started = confkit::time::now();
+    let mut way = ann.socket.try_clone().unwrap();
+    let feeding = std::thread::spawn(move || {
+        for seq in 0..140 {
+            let size = if seq < 60 { 160_000 } else { 100 };
+            if way.write_all(picture(track, seq, seq % 30 == 0, &vec![7; size]).bytes()).is_err() {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(if seq < 60 { 5 } else { 200 }));
+        }
+    });
+    ann.wait(|op| match op {
+        Control::Member(Member { name, state: Presence::Reconnecting, .. }) if name == "stalled" => Some(()),
+        _ => None,
+    });
+    let waited = confkit::time::now().since(started);
+    assert!((9..16).contains(&waited.as_secs()), "{waited:?}");
+    drop(ann);
+    feeding.join().unwrap();
 }
 
 #[test]

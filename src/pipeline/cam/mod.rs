@@ -9,6 +9,7 @@
 
 mod coder;
 mod feedback;
+mod limits;
 mod meter;
 mod outbox;
 mod shape;
@@ -23,6 +24,7 @@ use bytes::Bytes;
 
 use self::coder::Coder;
 use self::feedback::Feedback;
+use self::limits::Limits;
 use self::meter::Meter;
 pub use self::meter::Progress;
 use self::outbox::Outbox;
@@ -30,7 +32,7 @@ pub use self::outbox::Pipe;
 use self::shape::Shape;
 use crate::h264::AccessUnit;
 use crate::media::{Latest, Picture, Size, clock};
-use crate::time::{self, Moment};
+use crate::time;
 use crate::video::capture::{
     self, Camera, CameraId, Context, Description, Fit, Pattern, Recorded, Recovering, Source, Stop, Target,
     Test, Units, Want, open_file,
@@ -475,32 +477,6 @@ fn burn(picture: &mut Picture) {
 
 fn size_of(picture: &Picture) -> Size {
     Size { width: picture.width(), height: picture.height() }
-}
-
-/// When it is enough.
-struct Limits {
-    duration: Option<Duration>,
-    frames: Option<u64>,
-    first: Option<Moment>,
-    written: u64,
-}
-
-impl Limits {
-    fn new(options: &Options) -> Self {
-        Self { duration: options.duration, frames: options.frames, first: None, written: 0 }
-    }
-
-    /// Whether this picture comes too late to be written.
-    fn is_over(&mut self, captured: Moment) -> bool {
-        let first = *self.first.get_or_insert(captured);
-        self.duration.is_some_and(|most| captured.since(first) >= most)
-    }
-
-    /// Whether the picture that was written now is the last.
-    fn is_enough(&mut self) -> bool {
-        self.written += 1;
-        self.frames.is_some_and(|most| self.written >= most)
-    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

@@ -1,7 +1,7 @@
 //! A room as the source: its session runs on a thread of its own.
 
 use std::collections::HashMap;
-use std::thread::JoinHandle;
+use std::sync::mpsc;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -17,6 +17,8 @@ use crate::wire::control::{Member, Presence, Track, TrackKind};
 /// The server is said to be silent when nothing has come for this long while tracks are there. Its pings come
 /// every four seconds only, but pictures far more often.
 const SILENT: Duration = Duration::from_secs(2);
+/// Leaving may take this long. Looking up a name cannot be broken off, and a server may not answer any more.
+const LEAVE: Duration = Duration::from_secs(3);
 /// How often wishes for keyframes are collected.
 const WISHES: Duration = Duration::from_millis(100);
 
@@ -31,8 +33,9 @@ pub fn join(
     named: bool,
     stage: Stage,
     stop: CancellationToken,
-) -> Result<JoinHandle<()>, Error> {
+) -> Result<Joined, Error> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Start)?;
+    let (done, ended) = mpsc::channel();
     let body = move || {
         runtime.block_on(async {
             let name = named.then(|| config.name.to_string());
@@ -45,8 +48,22 @@ pub fn join(
         });
         // Looking up a name cannot be broken off, and nobody waits for it any more.
         runtime.shutdown_background();
+        // Whoever waited for it may have gone.
+        let _ = done.send(());
     };
-    std::thread::Builder::new().name("room".into()).spawn(body).map_err(Error::Start)
+    std::thread::Builder::new().name("room".into()).spawn(body).map_err(Error::Start)?;
+    Ok(Joined(ended))
+}
+
+/// A session that ends on a thread of its own.
+#[derive(Debug)]
+pub struct Joined(mpsc::Receiver<()>);
+
+impl Joined {
+    /// Waits for its end, but no longer than three seconds: a thread that still looks up a name ends with the process.
+    pub fn wait(self) {
+        let _ = self.0.recv_timeout(LEAVE);
+    }
 }
 
 struct Room {

@@ -234,7 +234,7 @@ impl Show<'_> {
         let about = shared.about();
         Tile {
             id: u64::from(id),
-            name: about.title(),
+            name: about.drawn(),
             own: about.own,
             picture,
             aspect: about.size.map(|(width, height)| width as f32 / height as f32),

@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex};
 
 use super::Error;
 use super::track::{About, Unit, lock};
-use crate::media::Picture;
+use crate::media::{Picture, Size};
+use crate::video::capture::{Fit, Target};
 use crate::video::decode::Refused;
 
 /// What is written.
@@ -59,6 +60,8 @@ pub(super) struct Sink {
     trouble: Trouble,
     fps: f64,
     size: Option<(usize, usize)>,
+    /// Brings pictures of another size to the first one's.
+    fit: Option<Fit>,
     started: bool,
     /// Something has been written.
     wrote: Arc<AtomicBool>,
@@ -66,7 +69,7 @@ pub(super) struct Sink {
 
 impl Sink {
     pub(super) fn new(format: Format, out: Box<dyn Write + Send>, trouble: Trouble) -> Self {
-        Self { format, out, trouble, fps: 30.0, size: None, started: false, wrote: Arc::default() }
+        Self { format, out, trouble, fps: 30.0, size: None, fit: None, started: false, wrote: Arc::default() }
     }
 
     pub(super) fn wants_pictures(&self) -> bool {
@@ -107,16 +110,27 @@ impl Sink {
                 let header = format!("YUV4MPEG2 W{} H{} F{rate}:1000 Ip A1:1 C420mpeg2\n", size.0, size.1);
                 self.out.write_all(header.as_bytes())
             }
-            Some(before) if before != size => {
-                self.fail(Error::SizeChanged { before, size });
-                return;
-            }
             Some(_) => Ok(()),
         };
+        let first = self.size.unwrap_or(size);
+        let scaled = (first != size).then(|| self.scaled(picture, first));
+        let picture = scaled.as_ref().unwrap_or(picture);
         let written = written
             .and_then(|()| self.out.write_all(b"FRAME\n"))
             .and_then(|()| self.out.write_all(picture.data()));
         self.check(written);
+    }
+
+    /// `picture` at the size with which the recording began: Y4M has only one.
+    fn scaled(&mut self, picture: &Picture, (width, height): (usize, usize)) -> Picture {
+        let fit = self.fit.get_or_insert_with(|| {
+            let now = format_args!("{}x{}", picture.width(), picture.height()).to_string();
+            tracing::warn!(
+                "the pictures are {now} now; they are written as {width}x{height}, as the first ones were"
+            );
+            Fit::new(Target::Exact(Size { width, height }))
+        });
+        fit.apply(picture.clone())
     }
 
     /// Nothing that could be written will come.

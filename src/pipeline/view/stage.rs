@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use super::Error;
@@ -11,8 +12,10 @@ use super::session::Session;
 use super::sink::{Format, Home, Sink, Trouble};
 use super::track::{About, Track, Unit, lock};
 use crate::limits;
+use crate::media::Picture;
 use crate::time::Moment;
-use crate::video::decode::{Decoder, Isolated, Recovery, Refused};
+use crate::video::decode::{self, Decoder, Isolated, Recovery, Refused};
+use crate::video::render::layout::PER_PAGE;
 use crate::video::render::window::Bell;
 
 /// Tracks that are known at once; more are not taken in.
@@ -92,6 +95,8 @@ struct Inner {
     sink: Home,
     trouble: Trouble,
     bell: Bell,
+    /// Decoders at work.
+    decoders: Arc<AtomicUsize>,
     tracks: Mutex<BTreeMap<u32, Arc<Track>>>,
     /// Tracks that are there and not wanted.
     others: Mutex<BTreeMap<u32, About>>,
@@ -110,6 +115,7 @@ impl Stage {
             sink: Home::new(recording.map(|r| Sink::new(r.format, r.out, Arc::clone(&trouble)))),
             trouble,
             bell: Bell::default(),
+            decoders: Arc::default(),
             tracks: Mutex::default(),
             others: Mutex::default(),
             people: Mutex::default(),
@@ -138,13 +144,17 @@ impl Stage {
         if tracks.len() >= TRACKS {
             return;
         }
-        let program = self.0.program.clone();
+        let (program, decoders) = (self.0.program.clone(), Arc::clone(&self.0.decoders));
         let recovery = Recovery::new(move || {
-            Isolated::start(&program).map(|decoder| Box::new(decoder) as Box<dyn Decoder>)
+            let permit = Permit::take(&decoders).ok_or_else(too_many)?;
+            let decoder = Isolated::start(&program)?;
+            Ok(Box::new(Permitted { decoder, _permit: permit }) as Box<dyn Decoder>)
         });
         let sink = self.0.sink.lend(&about);
         match Track::start(about, recovery, self.0.bell.clone(), sink) {
             Ok(track) => {
+                // What is beyond the first page is not drawn, so it takes no decoder from those that are.
+                track.set_visible(tracks.len() < PER_PAGE);
                 tracks.insert(id, Arc::new(track));
             }
             Err(error) => self.fail(Error::Start(error)),
@@ -306,6 +316,40 @@ impl Stage {
     }
 }
 
+/// One of the [`limits::DECODERS`] that may be at work at once.
+struct Permit(Arc<AtomicUsize>);
+
+impl Permit {
+    fn take(taken: &Arc<AtomicUsize>) -> Option<Self> {
+        let free = |count| (count < limits::DECODERS).then_some(count + 1);
+        taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, free).ok()?;
+        Some(Self(Arc::clone(taken)))
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+fn too_many() -> decode::Error {
+    let why = format!("{} are at work already", limits::DECODERS);
+    decode::Error::Unavailable(std::io::Error::other(why))
+}
+
+/// A decoder and the permit that goes with it.
+struct Permitted<D> {
+    decoder: D,
+    _permit: Permit,
+}
+
+impl<D: Decoder> Decoder for Permitted<D> {
+    fn decode(&mut self, unit: &[u8], full_range: bool) -> Result<Option<Picture>, decode::Error> {
+        self.decoder.decode(unit, full_range)
+    }
+}
+
 impl std::fmt::Debug for Stage {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Stage({} tracks)", lock(&self.0.tracks).len())
@@ -315,6 +359,16 @@ impl std::fmt::Debug for Stage {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn v18_no_more_decoders_than_permits() {
+        let taken = Arc::default();
+        let mut permits: Vec<Permit> = std::iter::from_fn(|| Permit::take(&taken)).collect();
+        assert_eq!(permits.len(), limits::DECODERS);
+        permits.pop();
+        let again = Permit::take(&taken);
+        assert!(again.is_some() && Permit::take(&taken).is_none(), "each gives its own back");
+    }
 
     #[test]
     fn only_names_a_member_a_label_or_both() {

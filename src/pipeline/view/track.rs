@@ -45,6 +45,22 @@ impl About {
             (member, label) => format!("{member} / {label}"),
         }
     }
+
+    /// The same to be drawn: a name that is written from right to left stays in its place and turns nothing
+    /// around it (Unicode UAX 9, FSI and PDI; none of them come in with a name, for that was scrubbed).
+    pub(super) fn drawn(&self) -> String {
+        let isolated = |text: &str| match text.chars().any(is_right_to_left) {
+            true => format!("\u{2068}{text}\u{2069}"),
+            false => text.to_owned(),
+        };
+        Self { member: isolated(&self.member), label: isolated(&self.label), ..self.clone() }.title()
+    }
+}
+
+/// Whether `c` is of a block whose letters are written from right to left.
+fn is_right_to_left(c: char) -> bool {
+    matches!(c, '\u{590}'..='\u{8ff}' | '\u{fb1d}'..='\u{fdff}' | '\u{fe70}'..='\u{feff}'
+        | '\u{10800}'..='\u{10fff}' | '\u{1e800}'..='\u{1efff}')
 }
 
 /// One access unit as it came.
@@ -301,7 +317,8 @@ impl Worker {
                     continue;
                 }
             }
-            if !self.shared.visible.load(Ordering::Relaxed) {
+            // What is recorded is decoded whether it is drawn or not.
+            if self.sink.is_none() && !self.shared.visible.load(Ordering::Relaxed) {
                 self.recovery.rest();
                 continue;
             }

@@ -152,7 +152,7 @@ impl Composer {
             _ => Mode::Grid,
         };
         let banner = banner(scene, page);
-        let top = if banner.is_some() { overlay::BANNER.min(height) } else { 0 };
+        let top = if banner.is_some() { overlay::banner_height(height) } else { 0 };
         let aspects: Vec<f32> = tiles.iter().map(Tile::aspect).collect();
         let mut slots = layout::place(width, height - top, &aspects, mode);
         for slot in &mut slots {

@@ -128,7 +128,7 @@ impl Typesetter {
         if key.room == 0 || key.size == 0 || key.text.is_empty() {
             return Bitmap::default();
         }
-        if !self.has_system_fonts && key.text.chars().any(|c| c > '\u{24f}') {
+        if !self.has_system_fonts && key.text.chars().any(|c| c > '\u{24f}' && !is_isolate(c)) {
             self.has_system_fonts = true;
             self.fonts.db_mut().load_system_fonts();
         }
@@ -174,6 +174,11 @@ impl Typesetter {
         }
         bitmap
     }
+}
+
+/// What keeps a part of a text to itself and is not seen.
+fn is_isolate(c: char) -> bool {
+    matches!(c, '\u{2066}'..='\u{2069}')
 }
 
 /// As much of a text as is drawn: one line, few characters, few marks on each.
@@ -230,6 +235,21 @@ mod tests {
 
     fn alone_fixed() -> Arc<Bitmap> {
         Typesetter::default().line("12 34", Face::Fixed, 40, 900)
+    }
+
+    #[test]
+    fn a_name_from_right_to_left_stays_before_what_stands_behind_it() {
+        let mut text = Typesetter::default();
+        let mut line = |words: &str| text.line(words, Face::Plain, 24, 600);
+        let (name, both) = (line("مريم"), line("\u{2068}مريم\u{2069} / file"));
+        let turned = line("مريم / file");
+        assert_ne!(*both, *turned, "alone it would turn the whole line round");
+        let left = |bitmap: &Bitmap, width: usize| -> Vec<Vec<u8>> {
+            bitmap.alpha.chunks(bitmap.width).map(|row| row[..width].to_vec()).collect()
+        };
+        let width = name.width - 4;
+        assert_eq!(left(&both, width), left(&name, width), "the name comes first");
+        assert_eq!(*line("\u{2068}Ana\u{2069}"), *line("Ana"), "isolates are not seen");
     }
 
     #[test]

@@ -80,6 +80,39 @@ fn a_recording_goes_on_with_the_track_of_a_member_who_came_back_and_with_no_othe
 }
 
 #[test]
+fn after_a_damaged_frame_a_keyframe_is_asked_for_and_nothing_is_decoded_until_it_comes() {
+    let units = units(3);
+    let (given_out, given) = sync_channel(8);
+    let (may, may_in) = sync_channel(8);
+    let mut once = Some(Obedient { given: given_out, may: may_in });
+    let recovery = Recovery::new(move || Ok(Box::new(once.take().unwrap()) as Box<dyn Decoder>));
+    let track = Track::start(About::default(), recovery, Bell::default(), None).unwrap();
+    let put = |unit: &Bytes| {
+        track.put(time::now(), Unit { seq: None, pts: None, rendition: Rendition::High, data: unit.clone() });
+    };
+    let limit = Duration::from_secs(20);
+    put(&units[0]);
+    assert_eq!(given.recv_timeout(limit).unwrap(), units[0]);
+    assert!(!track.take_wish());
+    track.lose();
+    assert!(track.take_wish());
+    may.send(()).unwrap();
+    put(&units[1]);
+    put(&units[2]);
+    assert_eq!(given.recv_timeout(limit).unwrap(), units[2], "the one before refers to what was damaged");
+    may.send(()).unwrap();
+}
+
+#[test]
+fn names_are_drawn_without_turning_what_stands_around_them() {
+    let about =
+        |member: &str, label: &str| About { member: member.into(), label: label.into(), ..About::default() };
+    assert_eq!(about("مريم", "file").drawn(), "\u{2068}مريم\u{2069} / file");
+    assert_eq!(about("Ana", "camera").drawn(), "Ana");
+    assert_eq!(about("Ana", "שקף").drawn(), "Ana / \u{2068}שקף\u{2069}");
+}
+
+#[test]
 fn after_a_full_queue_nothing_is_decoded_until_the_next_keyframe() {
     let units = units(120);
     let (given_out, given) = sync_channel(8);

@@ -3,8 +3,10 @@
 use super::{ACCENT, BACKGROUND, FAINT, Face, Rect, TEXT, Typesetter, WARNING};
 use crate::video::render::Canvas;
 
-/// The height of the line across the top.
-pub(super) const BANNER: usize = 26;
+/// The height of the line across the top of a window of this height.
+pub(super) fn banner_height(window: usize) -> usize {
+    window.div_ceil(28).clamp(22, 80).min(window)
+}
 
 /// The keys, as in docs and `--help`.
 const KEYS: [(&str, &str); 7] = [
@@ -18,16 +20,16 @@ const KEYS: [(&str, &str); 7] = [
 ];
 
 pub(super) fn banner(canvas: &mut Canvas, text: &mut Typesetter, words: &str) {
-    let bar = Rect::new(0, 0, canvas.width(), BANNER);
+    let bar = Rect::new(0, 0, canvas.width(), banner_height(canvas.height()));
     canvas.fill(bar, WARNING);
-    let line = text.line(words, Face::Plain, 15, bar.width.saturating_sub(16));
+    let line = text.line(words, Face::Plain, bar.height * 3 / 5, bar.width.saturating_sub(16));
     let x = bar.width.saturating_sub(line.width) / 2;
-    canvas.write(&line, x, (BANNER - line.height) / 2, BACKGROUND, bar);
+    canvas.write(&line, x, bar.height.saturating_sub(line.height) / 2, BACKGROUND, bar);
 }
 
 /// Words in the middle of `area`, in as many lines as it takes.
 pub(super) fn centred(canvas: &mut Canvas, text: &mut Typesetter, area: Rect, words: &str, colour: u32) {
-    let size = (area.height / 12).clamp(10, 20);
+    let size = (area.height / 12).clamp(10, 20).max(area.height / 40);
     let room = area.width.saturating_sub(8);
     let lines: Vec<_> = wrap(words, room / (size / 2).max(1))
         .iter()
@@ -43,7 +45,7 @@ pub(super) fn centred(canvas: &mut Canvas, text: &mut Typesetter, area: Rect, wo
 
 /// Figures in the corner of a picture that has just been painted.
 pub(super) fn statistics(canvas: &mut Canvas, text: &mut Typesetter, area: Rect, lines: &[String]) {
-    let size = if area.height < 160 { 9 } else { 12 };
+    let size = if area.height < 160 { 9 } else { (area.height / 40).clamp(12, 36) };
     let step = size + 4;
     let room = area.width.saturating_sub(12);
     let drawn: Vec<_> = lines.iter().map(|line| text.line(line, Face::Fixed, size, room)).collect();
@@ -63,7 +65,8 @@ pub(super) fn statistics(canvas: &mut Canvas, text: &mut Typesetter, area: Rect,
 /// The keys, in the middle of the window.
 pub(super) fn help(canvas: &mut Canvas, text: &mut Typesetter) {
     let window = Rect::new(0, 0, canvas.width(), canvas.height());
-    let size = if window.height < 400 || window.width < 400 { 12 } else { 16 };
+    let size = (window.height.min(window.width) / 40).clamp(12, 48);
+    let size = if window.height < 400 || window.width < 400 { 12 } else { size.max(16) };
     let step = size * 8 / 5;
     let (width, height) = ((size * 22).min(window.width), (KEYS.len() * step + 2 * size).min(window.height));
     let panel = Rect::new((window.width - width) / 2, (window.height - height) / 2, width, height);
