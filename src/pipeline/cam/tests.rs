@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use super::*;
 use crate::media::Range;
+use crate::time::Moment;
 use crate::video::capture::{Device, Opener};
 use crate::video::encode::{Config, Encoder, OpenH264};
 use crate::wire::{Control, Frame, Incoming, Kind, Media, Parser};
