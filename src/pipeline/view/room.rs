@@ -35,7 +35,7 @@ pub fn join(
     stop: CancellationToken,
 ) -> Result<Joined, Error> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Start)?;
-    let (done, ended) = mpsc::channel();
+    let (done, ended) = mpsc::sync_channel(1);
     let body = move || {
         runtime.block_on(async {
             let name = named.then(|| config.name.to_string());
