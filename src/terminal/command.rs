@@ -92,7 +92,11 @@ pub(super) fn parse(text: &str) -> Typed {
 /// Whether a line begins with the word of a command, or nearly so: where commands are not carried out it was
 /// hardly meant to be said.
 pub fn is_command(text: &str) -> bool {
-    let Some(command) = text.trim_start().strip_prefix('/') else { return false };
+    // Two slashes say one.
+    let Some(command) = text.trim_start().strip_prefix('/').filter(|command| !command.starts_with('/'))
+    else {
+        return false;
+    };
     let word = command.split_whitespace().next().unwrap_or_default().to_lowercase();
     !word.is_empty() && COMMANDS.iter().any(|(_, known, ..)| *known == word || is_near(known, &word))
 }

@@ -138,8 +138,9 @@ impl Terminal {
         self.glass.0.lock().unwrap().parser.screen().contents()
     }
 
-    /// Whether the modes of the terminal are those of a shell.
+    /// Whether the modes of the terminal are those of a shell, once all that the program wrote is shown.
     fn is_as_before(&self) -> bool {
+        self.wait("the first screen", |screen| !screen.alternate_screen());
         let termios = self.master.get_termios().unwrap();
         let local = termios.local_flags;
         let flags = nix_flags();
@@ -359,7 +360,6 @@ fn signals_give_the_terminal_back() {
         ann.wait_for("1 here");
         kill_process(ann.pid(), signal).unwrap();
         assert_eq!(ann.end(), code);
-        ann.wait("the first screen", |screen| !screen.alternate_screen());
         assert!(ann.is_as_before(), "{signal:?}");
     }
 }

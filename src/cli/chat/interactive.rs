@@ -6,11 +6,13 @@ use jiff::tz::TimeZone;
 use signal_hook::consts::{SIGHUP, SIGINT};
 use tokio::sync::mpsc;
 
-use super::Chat;
+use super::log::Log;
 use super::roster::{Roster, hue_of};
+use super::voice::Voice;
+use super::{Chat, pipe};
 use crate::chat::{Content, Inbox, Outbox, Received};
-use crate::cli::{Exit, Failure, ended, logging, signal};
-use crate::id::{MemberId, Nick, SourceId};
+use crate::cli::{ended, logging, signal};
+use crate::id::{MemberId, Nick};
 use crate::net::client::{self, Config, Correspondence, End, Events, Handle};
 use crate::session::Address;
 use crate::terminal::device::{Device, Input};
@@ -26,22 +28,21 @@ const HISTORY: u32 = 200;
 const FRAME: Duration = Duration::from_micros(16_667);
 /// How often the time that passes is looked at.
 const TICK: Duration = Duration::from_millis(250);
-/// How long leaving waits for messages that are not acknowledged yet, and for the server to close.
+/// How long leaving waits for messages that are not acknowledged yet.
 const FAREWELL: Duration = Duration::from_secs(5);
 
 /// Shows the room until the person leaves.
 pub(super) fn run(args: &Chat) -> anyhow::Result<()> {
-    let mut source = [0; 16];
-    getrandom::fill(&mut source)
-        .map_err(|error| Failure::new(Exit::File, format!("no random numbers: {error}")))?;
     let history = args.history.unwrap_or(HISTORY);
-    let correspondence =
-        Correspondence { history, inbox: Inbox::default(), outbox: Outbox::new(SourceId(source)) };
+    let outbox = Outbox::new(pipe::source()?);
+    let correspondence = Correspondence { history, inbox: Inbox::default(), outbox };
+    let log = args.log.as_deref().map(Log::open).transpose()?;
+    let voice = Voice::new(false, false, log)?;
     let config = Config { messages: Some(correspondence), ..args.meeting.config("conf-chat", Vec::new())? };
     let address = config.address.clone();
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    let runtime = pipe::runtime()?;
     logging::hold();
-    let end = talk(args, config, &runtime);
+    let end = talk(args, config, voice, &runtime);
     // What went wrong was told on the screen, when it did.
     logging::release(args.common.verbose > 0);
     // The name service may keep a thread waiting.
@@ -53,7 +54,12 @@ pub(super) fn run(args: &Chat) -> anyhow::Result<()> {
 }
 
 /// Has the terminal while it runs.
-fn talk(args: &Chat, config: Config, runtime: &tokio::runtime::Runtime) -> anyhow::Result<Option<End>> {
+fn talk(
+    args: &Chat,
+    config: Config,
+    voice: Voice,
+    runtime: &tokio::runtime::Runtime,
+) -> anyhow::Result<Option<End>> {
     let variable = |name| std::env::var(name).unwrap_or_default();
     let no_color = match args.common.color {
         crate::cli::When::Never => true,
@@ -78,6 +84,7 @@ fn talk(args: &Chat, config: Config, runtime: &tokio::runtime::Runtime) -> anyho
         device,
         room,
         roster,
+        voice,
         address,
         notify: args.notify,
         chosen: args.meeting.name.clone().filter(|name| !name.is_empty()),
@@ -95,6 +102,8 @@ struct Table {
     device: Device,
     room: Handle,
     roster: Roster,
+    /// Writes the log.
+    voice: Voice,
     address: Address,
     notify: Notify,
     /// The name that was asked for, until it is known whether it was given.
@@ -162,10 +171,7 @@ impl Table {
             }
         }
         drop(self.device);
-        let goodbye =
-            async { tokio::join!(self.room.close(), async { while events.next().await.is_some() {} }) };
-        // A server that does not answer has had its time.
-        let _ = tokio::time::timeout(FAREWELL, goodbye).await;
+        pipe::leave(&self.room, &mut events).await;
         Ok(None)
     }
 
@@ -233,6 +239,9 @@ impl Table {
     async fn handle_room(&mut self, event: client::Event) -> anyhow::Result<()> {
         self.dirty = true;
         for event in self.translate(event) {
+            if let Event::Gap(what) = &event {
+                self.voice.note(now().wall, what);
+            }
             let actions = self.screen.handle_event(event, now());
             self.carry_out(actions).await?;
         }
@@ -372,7 +381,9 @@ impl Table {
         vec![event]
     }
 
-    fn message(&self, received: Received) -> Event {
+    fn message(&mut self, received: Received) -> Event {
+        let to = received.to.map(|id| self.roster.name(id).unwrap_or("somebody who left").to_owned());
+        self.voice.message(&received, to.as_deref());
         let mine = received.own || self.roster.is_own(received.from, received.key);
         let from = received.name;
         let (kind, text) = match received.content {
@@ -383,9 +394,8 @@ impl Table {
                 return Event::Warning(format!("{from} sent something that this version cannot show"));
             }
         };
-        let addressee = |id| self.roster.name(id).unwrap_or("somebody who left").to_owned();
         Event::Said(Message {
-            to: received.to.map(addressee),
+            to,
             mine,
             own: received.own.then_some(received.n),
             sent: received.sent,
