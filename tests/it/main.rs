@@ -3,6 +3,8 @@
 
 mod admin;
 mod cam;
+mod chat;
+mod chat_kill;
 mod decode;
 mod messages;
 mod network;

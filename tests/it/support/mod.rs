@@ -3,4 +3,5 @@
 pub mod peer;
 pub mod programs;
 pub mod take;
+pub mod talk;
 pub mod watcher;
