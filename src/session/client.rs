@@ -312,6 +312,11 @@ impl Client {
         messages.outbox.push(payload, to, slot, self.wall)
     }
 
+    /// What was said and is not acknowledged.
+    pub fn outbox(&self) -> Option<&Outbox> {
+        self.profile.messages.as_ref().map(|messages| &messages.outbox)
+    }
+
     /// Something about this program's user changed. Said again with every new connection.
     pub fn status(&mut self, status: &Status) {
         if let Some(away) = &status.away {

@@ -11,6 +11,7 @@ use bytes::Bytes;
 
 use super::link::{Arrival, Direction};
 use super::program::damaged;
+use super::shelf::{News, Shelf};
 use crate::chat::Log;
 use crate::id::{ConnectionId, LogId, MemberId, ResumeToken, Secret, TrackId};
 use crate::limits;
@@ -21,6 +22,9 @@ use crate::session::random::Random;
 use crate::time::Moment;
 use crate::wire::control::{Control, Goodbye, Refusal, Welcome};
 use crate::wire::{Code, Frame, Media};
+
+/// The disk of a server, which outlives it; without one, messages live as long as the room.
+pub(super) type Disk = Option<Rc<RefCell<Shelf>>>;
 
 /// One direction of a connection, held by both ends.
 pub(super) type Pipe = Rc<RefCell<Direction>>;
@@ -152,6 +156,8 @@ pub(super) struct Host {
     now: Rc<Cell<Moment>>,
     random: Random,
     life: u64,
+    rooms: u64,
+    disk: Disk,
     room: Room,
     lines: BTreeMap<ConnectionId, Rc<Line>>,
     fans: BTreeMap<TrackId, Fan<Rc<Line>>>,
@@ -161,11 +167,13 @@ pub(super) struct Host {
 }
 
 impl Host {
-    pub(super) fn new(life: u64, seed: u64, now: Rc<Cell<Moment>>) -> Self {
+    pub(super) fn new(life: u64, seed: u64, disk: Disk, now: Rc<Cell<Moment>>) -> Self {
         Self {
             random: Random::new(seed ^ life),
             life,
-            room: new_room(life, now.get()),
+            rooms: 0,
+            room: new_room(life, 0, &disk, now.get()),
+            disk,
             now,
             lines: BTreeMap::new(),
             fans: BTreeMap::new(),
@@ -213,6 +221,7 @@ impl Host {
                 false => connection.line.down.borrow_mut().reset(),
             }
         }
+        self.disk.iter().for_each(|disk| disk.borrow_mut().end(in_order));
     }
 
     /// Does everything that is due.
@@ -222,13 +231,36 @@ impl Host {
             self.room.handle_timeout(now);
             self.carry_out();
             if self.room.is_over(now) {
-                self.room = new_room(self.life, now);
+                self.rooms += 1;
+                self.disk.iter().for_each(|disk| disk.borrow_mut().end(true));
+                self.room = new_room(self.life, self.rooms, &self.disk, now);
                 self.sessions.clear();
             }
+        }
+        while let Some(news) = self.disk.as_ref().and_then(|disk| disk.borrow_mut().poll(now)) {
+            self.handle_news(news);
         }
         for id in self.connections.keys().copied().collect::<Vec<_>>() {
             self.serve(id);
         }
+    }
+
+    /// All rooms together have too many messages in memory.
+    pub(super) fn shrink(&mut self) {
+        self.room.shrink_log();
+    }
+
+    fn handle_news(&mut self, news: News) {
+        match news {
+            News::Stored(through) => self.room.handle_stored(through),
+            News::Reserved(through) => self.room.handle_reserved(through),
+            News::Storage(works) => self.room.handle_storage(works, "full"),
+            News::Start(to, after) => self.room.handle_start(to, after),
+            News::Page(to, missing, entries, full) => {
+                self.room.handle_fetched(to, missing, entries.as_deref(), full);
+            }
+        }
+        self.carry_out();
     }
 
     pub(super) fn next(&self) -> Option<Moment> {
@@ -237,7 +269,8 @@ impl Host {
             let timer = c.until.unwrap_or_else(|| c.peer.poll_timeout(stalled));
             [Some(timer), c.up.borrow().next()]
         });
-        connections.flatten().chain(self.room.poll_timeout()).min()
+        let disk = self.disk.as_ref().and_then(|disk| disk.borrow().next());
+        connections.flatten().chain(self.room.poll_timeout()).chain(disk).min()
     }
 
     fn serve(&mut self, id: ConnectionId) {
@@ -278,6 +311,10 @@ impl Host {
         let writable = !line.queue.borrow().is_empty() && line.down.borrow().space() > 0;
         if line.woken.replace(false) || writable {
             line.write();
+            if line.queue.borrow().is_empty() && self.room.behind().any(|behind| behind == id) {
+                self.room.handle_drained(id);
+                self.carry_out();
+            }
             let starved: Vec<Flow> = line.queue.borrow().starved().collect();
             for (track, rendition) in starved {
                 self.want_key(&line, track, rendition);
@@ -460,42 +497,66 @@ impl Host {
     }
 
     fn carry_out(&mut self) {
+        loop {
+            while let Some(output) = self.room.poll_output() {
+                self.obey(output);
+            }
+            let idle = |line: &Rc<Line>| line.queue.borrow().is_empty() && !line.ending.get();
+            let ready = self.room.behind().filter(|id| self.lines.get(id).is_some_and(idle));
+            let ready: Vec<ConnectionId> = ready.collect();
+            if ready.is_empty() {
+                return;
+            }
+            ready.into_iter().for_each(|id| self.room.handle_drained(id));
+        }
+    }
+
+    fn obey(&mut self, output: Output) {
         let now = self.now.get();
-        while let Some(output) = self.room.poll_output() {
-            match output {
-                Output::Send(to, operation) => {
-                    self.lines.get(&to).into_iter().for_each(|l| l.say(&operation))
+        match output {
+            Output::Send(to, operation) => self.lines.get(&to).into_iter().for_each(|l| l.say(&operation)),
+            Output::Relay(frame, to) => {
+                to.iter().filter_map(|id| self.lines.get(id)).for_each(|line| line.send(frame.clone()));
+            }
+            Output::Store(entry) => {
+                let seq = entry.seq;
+                if !self.disk.as_ref().is_some_and(|disk| disk.borrow_mut().append(entry, now)) {
+                    self.room.handle_unstorable(seq);
                 }
-                Output::Relay(frame, to) => {
-                    to.iter().filter_map(|id| self.lines.get(id)).for_each(|line| line.send(frame.clone()));
+            }
+            Output::Fetch(to, fetch, reader) => {
+                let disk = self.disk.as_ref();
+                disk.into_iter().for_each(|disk| disk.borrow_mut().ask(to, fetch, reader, now));
+            }
+            Output::Keep(settings) => {
+                let disk = self.disk.as_ref();
+                disk.into_iter().for_each(|disk| disk.borrow_mut().keep(settings.clone()));
+            }
+            Output::Broadcast(operation) => {
+                self.check_left(&operation);
+                self.lines.values().for_each(|line| line.say(&operation));
+            }
+            Output::Open(track, publisher) => {
+                if let Some(publisher) = self.lines.get(&publisher) {
+                    self.fans.insert(track, Fan::new(track, Rc::clone(publisher), Arc::default()));
                 }
-                Output::Store(_) | Output::Fetch(..) | Output::Keep(_) => {}
-                Output::Broadcast(operation) => {
-                    self.check_left(&operation);
-                    self.lines.values().for_each(|line| line.say(&operation));
+            }
+            Output::Interrupt(track, publisher) => {
+                if let Some(fan) = self.fans.get_mut(&track) {
+                    ask(fan.interrupt(publisher.and_then(|id| self.lines.get(&id).cloned()), now));
                 }
-                Output::Open(track, publisher) => {
-                    if let Some(publisher) = self.lines.get(&publisher) {
-                        self.fans.insert(track, Fan::new(track, Rc::clone(publisher), Arc::default()));
-                    }
+            }
+            Output::Shut(track) => self.fans.remove(&track).into_iter().for_each(|mut fan| fan.shut()),
+            Output::Attach(track, to) => {
+                if let (Some(fan), Some(line)) = (self.fans.get_mut(&track), self.lines.get(&to)) {
+                    ask(fan.attach(Rc::clone(line), now));
                 }
-                Output::Interrupt(track, publisher) => {
-                    if let Some(fan) = self.fans.get_mut(&track) {
-                        ask(fan.interrupt(publisher.and_then(|id| self.lines.get(&id).cloned()), now));
-                    }
-                }
-                Output::Shut(track) => self.fans.remove(&track).into_iter().for_each(|mut fan| fan.shut()),
-                Output::Attach(track, to) => {
-                    if let (Some(fan), Some(line)) = (self.fans.get_mut(&track), self.lines.get(&to)) {
-                        ask(fan.attach(Rc::clone(line), now));
-                    }
-                }
-                Output::Detach(track, from) => {
-                    self.fans.get_mut(&track).into_iter().for_each(|fan| fan.detach(from));
-                }
-                Output::Close(id, refusal) => {
-                    self.lines.remove(&id).into_iter().for_each(|line| line.refuse(refusal.clone()));
-                }
+            }
+            Output::Detach(track, from) => {
+                self.fans.get_mut(&track).into_iter().for_each(|fan| fan.detach(from));
+            }
+            Output::Close(id, refusal) => {
+                self.lines.remove(&id).into_iter().for_each(|line| line.refuse(refusal.clone()));
             }
         }
     }
@@ -510,9 +571,10 @@ impl Host {
     }
 }
 
-fn new_room(life: u64, now: Moment) -> Room {
-    let log = Log::new(LogId(life.to_be_bytes()));
-    Room::new("standup".parse().unwrap(), Terms::default(), log, Settings::default(), now)
+fn new_room(life: u64, count: u64, disk: &Disk, now: Moment) -> Room {
+    let fresh = || (Log::new(LogId((life << 32 | count).to_be_bytes())), Settings::default());
+    let (log, settings) = disk.as_ref().map_or_else(fresh, |disk| disk.borrow_mut().load());
+    Room::new("standup".parse().unwrap(), Terms::default(), log, settings, now)
 }
 
 fn ask(asks: impl IntoIterator<Item = Ask<Rc<Line>>>) {

@@ -7,12 +7,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::ears::Ears;
 use super::host::Pipe;
 use super::link::Arrival;
+use crate::chat::{Inbox, Outbox};
 use crate::id::{Secret, TrackId};
 use crate::limits;
 use crate::session::Key;
-use crate::session::client::{Client, Down, Event, Profile, Want};
+use crate::session::client::{Client, Correspondence, Down, End, Event, Profile, Want};
 use crate::time::Moment;
 use crate::wire::control::{Publish, Source, TrackKind};
 use crate::wire::{Code, Frame, Media, Rendition};
@@ -66,9 +68,49 @@ pub(super) struct Program {
     /// When the newest picture of each publisher was made.
     pub(super) newest: BTreeMap<u8, Moment>,
     tracks: BTreeSet<TrackId>,
+    pub(super) ears: Option<Ears>,
+    /// What it writes next is damaged on its way.
+    damage: bool,
 }
 
 impl Program {
+    /// One that talks and neither films nor looks; perhaps without a key.
+    pub(super) fn talking(index: u8, seed: u64, guest: bool, history: u32, now: Moment) -> Self {
+        let key = (!guest).then(|| Key::from_seed(&Secret([index; 32])));
+        let ears = Ears::new(index, seed, key.as_ref().map(Key::public), now);
+        let outbox = Outbox::new(ears.source);
+        let profile = Profile {
+            room: "standup".parse().unwrap(),
+            name: format!("p{index}").parse().unwrap(),
+            client: "simulation".into(),
+            key,
+            password: None,
+            subscribe: Vec::new(),
+            messages: Some(Correspondence { history, inbox: Inbox::default(), outbox }),
+            tries: None,
+        };
+        let client = Client::new(profile, seed ^ u64::from(index));
+        Self {
+            index,
+            client,
+            socket: None,
+            dialing: None,
+            camera: None,
+            films: Films::default(),
+            seen: BTreeMap::new(),
+            newest: BTreeMap::new(),
+            tracks: BTreeSet::new(),
+            ears: Some(ears),
+            damage: false,
+        }
+    }
+
+    /// Whether it has been given everything, and everything that it said is answered.
+    pub(super) fn is_settled(&self) -> bool {
+        let Some(ears) = &self.ears else { return true };
+        ears.is_caught_up() && self.client.is_up() && self.client.outbox().is_none_or(Outbox::is_empty)
+    }
+
     pub(super) fn new(index: u8, seed: u64, films: Films, camera: bool, eyes: bool, now: Moment) -> Self {
         let profile = Profile {
             room: "standup".parse().unwrap(),
@@ -106,6 +148,8 @@ impl Program {
             seen: BTreeMap::new(),
             newest: BTreeMap::new(),
             tracks: BTreeSet::new(),
+            ears: None,
+            damage: false,
         }
     }
 
@@ -128,6 +172,7 @@ impl Program {
     /// The next frame that it sends is damaged.
     pub(super) fn damage(&mut self) {
         self.camera.iter_mut().for_each(|camera| camera.damage = true);
+        self.damage = self.ears.is_some();
     }
 
     fn ask(&mut self, track: TrackId) {
@@ -142,6 +187,7 @@ impl Program {
             self.client.poll_timeout(),
             self.dialing,
             self.camera.as_ref().map(|camera| camera.next),
+            self.ears.as_ref().and_then(Ears::next),
             self.socket.as_ref().and_then(|socket| socket.down.borrow().next()),
         ];
         times.into_iter().flatten().min()
@@ -168,6 +214,7 @@ impl Program {
             }
         }
         self.film(now);
+        self.ears.iter_mut().for_each(|ears| ears.speak(&mut self.client, now));
         self.read(now);
         self.client.handle_timeout(now);
         self.write(now);
@@ -237,8 +284,12 @@ impl Program {
 
     fn write(&mut self, now: Moment) {
         let Some(socket) = &mut self.socket else { return };
+        let damage = std::mem::take(&mut self.damage);
         socket.out.extend(std::iter::from_fn(|| self.client.poll_transmit()));
-        assert!(socket.out.len() < 64, "what waits to be written is bounded");
+        if let Some(last) = socket.out.back_mut().filter(|_| damage) {
+            *last = damaged(last);
+        }
+        assert!(self.ears.is_some() || socket.out.len() < 64, "what waits to be written is bounded");
         let mut up = socket.up.borrow_mut();
         while let Some(first) = socket.out.front_mut()
             && up.space() > 0
@@ -253,6 +304,7 @@ impl Program {
     }
 
     fn handle_event(&mut self, event: Event, now: Moment) {
+        self.ears.iter_mut().for_each(|ears| ears.handle_event(&event));
         match event {
             Event::Up { .. } => self.seen.clear(),
             Event::State(state) => self.tracks = state.tracks.iter().map(|t| t.track).collect(),
@@ -266,12 +318,19 @@ impl Program {
                 self.ask(track);
             }
             Event::Down { reason, .. } => {
-                assert!(!matches!(reason, Down::Garbled(_) | Down::Damaged), "p{}: {reason}", self.index);
+                let damaged = matches!(reason, Down::Damaged) && self.ears.is_none();
+                assert!(!damaged && !matches!(reason, Down::Garbled(_)), "p{}: {reason}", self.index);
+            }
+            // Who finds no server at first does not try again.
+            Event::Ended(End::Unreachable(_)) if self.ears.as_ref().is_some_and(Ears::was_never_up) => {
+                self.ears = None;
             }
             Event::Ended(end) => panic!("p{} ended: {end}", self.index),
             Event::Refused(refusal) => {
                 // A track that ended at the same time, and what is said before a lame connection ends.
                 let known = [Code::Track, Code::Timeout, Code::SlowConsumer];
+                let talk = [Code::Checksum, Code::Internal, Code::Denied, Code::Member, Code::Unknown];
+                let known = [&known[..], if self.ears.is_some() { &talk[..] } else { &[] }].concat();
                 assert!(known.contains(&refusal.code), "p{} was refused: {refusal}", self.index);
             }
             _ => {}

@@ -11,19 +11,31 @@ fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().unwrap())
 }
 
+/// ... and of meetings in writing.
+const TALKS: u64 = 600;
+
 #[test]
 fn s09_w10_w35_through_any_faults_everybody_comes_back_as_who_they_were_and_sees_all() {
+    run(SEEDS, |seed| World::new(seed).run());
+}
+
+#[test]
+fn t16_t18_t20_s05_through_any_faults_nothing_is_lost_and_nothing_comes_twice() {
+    run(TALKS, |seed| World::of_talk(seed).talk());
+}
+
+fn run(seeds: u64, meeting: impl Fn(u64) + Sync + std::panic::RefUnwindSafe) {
     if let Some(seed) = number("CONF_SIM_SEED") {
-        return World::new(seed).run();
+        return meeting(seed);
     }
-    let (next, seeds) = (AtomicU64::new(0), number("CONF_SIM_SEEDS").unwrap_or(SEEDS));
+    let (next, seeds) = (AtomicU64::new(0), number("CONF_SIM_SEEDS").unwrap_or(seeds));
     let work = || {
         loop {
             let seed = next.fetch_add(1, Ordering::Relaxed);
             if seed >= seeds {
                 return None;
             }
-            if std::panic::catch_unwind(|| World::new(seed).run()).is_err() {
+            if std::panic::catch_unwind(|| meeting(seed)).is_err() {
                 next.store(seeds, Ordering::Relaxed);
                 return Some(seed);
             }

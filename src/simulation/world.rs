@@ -5,19 +5,19 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::host::{Host, Pipe};
+use super::host::{Disk, Host, Pipe};
 use super::link::{Direction, Shape};
 use super::program::{Films, LIVE, Program, RECOVERY};
 use crate::id::ConnectionId;
 use crate::session::random::Random;
 use crate::time::Moment;
 
-const START: Moment = Moment::from_micros(1_000_000_000);
+pub(super) const START: Moment = Moment::from_micros(1_000_000_000);
 const GOOD: Shape = Shape { latency: Duration::from_millis(2), rate: 10_000_000, portion: 4_096 };
 
 /// What awaits the next connections of one program.
 #[derive(Default)]
-struct Fate {
+pub(super) struct Fate {
     /// Bytes after which each breaks: up, down.
     cuts: VecDeque<(Option<usize>, Option<usize>)>,
     /// How many are refused before.
@@ -26,18 +26,19 @@ struct Fate {
 }
 
 pub(super) struct World {
-    now: Rc<Cell<Moment>>,
-    seed: u64,
-    random: Random,
-    host: Option<Host>,
+    pub(super) now: Rc<Cell<Moment>>,
+    pub(super) seed: u64,
+    pub(super) random: Random,
+    pub(super) host: Option<Host>,
     /// When a stopped server is there again.
-    back_at: Moment,
-    lives: u64,
-    programs: Vec<Program>,
-    fates: Vec<Fate>,
-    connections: u64,
-    cameras: Vec<u8>,
-    eyes: Vec<u8>,
+    pub(super) back_at: Moment,
+    pub(super) lives: u64,
+    pub(super) programs: Vec<Program>,
+    pub(super) fates: Vec<Fate>,
+    pub(super) connections: u64,
+    pub(super) cameras: Vec<u8>,
+    pub(super) eyes: Vec<u8>,
+    pub(super) disk: Disk,
 }
 
 impl World {
@@ -54,7 +55,7 @@ impl World {
             Program::new(index, seed, Rc::clone(&films), camera, eye, START)
         };
         let programs = (0..count).map(program).collect();
-        let host = Some(Host::new(0, seed, Rc::clone(&now)));
+        let host = Some(Host::new(0, seed, None, Rc::clone(&now)));
         let fates = (0..count).map(|_| Fate::default()).collect();
         Self {
             now,
@@ -68,6 +69,7 @@ impl World {
             connections: 0,
             cameras,
             eyes,
+            disk: None,
         }
     }
 
@@ -113,7 +115,7 @@ impl World {
         assert!(self.is_live(), "who sees pictures of what age: {all:?}");
     }
 
-    fn pass(&mut self, span: Duration) {
+    pub(super) fn pass(&mut self, span: Duration) {
         let end = self.now.get() + span;
         while self.now.get() < end {
             self.step();
@@ -128,7 +130,7 @@ impl World {
     fn step(&mut self) {
         let now = self.now.get();
         if self.host.is_none() && self.back_at <= now {
-            self.host = Some(Host::new(self.lives, self.seed, Rc::clone(&self.now)));
+            self.host = Some(Host::new(self.lives, self.seed, self.disk.clone(), Rc::clone(&self.now)));
             self.lives += 1;
         }
         for (program, fate) in self.programs.iter_mut().zip(&mut self.fates) {
@@ -150,7 +152,7 @@ impl World {
         }
     }
 
-    fn fault(&mut self) {
+    pub(super) fn fault(&mut self) {
         let place = self.random.between(0, self.programs.len() as u64 - 1) as usize;
         let now = self.now.get();
         let random = &mut self.random;
@@ -193,7 +195,7 @@ impl World {
         }
     }
 
-    fn restart(&mut self) {
+    pub(super) fn restart(&mut self) {
         let in_order = self.random.between(0, 1) == 0;
         self.back_at = self.now.get() + Duration::from_millis(self.random.between(0, 4_000));
         if let Some(host) = self.host.take() {
@@ -202,7 +204,7 @@ impl World {
     }
 
     /// No more faults; what is on its way in a stalled link stays there.
-    fn heal(&mut self) {
+    pub(super) fn heal(&mut self) {
         for (program, fate) in self.programs.iter().zip(&mut self.fates) {
             *fate = Fate::default();
             if let Some((up, down)) = program.link() {
