@@ -67,6 +67,8 @@ enum Beginning {
 pub struct Inbox {
     log: Option<LogId>,
     last: u64,
+    /// Its position in a log that is gone, until it was told that it is.
+    former: Option<(LogId, u64)>,
     /// The last number of each source, and when it was used.
     seen: HashMap<SourceId, (u64, u64)>,
     clock: u64,
@@ -83,13 +85,17 @@ impl Inbox {
 
     /// What to ask the server for: the log and the last number.
     pub fn position(&self) -> Option<(LogId, u64)> {
-        let log = self.log.filter(|_| self.beginning != Beginning::Nothing)?;
-        Some((log, self.last))
+        match self.beginning {
+            // A connection may break between the welcome and the gap: it is asked for again.
+            Beginning::Nothing => self.former,
+            _ => Some((self.log?, self.last)),
+        }
     }
 
     /// A connection is up and this is the room's log.
     pub fn handle_up(&mut self, log: &Log) {
         if self.log != Some(log.id) {
+            self.former = self.position();
             self.log = Some(log.id);
             self.last = 0;
             self.kept.clear();
@@ -153,6 +159,7 @@ impl Inbox {
     pub fn handle_gap(&mut self, gap: &Gap) -> bool {
         let news = gap.to > self.last || gap.to == 0;
         self.last = self.last.max(gap.to);
+        self.former = None;
         if gap.to > 0 && self.beginning == Beginning::Nothing {
             self.beginning = Beginning::Some;
         }
@@ -162,6 +169,7 @@ impl Inbox {
     /// What was missed has come.
     pub fn handle_caught_up(&mut self, seq: u64) {
         self.beginning = Beginning::Over;
+        self.former = None;
         self.last = self.last.max(seq);
     }
 }

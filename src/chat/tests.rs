@@ -472,8 +472,10 @@ fn s12_another_log_begins_anew_and_what_was_seen_stays_seen() {
     let mut inbox = Inbox::after(LogId([1; 8]), 10);
     inbox.handle_message(&letter(ANN, 5), &receipt(11, 10));
     inbox.handle_up(&up(2));
-    assert_eq!(inbox.position(), None, "a number of the other log means nothing here");
+    let former = Some((LogId([1; 8]), 11));
+    assert_eq!(inbox.position(), former, "what is gone is asked for again until that was told");
     assert!(inbox.handle_gap(&Gap { from: 0, to: 0, reason: GapReason::Unknown }));
+    assert_eq!(inbox.position(), None, "a number of the other log means nothing here");
     assert_eq!(inbox.handle_message(&letter(ANN, 5), &receipt(1, 0)), Verdict::Drop(None));
     assert_eq!(inbox.handle_message(&letter(ANN, 6), &receipt(2, 1)), Verdict::Show(None));
 }

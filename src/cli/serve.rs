@@ -9,6 +9,7 @@ mod table;
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -139,7 +140,8 @@ fn host(args: &Serve) -> anyhow::Result<()> {
         let listener = net::tcp::listen(args.listen).map_err(|error| cannot_listen(args.listen, &error))?;
         let bound = listener.local_addr()?;
         let store = history::open(args)?;
-        let local = history::socket_directories().first().map(|d| server::local::path(d, bound.port()));
+        // There before anybody is told that the server is.
+        let local = local_socket(bound.port());
         let text = invitation(bound, &server::reachable(), &args.room, args.qr);
         output::stdout()?.write_all(text.as_bytes())?;
         let terms = Terms { max_members: args.max_members, grace: args.grace, room_grace: args.room_grace };
@@ -152,6 +154,19 @@ fn host(args: &Serve) -> anyhow::Result<()> {
         signal::acknowledge();
     }
     Ok(())
+}
+
+/// The socket for `--status` and `room`. Meetings go on without it.
+fn local_socket(port: u16) -> Option<(PathBuf, UnixListener)> {
+    let socket = server::local::path(history::socket_directories().first()?, port);
+    match server::local::bind(&socket) {
+        Ok(listener) => Some((socket, listener)),
+        Err(error) => {
+            let socket = socket.display();
+            tracing::warn!("conf-serve --status and room will not work: cannot use {socket}: {error}");
+            None
+        }
+    }
 }
 
 /// What others have to type, for every address under which they reach this machine.

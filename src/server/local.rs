@@ -179,17 +179,15 @@ pub fn bind(socket: &Path) -> io::Result<std::os::unix::net::UnixListener> {
 /// Answers until `stop`, then removes the socket.
 pub(super) async fn serve<F>(
     socket: PathBuf,
+    listener: std::os::unix::net::UnixListener,
     stop: CancellationToken,
     answer: impl Fn(Question) -> F + Send + Sync + 'static,
 ) where
     F: Future<Output = Answer> + Send,
 {
-    let listener = match bind(&socket).and_then(UnixListener::from_std) {
+    let listener = match UnixListener::from_std(listener) {
         Ok(listener) => listener,
-        Err(error) => {
-            let socket = socket.display();
-            return warn!("conf-serve --status and room will not work: cannot use {socket}: {error}");
-        }
+        Err(error) => return warn!(%error, "local socket"),
     };
     let answer = Arc::new(answer);
     let mut talks = JoinSet::new();
@@ -274,10 +272,11 @@ mod tests {
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
-                let serving = serve(socket.clone(), stop, async |question| match question {
-                    Question::Remove { name } => Answer::Refused { message: name.to_string() },
-                    _ => Answer::Done,
-                });
+                let serving =
+                    serve(socket.clone(), bind(&socket).unwrap(), stop, async |question| match question {
+                        Question::Remove { name } => Answer::Refused { message: name.to_string() },
+                        _ => Answer::Done,
+                    });
                 let ready = async {
                     while !socket.exists() {
                         tokio::task::yield_now().await;

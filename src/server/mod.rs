@@ -23,6 +23,7 @@ pub mod store;
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -61,7 +62,7 @@ pub struct Config {
     /// Where messages are kept, and what becomes of them; without it they live as long as their room.
     pub store: Option<(Store, Commits)>,
     /// The Unix socket at which it answers the person who runs it ([`local`]).
-    pub local: Option<PathBuf>,
+    pub local: Option<(PathBuf, UnixListener)>,
     /// Watches what comes in (figures, tests).
     pub inspect: Option<Inspect>,
 }
@@ -107,6 +108,7 @@ const NEW_ROOMS: usize = 64;
 pub async fn run(listener: TcpListener, mut config: Config, stop: CancellationToken) -> std::io::Result<()> {
     let (new_rooms, mut made) = tokio::sync::mpsc::channel(NEW_ROOMS);
     let (store, commits) = config.store.take().unzip();
+    let local = config.local.take();
     let gate = Arc::new(Gate::new(descriptor_budget()));
     let server = Arc::new(Server {
         config,
@@ -129,13 +131,13 @@ pub async fn run(listener: TcpListener, mut config: Config, stop: CancellationTo
     if let Some(commits) = commits {
         clocks.spawn(follow(Arc::clone(&server), commits));
     }
-    if let Some(socket) = server.config.local.clone() {
+    if let Some((socket, listener)) = local {
         let server = Arc::clone(&server);
         let answer = move |question| {
             let server = Arc::clone(&server);
             async move { server.answer(question).await }
         };
-        clocks.spawn(local::serve(socket, stop.clone(), answer));
+        clocks.spawn(local::serve(socket, listener, stop.clone(), answer));
     }
     loop {
         tokio::select! {

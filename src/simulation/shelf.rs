@@ -202,9 +202,9 @@ impl Shelf {
     }
 
     fn commit(&mut self, count: usize) {
-        for seq in std::mem::take(&mut self.holes) {
-            self.gaps.push((seq, seq));
-        }
+        let holes = std::mem::take(&mut self.holes);
+        let lost = holes.last().copied().unwrap_or_default();
+        self.gaps.extend(holes.into_iter().map(|seq| (seq, seq)));
         for entry in self.waiting.drain(..count) {
             self.last = entry.seq;
             if entry.to.is_none() {
@@ -216,7 +216,8 @@ impl Shelf {
             }
             self.kept.push(entry);
         }
-        if self.through.saturating_sub(self.last) < self.block / 2 {
+        // What was refused has used its number up as well.
+        if self.through.saturating_sub(self.last.max(lost)) < self.block / 2 {
             self.through = self.last.max(self.given) + self.block;
             self.reserved = self.through + 1;
             self.news.push_back(News::Reserved(self.through));

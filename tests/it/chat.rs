@@ -12,11 +12,14 @@ fn said(lines: &[String]) -> Vec<String> {
     lines.iter().filter_map(|line| line.split_once(" Ann: ").map(|(_, text)| text.to_owned())).collect()
 }
 
+/// Listens, and hears what was said before it came in too: who is started first need not join first.
+const LATE: &[&str] = &["--listen", "--history", "100"];
+
 #[test]
 fn t08_t18_t20_a_thousand_lines_arrive_once_and_in_order_though_the_server_is_killed() {
     let mut town = Town::new();
     let first = town.serve();
-    let mut bo = town.talk("Bo", &["--listen"]);
+    let mut bo = town.talk("Bo", LATE);
     let heard = Lines::of(&mut bo);
     let mut ann = town.talk("Ann", &[]);
     ann.feed(b"0\n");
@@ -46,7 +49,7 @@ fn t25_after_kill_9_the_outbox_is_sent_exactly_once() {
     let first = town.serve();
     let outbox = town.path("outbox");
     let options = ["--outbox", outbox.to_str().unwrap()];
-    let mut bo = town.talk("Bo", &["--listen"]);
+    let mut bo = town.talk("Bo", LATE);
     let heard = Lines::of(&mut bo);
     let mut ann = town.talk("Ann", &options);
     ann.feed(b"0\n");
@@ -71,7 +74,7 @@ fn t25_after_kill_9_the_outbox_is_sent_exactly_once() {
 fn what_was_not_acknowledged_is_counted_and_ends_with_7() {
     let mut town = Town::new();
     let serve = town.serve();
-    let mut bo = town.talk("Bo", &["--listen"]);
+    let mut bo = town.talk("Bo", LATE);
     let heard = Lines::of(&mut bo);
     let mut ann = town.talk("Ann", &["--ack-timeout", "1s"]);
     ann.feed(b"0\n");
@@ -90,7 +93,7 @@ fn one_message_actions_direct_ones_and_texts_of_several_lines() {
     let mut town = Town::new();
     let _serve = town.serve();
     let log = town.path("chat.log");
-    let mut bo = town.talk("Bo", &["--listen", "--log", log.to_str().unwrap()]);
+    let mut bo = town.talk("Bo", &["--listen", "--history", "100", "--log", log.to_str().unwrap()]);
     let heard = Lines::of(&mut bo);
     // Bo is there when somebody sees it.
     while !town.ask("Cy", &["--who=json"]).1.contains("\"Bo\"") {}

@@ -37,6 +37,12 @@ pub(super) fn commit(
     for write in writes {
         let done = match write {
             Write::Record(record) => insert(&transaction, record, &mut tallies),
+            Write::Hole(room, numbers) => {
+                // Numbers that went to messages which were refused are used up like the others.
+                let tally = tallies.entry(*room).or_default();
+                tally.last = tally.last.max(*numbers.end());
+                rooms::change(&transaction, write)
+            }
             other => rooms::change(&transaction, other),
         };
         match done {
@@ -126,7 +132,7 @@ fn settle(
 ) -> rusqlite::Result<()> {
     transaction
         .prepare_cached(
-            "UPDATE room SET last = max(last, ?2), last_public = max(last_public, ?3), last_received = ?4,
+            "UPDATE room SET last = max(last, ?2), last_public = max(last_public, ?3), last_received = max(last_received, ?4),
                  messages = messages + ?5, bytes = bytes + ?6, reserved = max(reserved, ?7)
              WHERE key = ?1",
         )?

@@ -265,6 +265,27 @@ async fn s20_on_a_full_disk_nothing_is_called_stored_and_all_is_when_there_is_sp
 }
 
 #[tokio::test]
+async fn s20_a_full_disk_that_used_up_all_numbers_gives_new_ones_when_there_is_space_again() {
+    let home = tempdir().unwrap();
+    let (store, mut commits) = open(home.path());
+    let archive = store.found(&name("a"), Founding::default()).await.unwrap();
+    let (room, through) = (archive.key, archive.through);
+    store.limit(1).await.unwrap();
+    let big = "x".repeat(60_000);
+    let kept = (1..=through).filter(|seq| store.append(record(room, *seq, &big))).count() as u64;
+    assert!(kept < through, "the last of the block was refused");
+    store.limit(0).await.unwrap();
+    loop {
+        match commits.next().await.unwrap() {
+            Commit::Reserved { through: more, .. } if more > through => break,
+            _ => {}
+        }
+    }
+    assert!(store.append(record(room, through + 1, "after")));
+    stored(&mut commits, through + 1).await;
+}
+
+#[tokio::test]
 async fn t14_the_directory_and_its_files_are_for_their_owner_only() {
     let home = tempdir().unwrap();
     let directory = home.path().join("a/b");
