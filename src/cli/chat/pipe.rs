@@ -3,7 +3,7 @@
 //! The contract: the program ends with 0 only when everything that it was given is acknowledged. Nothing is
 //! dropped on the way: while the outbox is full stdin is not read, so that the writer of the pipe waits.
 //!
-//! Bounds: those of [`input`](super::input) and of the outbox; a line of input becomes messages only when all
+//! Bounds: those of [`input`] and of the outbox; a line of input becomes messages only when all
 //! of the line before is in the outbox.
 
 mod ask;
