@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 
-use super::{Common, Meeting, Program};
+use super::{Common, Failure, Meeting, Program};
 use crate::terminal::Notify;
 
 const EXAMPLES: &str = "\
@@ -143,21 +143,50 @@ impl Chat {
     }
 }
 
+impl Chat {
+    /// An option that was given and means nothing to a person at a terminal, and what to do instead.
+    fn idle_option(&self) -> Option<(&'static str, &'static str)> {
+        let given = [
+            (self.to.is_some(), "--to", "write: /msg NICK TEXT"),
+            (self.outbox.is_some(), "--outbox", "it is for lines that come through a pipe"),
+            (self.ack.is_some(), "--ack", "/quit waits until the server has everything"),
+        ];
+        given.into_iter().find(|(given, ..)| *given).map(|(_, option, instead)| (option, instead))
+    }
+}
+
 /// Talks until the person leaves, the pipe ends or a signal comes.
 pub fn chat(args: Chat) -> anyhow::Result<()> {
     match (args.who, args.export) {
         (Some(form), _) => who::run(&args, form),
         (None, Some(form)) => export::run(&args, form),
-        (None, None) if args.is_interactive() => interactive::run(&args),
+        (None, None) if args.is_interactive() => match args.idle_option() {
+            Some((option, instead)) => {
+                Err(Failure::usage(format!("{option} does nothing on a terminal; {instead}")).into())
+            }
+            None => interactive::run(&args),
+        },
         (None, None) => pipe::run(&args),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
+    use clap::{CommandFactory, Parser};
 
     use super::*;
+
+    #[test]
+    fn options_for_pipes_are_not_taken_and_ignored_on_a_terminal() {
+        let idle = |arguments: &[&str]| {
+            let all = [&["conf-chat"], arguments].concat();
+            Chat::try_parse_from(all).unwrap().idle_option().map(|(option, _)| option)
+        };
+        assert_eq!(idle(&["--outbox", "file"]), Some("--outbox"));
+        assert_eq!(idle(&["--to", "Bo"]), Some("--to"));
+        assert_eq!(idle(&["--ack", "relayed"]), Some("--ack"));
+        assert_eq!(idle(&["--history", "5", "--log", "file"]), None);
+    }
 
     #[test]
     fn the_options_make_sense() {
