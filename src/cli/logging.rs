@@ -4,6 +4,7 @@ use std::fs::OpenOptions;
 use std::io::{self, IsTerminal, Write};
 use std::sync::{Mutex, PoisonError};
 
+use indicatif::MultiProgress;
 use tracing::Level;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::writer::BoxMakeWriter;
@@ -53,6 +54,14 @@ struct Stderr;
 const HELD: usize = 100;
 static HELD_BACK: Mutex<Option<Vec<String>>> = Mutex::new(None);
 
+/// Bars that are drawn on stderr; a line goes above them.
+static BARS: Mutex<Option<MultiProgress>> = Mutex::new(None);
+
+/// Writes lines for stderr above these bars, until there are none.
+pub(super) fn draw_around(bars: Option<MultiProgress>) {
+    *BARS.lock().unwrap_or_else(PoisonError::into_inner) = bars;
+}
+
 /// Keeps lines for stderr back until [`release`], where stderr is a terminal that would show them amid
 /// what is drawn there.
 pub(super) fn hold() {
@@ -74,7 +83,11 @@ impl Write for Stderr {
         match HELD_BACK.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
             Some(held) if held.len() < HELD => held.push(String::from_utf8_lossy(bytes).into_owned()),
             Some(_) => {}
-            None => drop(io::stderr().write_all(bytes)),
+            None => {
+                let bars = BARS.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                let write = || drop(io::stderr().write_all(bytes));
+                bars.map_or_else(write, |bars| bars.suspend(write));
+            }
         }
         Ok(bytes.len())
     }

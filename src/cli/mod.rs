@@ -12,9 +12,11 @@ pub mod identity;
 mod logging;
 pub mod output;
 pub mod password;
+pub mod progress;
 pub mod send;
 pub mod serve;
 pub mod signal;
+pub mod units;
 pub mod view;
 
 pub use common::{Common, LogFormat, Meeting, When, ended};

@@ -2,5 +2,6 @@
 
 pub mod cam;
 mod feedback;
+pub mod figures;
 pub mod send;
 pub mod view;
