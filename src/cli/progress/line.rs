@@ -205,7 +205,7 @@ mod tests {
             shown(&figures).bar(110),
             " 42 % [============>                 ] 2.4 MiB/s, 0:21 left, 42.0 MiB of 100 MiB, as fast as the network"
         );
-        assert_eq!(shown(&figures).bar(40), " 42 % [===>     ] 2.4 MiB/s, 0:21 left");
+        assert_eq!(shown(&figures).bar(40), " 42 % [====>      ] 2.4 MiB/s, 0:21 left");
         for width in 0..200 {
             let line = shown(&figures).bar(width);
             assert!(text::width(&line) <= width, "{width}: {line}");
