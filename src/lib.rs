@@ -10,7 +10,7 @@
 //! Layers; imports point downward only (`make layers` checks it):
 //!
 //! ```text
-//! bin -> cli -> server, pipeline, terminal -> net, video -> session, room, playout -> chat, media, h264
+//! bin -> cli -> server, pipeline, terminal -> net, video, files -> session, room, playout -> chat, media, h264
 //!   -> wire -> text, id, time, limits
 //! ```
 //!
@@ -18,6 +18,7 @@
 
 pub mod chat;
 pub mod cli;
+pub mod files;
 pub mod h264;
 pub mod id;
 pub mod limits;

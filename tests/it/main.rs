@@ -13,6 +13,7 @@ mod python;
 mod send;
 mod serve;
 mod server;
+mod sink;
 mod store;
 mod support;
 mod terminal;

@@ -1,0 +1,3 @@
+//! Files at the edge: what is read for sending, and where what is received is written.
+
+pub mod sink;
