@@ -36,6 +36,11 @@ number! {
     TrackId(u32)
 }
 number! {
+    /// Something that a member has put before the room; given by the server, counted from 1 in each room,
+    /// never used again.
+    OfferNumber(u32)
+}
+number! {
     /// One TCP connection, counted from 1 since the server started.
     ConnectionId(u64)
 }
@@ -252,6 +257,11 @@ digits! {
 digits! {
     /// The outbox that a message comes from; chosen at random by its sender.
     SourceId(16)
+}
+
+digits! {
+    /// What a member has put before the room, as its sender calls it; chosen at random.
+    OfferId(16)
 }
 
 /// A text that is not exactly the expected number of hex digits.

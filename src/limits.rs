@@ -92,6 +92,9 @@ pub const KEYFRAME_INTERVAL: Duration = Duration::from_millis(500);
 pub const KEYFRAME_OVERDUE: Duration = Duration::from_secs(10);
 /// Unsent bytes the kernel may hold for a media connection; what it holds can no longer be dropped.
 pub const NOTSENT_LOWAT: u32 = 32 * 1024;
+/// The same for a connection that carries files: what it holds delays only pings, so as much as keeps the way
+/// full.
+pub const NOTSENT_LOWAT_BULK: u32 = 512 * 1024;
 
 /// Control frames per second and in a burst (one program at work needs about one).
 pub const CONTROL_RATE: (u32, u32) = (100, 200);
@@ -144,6 +147,31 @@ pub const OUTBOX_BYTES: usize = 8 * 1024 * 1024;
 pub const WINDOW: usize = 256;
 /// ... and bytes of them from which no more is sent.
 pub const WINDOW_BYTES: usize = 512 * 1024;
+
+/// Smallest chunk of an offer: smaller ones cost more in headers and turns than they save in retransmission.
+pub const CHUNK_MIN: u32 = 256 * 1024;
+/// Largest: what one file frame holds.
+pub const CHUNK_MAX: u32 = 1024 * 1024;
+/// Chunks of an offer: 4 TiB of the largest.
+pub const CHUNKS: u32 = 1 << 22;
+/// Largest `about` of an offer, in bytes.
+pub const ABOUT: usize = 4 * 1024;
+/// Largest piece of a manifest or of sums, in bytes ...
+pub const PIECE: usize = 256 * 1024;
+/// ... and how many there are at most: 10,000 files with long names are a tenth of that.
+pub const PIECES: u32 = 64;
+/// Offers of a room.
+pub const OFFERS: usize = 256;
+/// Offers of a member that are not complete.
+pub const OPEN_OFFERS: usize = 16;
+/// Bytes of chunks on their way that are not known to be kept: what an interruption costs at the most.
+pub const UPLOAD_WINDOW: usize = 8 * 1024 * 1024;
+/// Requests for pieces of a connection that wait for their turn.
+pub const FETCHES: usize = 64;
+/// Ranges of one such request.
+pub const FETCH_RANGES: usize = 1_024;
+/// Offers are told of at most this often while they grow.
+pub const OFFER_NEWS: Duration = Duration::from_secs(1);
 
 /// Members of a room.
 pub const MEMBERS: usize = 1_000;

@@ -113,6 +113,7 @@ pub(crate) fn hello(room: &str, name: &str, subscribe: Vec<TrackKind>) -> Contro
         proof: None,
         password: None,
         messages: None,
+        offers: false,
         resume: None,
         subscribe,
     })

@@ -127,6 +127,7 @@ impl Meeting {
             client: format!("{client} {}", env!("CARGO_PKG_VERSION")),
             subscribe,
             messages: None,
+            offers: false,
             reconnect: self.reconnect,
             connect_timeout: self.connect_timeout,
         })

@@ -160,6 +160,7 @@ pub fn view(args: View) -> anyhow::Result<()> {
                 key: identity::load(),
                 password: args.meeting.password(&address.room)?,
                 messages: None,
+                offers: false,
                 client: concat!("conf-view ", env!("CARGO_PKG_VERSION")).into(),
                 subscribe: vec![TrackKind::Video],
                 reconnect: args.meeting.reconnect,

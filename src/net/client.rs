@@ -5,12 +5,15 @@
 //! takes the next when the kernel has taken the last, and the kernel is kept short, so
 //! [`Handle::send`] is as slow as the way out. Without a connection it is fast and the frames are
 //! dropped and counted.
+//!
+//! File frames are larger: [`EVENT_BYTES`] of them may wait for the program, and [`BULK`] for the kernel.
 
 use std::collections::VecDeque;
 use std::future::Future;
 use std::io::{self, IoSlice};
 use std::net::Shutdown;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -24,16 +27,21 @@ use tokio::task::JoinHandle;
 use super::dial::dial;
 use super::tcp;
 use crate::chat::{Content, Full};
-use crate::id::{MemberId, Nick, Secret, TrackId};
+use crate::id::{MemberId, Nick, OfferNumber, Secret, TrackId};
 pub use crate::session::client::{Correspondence, Counts, Down, End, Event};
 use crate::session::client::{Profile, Want};
 use crate::session::{Address, Client, Key};
 use crate::wire::control::{Action, Publish, Status, TrackKind};
-use crate::wire::{Frame, Rendition, Slot};
+use crate::wire::offer::{Fetch, Offer, Seal};
+use crate::wire::{Control, Frame, Rendition, Slot};
 use crate::{limits, time};
 
 /// Events that may wait for the program: a quarter of a second of nine tracks at 30 pictures.
 pub const EVENTS: usize = 64;
+/// Bytes of file frames among the events from which nothing more is read until the program has taken some.
+pub const EVENT_BYTES: usize = 8 * 1024 * 1024;
+/// File frames are taken from the program while less than this waits to be written.
+const BULK: usize = 512 * 1024;
 /// Things said that may wait for the task, which takes them at once.
 const WORDS: usize = 16;
 /// The task looks at the clock at least this often, because timers do not run while the machine sleeps.
@@ -60,6 +68,8 @@ pub struct Config {
     pub subscribe: Vec<TrackKind>,
     /// The program takes part in the conversation.
     pub messages: Option<Correspondence>,
+    /// The program wants to be told of offers.
+    pub offers: bool,
     /// Tries in a row to come back; without a number any number.
     pub reconnect: Option<u32>,
     /// How long one try to connect may take, the wait for the welcome included.
@@ -94,12 +104,47 @@ pub struct Handle {
 #[derive(Debug)]
 pub struct Events {
     queue: mpsc::Receiver<Event>,
+    weight: Arc<Weight>,
     task: JoinHandle<()>,
+}
+
+/// Bytes of file frames among the events that the program has not taken yet.
+#[derive(Debug, Default)]
+struct Weight {
+    bytes: AtomicUsize,
+    /// Some were taken.
+    lighter: Notify,
+}
+
+impl Weight {
+    fn is_too_much(&self) -> bool {
+        self.bytes.load(Ordering::Relaxed) >= EVENT_BYTES
+    }
+
+    fn add(&self, event: &Event) {
+        self.bytes.fetch_add(weight(event), Ordering::Relaxed);
+    }
+
+    fn take(&self, event: &Event) {
+        let weight = weight(event);
+        if weight > 0 && self.bytes.fetch_sub(weight, Ordering::Relaxed) >= EVENT_BYTES {
+            self.lighter.notify_one();
+        }
+    }
+}
+
+fn weight(event: &Event) -> usize {
+    match event {
+        Event::File(frame) => frame.bytes().len(),
+        _ => 0,
+    }
 }
 
 #[derive(Debug)]
 enum Order {
     Send(Frame),
+    File(Frame, oneshot::Sender<bool>),
+    Ask(Box<Control>),
     Publish(Publish),
     Unpublish(TrackId),
     Subscribe(Vec<TrackId>),
@@ -128,6 +173,7 @@ pub fn connect(config: Config) -> (Handle, Events) {
     let (events_out, events) = mpsc::channel(EVENTS);
     let stats = Arc::new(Mutex::new(Stats::default()));
     let hurry = Arc::new(Notify::new());
+    let weight = Arc::new(Weight::default());
     let profile = Profile {
         room: config.address.room.clone(),
         name: config.name.clone(),
@@ -136,6 +182,7 @@ pub fn connect(config: Config) -> (Handle, Events) {
         password: config.password,
         subscribe: config.subscribe.clone(),
         messages: config.messages.clone(),
+        offers: config.offers,
         tries: config.reconnect,
     };
     // Without random numbers the jitter is that of all programs without them, and nothing else suffers.
@@ -147,13 +194,14 @@ pub fn connect(config: Config) -> (Handle, Events) {
         words: words_in,
         hurry: Arc::clone(&hurry),
         events: events_out,
+        weight: Arc::clone(&weight),
         undelivered: VecDeque::new(),
         stats: Arc::clone(&stats),
         traffic: (0, 0),
         abandoned: false,
     };
     let task = tokio::spawn(task.run());
-    (Handle { orders, words, hurry, stats }, Events { queue: events, task })
+    (Handle { orders, words, hurry, stats }, Events { queue: events, weight, task })
 }
 
 /// Says it where the server gave another name than the one that was `chosen`.
@@ -171,6 +219,48 @@ impl Handle {
     /// Sends a media frame of a track that is published; returns when there is room for the next.
     pub async fn send(&self, frame: Frame) {
         self.order(Order::Send(frame)).await;
+    }
+
+    /// Offers something, or goes on with it; [`Event::Offered`] or [`Event::Refused`] is the answer. Like all
+    /// requests about offers it goes nowhere without a connection, and is made again after every
+    /// [`Event::Up`] as far as it is still wanted.
+    pub async fn offer(&self, offer: Offer) {
+        self.words(Order::Ask(Box::new(Control::Offer(offer)))).await;
+    }
+
+    /// Sends a piece of an offer; returns when there is room for the next. False where it did not go out,
+    /// because there is no connection on which the offer was answered.
+    pub async fn send_file(&self, frame: Frame) -> bool {
+        let (answer, result) = oneshot::channel();
+        self.order(Order::File(frame, answer)).await;
+        result.await.unwrap_or(false)
+    }
+
+    /// Says that an offer is complete, behind all that was sent of it; [`Event::Done`] or [`Event::Refused`]
+    /// is the answer, when all of it is on the server's disk.
+    pub async fn seal(&self, seal: Seal) {
+        self.order(Order::Ask(Box::new(Control::Seal(seal)))).await;
+    }
+
+    /// Takes an offer back; [`Event::Done`] or [`Event::Refused`] brings `id` back.
+    pub async fn withdraw(&self, id: u64, offer: OfferNumber) {
+        self.words(Order::Ask(Box::new(Control::Withdraw { id, offer }))).await;
+    }
+
+    /// Asks for pieces of an offer: they come as [`Event::File`] in order, those that are not there yet when
+    /// they are, then [`Event::Done`]. Several requests are served one after the other.
+    pub async fn fetch(&self, fetch: Fetch) {
+        self.words(Order::Ask(Box::new(Control::Fetch(fetch)))).await;
+    }
+
+    /// Ends a request for pieces; those that are on their way still come.
+    pub async fn unfetch(&self, id: u64) {
+        self.words(Order::Ask(Box::new(Control::Unfetch { id }))).await;
+    }
+
+    /// Says that this member has all of an offer, checked and safely stored.
+    pub async fn received(&self, offer: OfferNumber) {
+        self.words(Order::Ask(Box::new(Control::Received { offer }))).await;
     }
 
     /// Publishes a track; [`Event::Published`] brings its number.
@@ -258,12 +348,16 @@ impl Handle {
 impl Events {
     /// The next event; `None` after [`Event::Ended`].
     pub async fn next(&mut self) -> Option<Event> {
-        self.queue.recv().await
+        let event = self.queue.recv().await?;
+        self.weight.take(&event);
+        Some(event)
     }
 
     /// The same for a thread of its own.
     pub fn next_blocking(&mut self) -> Option<Event> {
-        self.queue.blocking_recv()
+        let event = self.queue.blocking_recv()?;
+        self.weight.take(&event);
+        Some(event)
     }
 
     /// Waits until the task has ended.
@@ -288,6 +382,8 @@ struct Open {
     out: VecDeque<Bytes>,
     /// A part of the first of them is out.
     begun: bool,
+    /// The kernel may hold more of it than of media.
+    bulk: bool,
     /// Nothing more is written: the peer takes no more bytes (it may have said why), or we are done.
     deaf: bool,
 }
@@ -306,6 +402,7 @@ enum Wake {
     Link(Happened),
     Order(Option<Order>),
     Hurry,
+    Lighter,
     Tick,
 }
 
@@ -316,6 +413,7 @@ struct Task {
     words: mpsc::Receiver<Order>,
     hurry: Arc<Notify>,
     events: mpsc::Sender<Event>,
+    weight: Arc<Weight>,
     /// Events that found the queue full; nothing is read while there are any.
     undelivered: VecDeque<Event>,
     stats: Arc<Mutex<Stats>>,
@@ -335,17 +433,19 @@ impl Task {
                 return;
             }
             let pause = self.client.poll_timeout().map_or(TICK, |t| t.since(time::now()).min(TICK));
-            let reading = self.undelivered.is_empty();
+            let heavy = self.weight.is_too_much();
+            let reading = self.undelivered.is_empty() && !heavy;
             let hungry = match &link {
-                Link::Open(open) => open.out.is_empty() || open.deaf,
+                Link::Open(open) => open.is_hungry(),
                 _ => true,
             };
             let wake = tokio::select! {
-                room = self.events.reserve(), if !reading => Wake::Room(room.is_ok()),
+                room = self.events.reserve(), if !self.undelivered.is_empty() => Wake::Room(room.is_ok()),
                 happened = link.happens(&mut buffer, reading) => Wake::Link(happened),
                 Some(order) = self.words.recv(), if !self.abandoned => Wake::Order(Some(order)),
                 order = self.orders.recv(), if hungry && !self.abandoned => Wake::Order(order),
                 () = self.hurry.notified() => Wake::Hurry,
+                () = self.weight.lighter.notified(), if heavy => Wake::Lighter,
                 () = tokio::time::sleep(pause) => Wake::Tick,
             };
             self.client.set_wall(time::wall());
@@ -358,7 +458,7 @@ impl Task {
                     link.forget();
                     self.client.leave(time::now());
                 }
-                Wake::Tick => {}
+                Wake::Lighter | Wake::Tick => {}
             }
             let now = time::now();
             if !reading {
@@ -372,6 +472,7 @@ impl Task {
     fn collect(&mut self, link: &mut Link) {
         while let Some(event) = self.client.poll_event() {
             log(&event);
+            self.weight.add(&event);
             self.undelivered.push_back(event);
         }
         while let Some(event) = self.undelivered.pop_front() {
@@ -427,7 +528,8 @@ impl Task {
         let now = time::now();
         let lost = match happened {
             Happened::Dialed(Ok(stream)) => {
-                *link = Link::Open(Open { stream, out: VecDeque::new(), begun: false, deaf: false });
+                *link =
+                    Link::Open(Open { stream, out: VecDeque::new(), begun: false, deaf: false, bulk: false });
                 return self.client.handle_connected(now);
             }
             Happened::Dialed(Err(reason)) => Down::Unreachable(reason),
@@ -460,6 +562,18 @@ impl Task {
                     open.out.push_back(frame.bytes().clone());
                 }
             }
+            Some(Order::File(frame, answer)) => {
+                let sent = match link {
+                    Link::Open(open) if !open.deaf => match self.client.prepare_file(frame) {
+                        Some(frame) => open.push_bulk(frame.bytes().clone()),
+                        None => false,
+                    },
+                    _ => false,
+                };
+                // Who has gone does not want to know.
+                let _ = answer.send(sent);
+            }
+            Some(Order::Ask(request)) => self.client.ask(&request),
             Some(Order::Publish(publish)) => self.client.publish(publish),
             Some(Order::Unpublish(track)) => self.client.unpublish(track),
             Some(Order::Subscribe(tracks)) => self.client.subscribe(tracks),
@@ -525,6 +639,22 @@ impl Link {
 }
 
 impl Open {
+    /// Whether the program's next frame may come.
+    fn is_hungry(&self) -> bool {
+        self.out.is_empty() || self.deaf || self.bulk && self.out.iter().map(Bytes::len).sum::<usize>() < BULK
+    }
+
+    /// Adds a file frame; true.
+    fn push_bulk(&mut self, bytes: Bytes) -> bool {
+        if !self.bulk {
+            self.bulk = true;
+            // Without it the connection is slower and nothing else.
+            let _ = tcp::configure_bulk(&self.stream);
+        }
+        self.out.push_back(bytes);
+        true
+    }
+
     async fn happens(&mut self, buffer: &mut [u8], reading: bool) -> Happened {
         let writing = !self.out.is_empty() && !self.deaf;
         let interest = match (reading, writing) {

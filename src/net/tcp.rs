@@ -30,6 +30,12 @@ pub fn configure_media(stream: &TcpStream) -> io::Result<()> {
     socket.set_tcp_notsent_lowat(limits::NOTSENT_LOWAT)
 }
 
+/// Prepares a connection that carries media for file frames instead: nothing of them is ever dropped, so the
+/// kernel may hold enough to keep the way full while the next ones are read from disk.
+pub fn configure_bulk(stream: &TcpStream) -> io::Result<()> {
+    SockRef::from(stream).set_tcp_notsent_lowat(limits::NOTSENT_LOWAT_BULK)
+}
+
 /// Listens on `address`; on `[::]` for IPv4 as well, and on `0.0.0.0` alone where the machine has no
 /// IPv6.
 pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {

@@ -16,6 +16,7 @@
 //! need no queue, because what they asked for is held here and asked for again.
 
 mod event;
+mod files;
 mod operations;
 
 use std::collections::{BTreeSet, VecDeque};
@@ -31,11 +32,12 @@ use super::key::Key;
 use super::password;
 use super::publications::Publications;
 use crate::chat::{Full, Inbox, Outbox};
-use crate::id::{MemberId, Nick, ResumeToken, RoomName, Secret, TrackId};
+use crate::id::{MemberId, Nick, OfferNumber, ResumeToken, RoomName, Secret, TrackId};
 use crate::limits;
 use crate::time::Moment;
 use crate::wire::control::Refusal;
 use crate::wire::control::{self, Action, Goodbye, Hello, Publish, State, Status, TrackKind};
+use crate::wire::offer::Offered;
 use crate::wire::{Code, Control, Frame, Header, Incoming, Kind, Parser, Rendition, Slot};
 
 /// How long the server may take to end the connection after our goodbye.
@@ -61,6 +63,8 @@ pub struct Profile {
     pub subscribe: Vec<TrackKind>,
     /// The program takes part in the conversation.
     pub messages: Option<Correspondence>,
+    /// The program wants to be told of offers.
+    pub offers: bool,
     /// Tries in a row to come back; without a number any number.
     pub tries: Option<u32>,
 }
@@ -136,6 +140,10 @@ pub struct Client {
     patience: Option<Moment>,
     /// Parts of a state that is not complete.
     state: State,
+    /// Offers that were answered on this connection: their pieces may be sent.
+    offered: BTreeSet<OfferNumber>,
+    /// An answer to an offer that is not complete.
+    offered_part: Option<Offered>,
     /// When frames arrived damaged, newest last; at most [`limits::DAMAGED`].
     damaged: VecDeque<Moment>,
     /// What the user said about being away.
@@ -164,6 +172,8 @@ impl Client {
             unpublished: BTreeSet::new(),
             patience: None,
             state: State::default(),
+            offered: BTreeSet::new(),
+            offered_part: None,
             damaged: VecDeque::new(),
             away: None,
             counts: Counts::default(),
@@ -196,6 +206,7 @@ impl Client {
     /// The edge has a connection.
     pub fn handle_connected(&mut self, now: Moment) {
         self.parser = Parser::new();
+        self.parser.trust_files();
         self.heartbeat = Heartbeat::new(Side::Client, now);
         self.damaged.clear();
         let longest = now + limits::HELLO;
@@ -205,7 +216,7 @@ impl Client {
 
     /// The server's challenge is here: says hello with the proofs that it asks for.
     fn handle_challenge(&mut self, nonce: &Secret<32>) {
-        let Profile { room, name, client, key, password, subscribe, messages, .. } = &self.profile;
+        let Profile { room, name, client, key, password, subscribe, messages, offers, .. } = &self.profile;
         let room = room.to_string();
         let hello = Hello {
             protocol: control::PROTOCOL,
@@ -221,6 +232,7 @@ impl Client {
                 after: messages.inbox.position().map(|(_, last)| last),
                 history: messages.history,
             }),
+            offers: *offers,
             room,
         };
         self.say(&Control::Hello(hello));
@@ -456,6 +468,7 @@ impl Client {
             },
             (Kind::Video | Kind::Audio, Phase::Up) => self.events.push_back(Event::Media(frame)),
             (Kind::Message, Phase::Up) => self.handle_message(&frame),
+            (Kind::File, Phase::Up) => self.handle_file(frame, now),
             _ => {}
         }
     }
@@ -481,6 +494,8 @@ impl Client {
             return self.end(End::Left);
         }
         self.transmit.clear();
+        self.offered.clear();
+        self.offered_part = None;
         self.publications.interrupt();
         if !self.joined && retry_after.is_none() {
             return self.end(End::Unreachable(reason));

@@ -26,6 +26,7 @@ fn profile() -> Profile {
         password: None,
         subscribe: vec![TrackKind::Video],
         messages: None,
+        offers: false,
         tries: None,
     }
 }

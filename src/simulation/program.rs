@@ -87,6 +87,7 @@ impl Program {
             password: None,
             subscribe: Vec::new(),
             messages: Some(Correspondence { history, inbox: Inbox::default(), outbox }),
+            offers: false,
             tries: None,
         };
         let client = Client::new(profile, seed ^ u64::from(index));
@@ -120,6 +121,7 @@ impl Program {
             password: None,
             subscribe: if eyes { vec![TrackKind::Video] } else { Vec::new() },
             messages: None,
+            offers: false,
             tries: None,
         };
         let mut client = Client::new(profile, seed ^ u64::from(index));

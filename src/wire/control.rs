@@ -5,8 +5,9 @@
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::{Code, Error, Rendition};
-use crate::id::{LogId, MemberId, PublicKey, ResumeToken, Secret, SessionId, SourceId, TrackId};
+use super::offer::{Fetch, Going, Offer, OfferState, Offered, Seal, Span};
+use super::{Code, Error, Piece, Rendition};
+use crate::id::{LogId, MemberId, OfferNumber, PublicKey, ResumeToken, Secret, SessionId, SourceId, TrackId};
 use crate::{limits, text};
 
 /// Oldest and newest protocol version that this code speaks.
@@ -76,6 +77,52 @@ pub enum Control {
         /// Why not, for people.
         #[serde(default, skip_serializing_if = "String::is_empty", deserialize_with = "scrubbed_sentence")]
         message: String,
+    },
+    /// Client: puts something before the room, or goes on with it.
+    Offer(Offer),
+    /// Server: the answer to `offer`.
+    Offered(Offered),
+    /// Server: chunks of what this connection offers that are on disk now.
+    Kept {
+        /// Of which offer.
+        offer: OfferNumber,
+        /// Which.
+        chunks: Vec<Span>,
+    },
+    /// Client: the offer is complete.
+    Seal(Seal),
+    /// Client: the offer is to be forgotten.
+    Withdraw {
+        /// Chosen by the client; comes back in the answer.
+        id: u64,
+        /// Which.
+        offer: OfferNumber,
+    },
+    /// Server: an offer is there, or something about it changed.
+    OfferState(OfferState),
+    /// Server: an offer is there no more.
+    OfferGone {
+        /// Which.
+        offer: OfferNumber,
+        /// Why.
+        reason: Going,
+    },
+    /// Server: all offers have been told that were there when the client came.
+    Offers {
+        /// How many.
+        count: u32,
+    },
+    /// Client: send me pieces of an offer.
+    Fetch(Fetch),
+    /// Client: no more of what was asked for with this `id`.
+    Unfetch {
+        /// From the request.
+        id: u64,
+    },
+    /// Client: this member has all of an offer, and has checked it.
+    Received {
+        /// Which.
+        offer: OfferNumber,
     },
     /// Client: asks for a track number.
     Publish(Publish),
@@ -169,6 +216,9 @@ pub struct Hello {
     /// It wants the room's messages; without it, none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub messages: Option<Messages>,
+    /// It wants to be told of offers.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub offers: bool,
 }
 
 /// Which messages a client wants.
@@ -540,13 +590,25 @@ pub struct Refusal {
     /// ... and its number there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub n: Option<u64>,
+    /// The piece of an offer that was refused.
+    #[serde(default, flatten, skip_serializing_if = "Option::is_none")]
+    pub piece: Option<Box<Piece>>,
 }
 
 impl Refusal {
     /// A refusal with a code and a sentence.
     pub fn new(code: Code, message: impl Into<String>) -> Self {
         let message = message.into();
-        Self { code, message, retry_after_ms: None, id: None, protocol: None, source: None, n: None }
+        Self {
+            code,
+            message,
+            retry_after_ms: None,
+            id: None,
+            protocol: None,
+            source: None,
+            n: None,
+            piece: None,
+        }
     }
 }
 
@@ -576,7 +638,7 @@ pub(super) fn read(payload: &[u8]) -> Result<Control, Error> {
     })
 }
 
-fn scrubbed_label<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+pub(super) fn scrubbed_label<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
     String::deserialize(from).map(|text| text::scrub(&text, limits::LABEL))
 }
 
@@ -594,6 +656,6 @@ fn told<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Option<String>>, D:
     scrubbed_reason(from).map(Some)
 }
 
-fn is_false(value: &bool) -> bool {
+pub(super) fn is_false(value: &bool) -> bool {
     !value
 }

@@ -48,6 +48,14 @@ pub enum Code {
     SlowConsumer,
     /// The frame names a track that is not the sender's or does not exist.
     Track,
+    /// There is no such offer, or not for this member.
+    Offer,
+    /// The offer of this `offer` id is another one.
+    Conflict,
+    /// The offer cannot be sealed: something of it is missing.
+    Incomplete,
+    /// The server has no room left for files.
+    Quota,
     /// The server is about to stop; `retry_after_ms` says when to come back.
     ShuttingDown,
     /// A fault of the server.
@@ -82,6 +90,10 @@ impl Code {
             Self::Replaced => "replaced",
             Self::SlowConsumer => "slow_consumer",
             Self::Track => "track",
+            Self::Offer => "offer",
+            Self::Conflict => "conflict",
+            Self::Incomplete => "incomplete",
+            Self::Quota => "quota",
             Self::ShuttingDown => "shutting_down",
             Self::Internal => "internal",
             Self::Unknown => "unknown",

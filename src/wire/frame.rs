@@ -4,8 +4,12 @@ use bytes::Bytes;
 use md5::{Digest, Md5};
 
 use super::control::{self, Control};
-use super::{Error, Header, Kind, Letter, Media};
+use super::{Error, Header, Kind, Letter, Media, Piece};
 use crate::limits;
+
+/// What a buffer keeps free in front of the payload for [`Frame::file_in`]: the longest header of a file
+/// frame has 210 bytes.
+pub const FILE_ROOM: usize = 256;
 
 /// A frame. Cloning it copies no payload.
 #[derive(Debug, Clone)]
@@ -32,6 +36,7 @@ impl Frame {
             checksum: checksum(payload),
             media,
             letter: None,
+            piece: None,
         };
         Self::assemble(header, payload)
     }
@@ -56,8 +61,32 @@ impl Frame {
             checksum: checksum(payload),
             media: None,
             letter: Some(Box::new(letter)),
+            piece: None,
         };
         Self::assemble(header, payload)
+    }
+
+    /// A piece of an offer.
+    pub fn file(piece: Piece, payload: &[u8], wall: u64) -> Self {
+        debug_assert!(payload.len() <= limits::FILE, "the maker of a payload knows its limit");
+        Self::assemble(Self::file_header(piece, payload.len(), checksum(payload), wall), payload)
+    }
+
+    /// A piece of an offer whose payload lies in `buffer` behind [`FILE_ROOM`] bytes, which are
+    /// overwritten: nothing is copied. `checksum` is the payload's.
+    pub fn file_in(piece: Piece, mut buffer: Vec<u8>, checksum: [u8; 16], wall: u64) -> Self {
+        let size = buffer.len().saturating_sub(FILE_ROOM);
+        debug_assert!(
+            buffer.len() >= FILE_ROOM && size <= limits::FILE,
+            "the maker of a buffer knows its limits"
+        );
+        let header = Self::file_header(piece, size, checksum, wall);
+        let head = header.write();
+        let from =
+            FILE_ROOM.checked_sub(4 + head.len()).expect("a file frame's header has fixed keys and is short");
+        buffer[from..from + 4].copy_from_slice(&(head.len() as u32).to_be_bytes());
+        buffer[from + 4..FILE_ROOM].copy_from_slice(&head);
+        Self { header, bytes: Bytes::from(buffer).slice(from..), payload_at: 4 + head.len() }
     }
 
     /// The same message under another header: the server's, which says who sent it.
@@ -90,9 +119,22 @@ impl Frame {
         control::read(self.payload())
     }
 
+    /// Whether the payload matches the checksum. Asked only of file frames: the parser has checked all
+    /// others, and these where it was not told to leave them ([`Parser::trust_files`]).
+    ///
+    /// [`Parser::trust_files`]: super::Parser::trust_files
+    pub fn is_intact(&self) -> bool {
+        checksum(self.payload()) == self.header.checksum
+    }
+
     /// A frame that the parser has found in `bytes`.
     pub(super) fn found(header: Header, bytes: Bytes, payload_at: usize) -> Self {
         Self { header, bytes, payload_at }
+    }
+
+    fn file_header(piece: Piece, size: usize, checksum: [u8; 16], wall: u64) -> Header {
+        let timestamp = wall as f64 / 1e6;
+        Header { kind: Kind::File, timestamp, size, checksum, media: None, letter: None, piece: Some(piece) }
     }
 
     fn assemble(header: Header, payload: &[u8]) -> Self {

@@ -6,8 +6,8 @@ use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
 use super::json::{Checked, Keys, Text};
-use super::{Error, Letter, Receipt};
-use crate::id::{self, MemberId, TrackId};
+use super::{Error, Letter, Part, Piece, Receipt};
+use crate::id::{self, MemberId, OfferNumber, TrackId};
 use crate::{limits, text};
 
 /// What a frame carries; `type` on the wire.
@@ -140,6 +140,8 @@ pub struct Header {
     pub media: Option<Media>,
     /// Present on messages, and only there.
     pub letter: Option<Box<Letter>>,
+    /// Present on file frames, and only there.
+    pub piece: Option<Piece>,
 }
 
 /// Highest temporal layer.
@@ -168,6 +170,7 @@ impl Header {
             checksum: &id::hex(&self.checksum),
             media: self.media.as_ref().map(MediaOut::from),
             letter: self.letter.as_deref().map(LetterOut::from),
+            piece: self.piece.as_ref().map(PieceOut::from),
         };
         serde_json::to_writer(&mut out, &head).expect("numbers and strings are always JSON");
         out
@@ -200,6 +203,9 @@ struct Raw<'de> {
     rendition: Option<Rendition>,
     tid: Option<u64>,
     letter: RawLetter<'de>,
+    offer: Option<u64>,
+    part: Option<Part>,
+    index: Option<u64>,
 }
 
 /// The keys of a message.
@@ -251,6 +257,11 @@ impl<'de> Visitor<'de> for RawVisitor {
                 "name" => raw.letter.name = Some(named(&mut map, "name: expected a string")?),
                 "identity" => raw.letter.identity = Some(named(&mut map, "identity: expected a string")?),
                 "received" => raw.letter.received = Some(named(&mut map, "received: expected a number")?),
+                "offer" => raw.offer = Some(integer(&mut map, "offer")?),
+                "part" => {
+                    raw.part = Some(named(&mut map, "part: expected about, manifest, chunk or sums")?);
+                }
+                "index" => raw.index = Some(integer(&mut map, "index")?),
                 _ => map.next_value_seed(Checked { depth: limits::HEADER_DEPTH - 1 })?,
             }
             keys.add(key)?;
@@ -293,7 +304,7 @@ impl Raw<'_> {
         }
         let media = match kind {
             Kind::Video | Kind::Audio => Some(Media {
-                track: TrackId(track(self.track.ok_or_else(|| missing("track"))?)?),
+                track: TrackId(small("track", self.track.ok_or_else(|| missing("track"))?)?),
                 seq: self.seq.ok_or_else(|| missing("seq"))?,
                 pts: self.pts.ok_or_else(|| missing("pts"))?,
                 key: self.key.unwrap_or(kind == Kind::Audio),
@@ -309,7 +320,15 @@ impl Raw<'_> {
             Kind::Message => Some(Box::new(self.letter.judge(self.seq)?)),
             _ => None,
         };
-        Ok(Header { kind, timestamp, size, checksum, media, letter })
+        let piece = match kind {
+            Kind::File => Some(Piece {
+                offer: OfferNumber(small("offer", self.offer.ok_or_else(|| missing("offer"))?)?),
+                part: self.part.ok_or_else(|| missing("part"))?,
+                index: small("index", self.index.ok_or_else(|| missing("index"))?)?,
+            }),
+            _ => None,
+        };
+        Ok(Header { kind, timestamp, size, checksum, media, letter, piece })
     }
 }
 
@@ -354,8 +373,8 @@ fn member(number: u64) -> Result<MemberId, Error> {
     u32::try_from(number).map(MemberId).map_err(wrong)
 }
 
-fn track(number: u64) -> Result<u32, Error> {
-    u32::try_from(number).map_err(|_| Error::Header("track: expected an integer below 2^32".into()))
+fn small(key: &str, number: u64) -> Result<u32, Error> {
+    u32::try_from(number).map_err(|_| Error::Header(format!("{key}: expected an integer below 2^32")))
 }
 
 #[derive(Serialize)]
@@ -369,6 +388,8 @@ struct RawOut<'a> {
     media: Option<MediaOut>,
     #[serde(flatten)]
     letter: Option<LetterOut<'a>>,
+    #[serde(flatten)]
+    piece: Option<PieceOut>,
 }
 
 #[derive(Serialize)]
@@ -384,6 +405,19 @@ struct MediaOut {
 impl From<&Media> for MediaOut {
     fn from(m: &Media) -> Self {
         Self { track: m.track.0, seq: m.seq, pts: m.pts, key: m.key, rendition: m.rendition, tid: m.tid }
+    }
+}
+
+#[derive(Serialize)]
+struct PieceOut {
+    offer: u32,
+    part: Part,
+    index: u32,
+}
+
+impl From<&Piece> for PieceOut {
+    fn from(piece: &Piece) -> Self {
+        Self { offer: piece.offer.0, part: piece.part, index: piece.index }
     }
 }
 

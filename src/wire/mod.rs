@@ -14,15 +14,18 @@ mod frame;
 mod header;
 mod json;
 mod letter;
+pub mod offer;
 mod parser;
+mod piece;
 mod sniff;
 #[cfg(test)]
 mod tests;
 
 pub use control::Control;
 pub use error::{Code, Error};
-pub use frame::{Frame, checksum};
+pub use frame::{FILE_ROOM, Frame, checksum};
 pub use header::{Header, Kind, Media, Rendition};
 pub use letter::{Letter, Receipt, Slot};
 pub use parser::{Incoming, Parser};
+pub use piece::{Part, Piece};
 pub use sniff::{Stream, UnknownStream, sniff};

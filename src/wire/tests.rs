@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::id::TrackId;
+use crate::id::{OfferNumber, TrackId};
 use crate::limits;
 
 const EMPTY_MD5: &str = "d41d8cd98f00b204e9800998ecf8427e";
@@ -259,7 +259,8 @@ fn w24_empty_payloads_only_where_they_mean_something() {
         refused(&with(kind, r#","track":1,"seq":1,"pts":1"#));
     }
     for kind in ["file", "x-later"] {
-        assert_eq!(Header::parse(with(kind, "").as_bytes()).unwrap().checksum, checksum(b""));
+        let header = with(kind, r#","offer":1,"part":"chunk","index":0"#);
+        assert_eq!(Header::parse(header.as_bytes()).unwrap().checksum, checksum(b""));
     }
 }
 
@@ -416,4 +417,65 @@ fn w23_a_header_that_changed_on_the_way_is_found_only_where_it_makes_no_sense() 
     }
     assert!(found > header.len() * 8 / 2, "most make no sense: {found} of {}", header.len() * 8);
     assert!(tracks.contains(&TrackId(6)), "another track is as good as this one");
+}
+
+fn chunk() -> Piece {
+    Piece { offer: OfferNumber(3), part: Part::Chunk, index: 7 }
+}
+
+#[test]
+fn a_file_frame_reads_as_it_was_written_and_made_in_place_it_is_the_same() {
+    let sent = Frame::file(chunk(), b"bytes of a file", 1_700_000_000_250_000);
+    let found = read_all(sent.bytes()).unwrap();
+    let [Incoming::Frame(frame)] = &found[..] else { panic!("{found:?}") };
+    assert_eq!(frame.header, sent.header);
+    assert_eq!(frame.header.piece, Some(chunk()));
+    assert!(frame.is_intact());
+
+    let mut buffer = vec![0; FILE_ROOM];
+    buffer.extend_from_slice(b"bytes of a file");
+    let sum = checksum(b"bytes of a file");
+    let in_place = Frame::file_in(chunk(), buffer, sum, 1_700_000_000_250_000);
+    assert_eq!(in_place.bytes(), sent.bytes());
+    assert_eq!(in_place.payload(), sent.payload());
+}
+
+#[test]
+fn the_longest_header_of_a_file_frame_fits_its_room() {
+    let piece = Piece { offer: OfferNumber(u32::MAX), part: Part::Manifest, index: u32::MAX };
+    let buffer = vec![0; FILE_ROOM + limits::FILE];
+    for wall in [0, 1_700_000_000_123_456, u64::MAX, 9_007_199_254_740_993] {
+        let frame = Frame::file_in(piece, buffer.clone(), [0xff; 16], wall);
+        assert_eq!(frame.payload().len(), limits::FILE);
+    }
+}
+
+#[test]
+fn a_file_frame_without_its_keys_is_refused() {
+    for missing in ["offer", "part", "index"] {
+        let keys = [("offer", "1"), ("part", "\"chunk\""), ("index", "0")];
+        let extra: String =
+            keys.iter().filter(|(k, _)| *k != missing).map(|(k, v)| format!(",\"{k}\":{v}")).collect();
+        assert_eq!(refused(&header("file", b"", &extra)), Error::Header(format!("{missing} is missing")));
+    }
+    let bad = header("file", b"", r#","offer":4294967296,"part":"chunk","index":0"#);
+    assert_eq!(refused(&bad).code(), Code::BadHeader);
+    let bad = header("file", b"", r#","offer":1,"part":"virus","index":0"#);
+    assert_eq!(refused(&bad), Error::Header("part: expected about, manifest, chunk or sums".into()));
+}
+
+#[test]
+fn a_parser_that_trusts_files_hands_damaged_ones_on_and_nothing_else() {
+    let mut bytes = Frame::file(chunk(), b"payload", 0).bytes().to_vec();
+    *bytes.last_mut().unwrap() ^= 1;
+    let mut damaged_picture = picture(b"payload").bytes().to_vec();
+    *damaged_picture.last_mut().unwrap() ^= 1;
+    let mut parser = Parser::new();
+    parser.trust_files();
+    parser.push(&bytes);
+    let Some(Incoming::Frame(frame)) = parser.poll().unwrap() else { panic!("not handed on") };
+    assert!(!frame.is_intact());
+    parser.push(&damaged_picture);
+    assert!(matches!(parser.poll(), Ok(Some(Incoming::Damaged(_)))));
+    assert!(matches!(&read_all(&bytes).unwrap()[..], [Incoming::Damaged(_)]));
 }

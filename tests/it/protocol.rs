@@ -5,14 +5,17 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use confkit::chat::Content;
-use confkit::id::{LogId, MemberId, Secret, SessionId, SourceId, TrackId};
+use confkit::id::{LogId, MemberId, OfferId, OfferNumber, Secret, SessionId, SourceId, TrackId};
 use confkit::limits;
 use confkit::session::Key;
 use confkit::wire::control::{
     Ack, Action, Gap, GapReason, Goodbye, Hello, Log, Member, Messages, PROTOCOL, PipeTrack, Publish,
     Quality, Refusal, Room, Source, State, Status, Track, TrackKind, Tracks, Welcome,
 };
-use confkit::wire::{Code, Control, Frame, Incoming, Letter, Media, Parser, Receipt, Rendition, Slot};
+use confkit::wire::offer::{Fetch, Going, Offer, OfferState, Offered, Seal};
+use confkit::wire::{
+    Code, Control, Frame, Incoming, Letter, Media, Parser, Part, Piece, Receipt, Rendition, Slot,
+};
 
 const PAGE: &str = include_str!("../../docs/protocol.md");
 const WALL: u64 = 1_700_000_000_250_000;
@@ -82,6 +85,7 @@ fn hello() -> Hello {
         resume: None,
         subscribe: vec![TrackKind::Video],
         messages: None,
+        offers: false,
     }
 }
 
@@ -164,8 +168,57 @@ fn operation(name: &str) -> Control {
             tracks: vec![PipeTrack { track: TrackId(1), source: camera() }],
             feedback: Some("/run/user/1000/confkit/cam-42/feedback".into()),
         }),
+        "offer" => Control::Offer(offer()),
+        "offered" => Control::Offered(Offered {
+            id: 1,
+            offer: OfferNumber(3),
+            stored: vec![[0, 2], [3, 4]],
+            about: true,
+            manifest: 1,
+            sums: 0,
+            sealed: false,
+            more: false,
+        }),
+        "kept" => Control::Kept { offer: OfferNumber(3), chunks: vec![[2, 3]] },
+        "seal" => Control::Seal(Seal { id: 2, offer: OfferNumber(3), chunks: 4, manifest: 1, sums: 1 }),
+        "offer-state" => Control::OfferState(OfferState { to: None, direct: false, ..offer_state() }),
+        "fetch" => Control::Fetch(Fetch {
+            id: 5,
+            offer: OfferNumber(3),
+            part: Part::Chunk,
+            ranges: vec![(0, Some(1)), (2, None)],
+        }),
         other => panic!("the example {other} is not known here"),
     }
+}
+
+fn offer() -> Offer {
+    Offer { id: 1, offer: OfferId([0x0f; 16]), chunk_size: 262_144, size: Some(1_000_000), to: None }
+}
+
+fn offer_state() -> OfferState {
+    OfferState {
+        offer: OfferNumber(3),
+        offer_id: OfferId([0x0f; 16]),
+        member: Some(MemberId(2)),
+        name: "Ann".into(),
+        key: Some(key().public()),
+        to: Some(MemberId(1)),
+        direct: true,
+        size: Some(1_000_000),
+        chunk_size: 262_144,
+        kept: 4,
+        chunks: Some(4),
+        sealed: true,
+        uploading: true,
+        received: 0,
+        since: 1_700_000_000.0,
+        expires: 1_700_604_800.0,
+    }
+}
+
+fn piece(part: Part, index: u32, payload: &[u8]) -> Option<Frame> {
+    Some(Frame::file(Piece { offer: OfferNumber(3), part, index }, payload, WALL))
 }
 
 /// The same for media.
@@ -199,6 +252,20 @@ fn picture(name: &str) -> Option<Frame> {
             &Content::Topic("Monday's plan".into()).to_payload(),
             WALL,
         )),
+        "about" => piece(
+            Part::About,
+            0,
+            br#"{"title":"report.pdf","files":1,"size":1000000,"kind":"files","first":["report.pdf"]}"#,
+        ),
+        "manifest" => piece(
+            Part::Manifest,
+            0,
+            br#"{"files":[{"path":["report.pdf"],"size":1000000,"mtime":1700000000}]}"#,
+        ),
+        "chunk" => piece(Part::Chunk, 2, b"%PDF"),
+        "sums" => {
+            piece(Part::Sums, 0, br#"{"files":[{"md5":"0cc175b9c0f1b6a831c399e269772661","size":1000000}]}"#)
+        }
         _ => None,
     }
 }
@@ -270,6 +337,7 @@ fn all_operations() -> Vec<Control> {
             password: Some(NONCE),
             resume: Some(token()),
             messages: Some(Messages { log: Some(LOG), after: Some(1), history: 200 }),
+            offers: true,
             ..hello()
         }),
         operation("welcome"),
@@ -308,6 +376,7 @@ fn all_operations() -> Vec<Control> {
             protocol: Some(PROTOCOL),
             source: Some(SOURCE),
             n: Some(1),
+            piece: Some(Box::new(Piece { offer: OfferNumber(3), part: Part::Chunk, index: 2 })),
         }),
         operation("tracks"),
         operation("challenge"),
@@ -320,6 +389,17 @@ fn all_operations() -> Vec<Control> {
         Control::Gap(Gap { from: 1, to: 2, reason: GapReason::Crash }),
         Control::CaughtUp { seq: 41 },
         Control::Storage { stored: false, message: "the disk is full".into() },
+        Control::Offer(Offer { to: Some(MemberId(1)), ..offer() }),
+        operation("offered"),
+        operation("kept"),
+        operation("seal"),
+        Control::Withdraw { id: 1, offer: OfferNumber(3) },
+        Control::OfferState(offer_state()),
+        Control::OfferGone { offer: OfferNumber(3), reason: Going::Expired },
+        Control::Offers { count: 2 },
+        operation("fetch"),
+        Control::Unfetch { id: 5 },
+        Control::Received { offer: OfferNumber(3) },
     ];
     let mut seen = BTreeSet::new();
     for operation in &all {
@@ -352,10 +432,21 @@ fn all_operations() -> Vec<Control> {
             Control::Gap(_) => 25,
             Control::CaughtUp { .. } => 26,
             Control::Storage { .. } => 27,
+            Control::Offer(_) => 28,
+            Control::Offered(_) => 29,
+            Control::Kept { .. } => 30,
+            Control::Seal(_) => 31,
+            Control::Withdraw { .. } => 32,
+            Control::OfferState(_) => 33,
+            Control::OfferGone { .. } => 34,
+            Control::Offers { .. } => 35,
+            Control::Fetch(_) => 36,
+            Control::Unfetch { .. } => 37,
+            Control::Received { .. } => 38,
             Control::Unknown => unreachable!("is never sent"),
         });
     }
-    assert_eq!(seen.len(), 28, "one of every operation");
+    assert_eq!(seen.len(), 39, "one of every operation");
     all
 }
 
@@ -401,7 +492,7 @@ fn keys_that_the_page_marks_optional_may_be_absent_and_no_others() {
 
 #[test]
 fn every_header_key_stands_in_section_3() {
-    for frame in [picture("video"), picture("message-relayed"), picture("topic")] {
+    for frame in [picture("video"), picture("message-relayed"), picture("topic"), picture("chunk")] {
         let frame = frame.unwrap();
         let length = u32::from_be_bytes(*frame.bytes().first_chunk().unwrap()) as usize;
         let header: serde_json::Value = serde_json::from_slice(&frame.bytes()[4..4 + length]).unwrap();
@@ -443,6 +534,7 @@ const OWN: &[&str] = &[
     "PAGE",
     "PAGE_BYTES",
     "WINDOW_BYTES",
+    "NOTSENT_LOWAT_BULK",
 ];
 
 #[test]
@@ -460,14 +552,14 @@ fn every_limit_stands_in_section_9_with_its_value() {
     rows!(plain: HEADER HEADER_BEFORE_ADMISSION HEADER_KEYS HEADER_DEPTH CONTROL MESSAGE AUDIO FILE VIDEO EXTENSION
         NAME ROOM LABEL SENTENCE MARKS QUEUE QUEUE_RELIABLE GOP_CACHE GOP_CACHES GOP_CACHE_PICTURES DAMAGED MEMBERS SESSIONS
         TRACKS ROOM_TRACKS ROOMS ROOMS_PER_ADDRESS PENDING_PER_ADDRESS CONNECTIONS_PER_ADDRESS PICTURE_WIDTH
-        PICTURE_HEIGHT REASON SOURCES SLOTS HOSTS OUTBOX OUTBOX_BYTES WINDOW);
+        PICTURE_HEIGHT ABOUT PIECE OFFERS OPEN_OFFERS UPLOAD_WINDOW FETCHES FETCH_RANGES REASON SOURCES SLOTS HOSTS OUTBOX OUTBOX_BYTES WINDOW);
     let medium = |n: u32| n.to_string();
     let large = |n: u64| n.to_string();
     rows!(large: INTEGER FRAME_RATE AHEAD);
-    rows!(medium: HISTORY);
+    rows!(medium: HISTORY CHUNK_MIN CHUNK_MAX CHUNKS PIECES);
     let seconds = |span: Duration| format!("{} s", span.as_secs_f64());
     rows!(seconds: HELLO HEARTBEAT SILENCE PAUSE FRAME_GRACE WRITE_STALL GRACE ROOM_GRACE BACKOFF_FIRST BACKOFF_LAST
-        QUEUE_AGE_T2 QUEUE_AGE_T1 QUEUE_AGE_GOP KEYFRAME_INTERVAL KEYFRAME_OVERDUE FLOOD DAMAGED_WINDOW TYPING KICKED);
+        QUEUE_AGE_T2 QUEUE_AGE_T1 QUEUE_AGE_GOP KEYFRAME_INTERVAL KEYFRAME_OVERDUE FLOOD DAMAGED_WINDOW TYPING KICKED OFFER_NEWS);
     let rate = |(each, burst): (u32, u32)| format!("{each}/s, burst {burst}");
     rows!(rate: CONTROL_RATE MESSAGE_RATE EXTENSION_RATE MEDIA_RATE);
     let bytes = |(each, burst): (u64, u64)| format!("{each}/s, burst {burst}");

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use crate::chat::{Progress, Received};
-use crate::id::{MemberId, TrackId};
+use crate::id::{MemberId, OfferNumber, TrackId};
 use crate::wire::control::{self, Gap, Member, Refusal, Room, State, Track, Welcome};
+use crate::wire::offer::{Going, OfferState, Offered, Span};
 use crate::wire::{self, Frame, Rendition};
 
 /// What the program learns. Track numbers of what it publishes itself stay the same for it over all
@@ -68,6 +69,29 @@ pub enum Event {
         /// Why.
         refusal: Refusal,
     },
+    /// The server knows what this program offers: pieces may be sent.
+    Offered(Offered),
+    /// Chunks of what this program offers that are on disk now.
+    Kept {
+        /// Of which offer.
+        offer: OfferNumber,
+        /// Which.
+        chunks: Vec<Span>,
+    },
+    /// An offer came or changed.
+    OfferState(OfferState),
+    /// An offer is there no more.
+    OfferGone {
+        /// Which.
+        offer: OfferNumber,
+        /// Why.
+        reason: Going,
+    },
+    /// All offers have been told that were there when the session came up.
+    OffersListed,
+    /// A piece of an offer: its `about` where the program wants to be told of offers, or what was fetched. The
+    /// payload of a chunk is not yet checked against its checksum: whoever takes chunks checks several at once.
+    File(Frame),
     /// The room changed.
     Room(Room),
     /// Whether messages are stored changed.

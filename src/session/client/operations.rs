@@ -136,6 +136,14 @@ impl Client {
                 Some(track) => Event::KeyframeWanted { track, rendition },
                 None => return,
             },
+            Control::Offered(part) => return self.handle_offered(part, now),
+            Control::Kept { offer, chunks } => Event::Kept { offer, chunks },
+            Control::OfferState(state) => Event::OfferState(state),
+            Control::OfferGone { offer, reason } => {
+                self.forget_offer(offer);
+                Event::OfferGone { offer, reason }
+            }
+            Control::Offers { .. } => Event::OffersListed,
             Control::Room(room) => Event::Room(room),
             Control::Done { id } => Event::Done { id },
             Control::Ack(ack) => return self.handle_ack(&ack),

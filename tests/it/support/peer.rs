@@ -240,6 +240,7 @@ pub fn hello(name: &str) -> Hello {
         resume: None,
         subscribe: Vec::new(),
         messages: None,
+        offers: false,
     }
 }
 

@@ -21,6 +21,7 @@ impl Watcher {
             key: None,
             password: None,
             messages: None,
+            offers: false,
             client: "test".into(),
             subscribe: vec![TrackKind::Video],
             reconnect: None,
