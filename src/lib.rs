@@ -10,11 +10,11 @@
 //! Layers; imports point downward only (`make layers` checks it):
 //!
 //! ```text
-//! bin -> cli -> server, pipeline, terminal -> net, video, files -> session, room, playout -> chat, media, h264
-//!   -> wire -> text, id, time, limits
+//! bin -> cli -> server, pipeline, terminal -> net, video, files -> session, room, playout
+//!   -> transfer, chat, media, h264 -> wire -> text, id, time, limits
 //! ```
 //!
-//! `wire`, `chat`, `session`, `room`, `playout` and `h264` are pure: no socket, file, thread or clock.
+//! `wire`, `chat`, `transfer`, `session`, `room`, `playout` and `h264` are pure: no socket, file, thread or clock.
 
 pub mod chat;
 pub mod cli;
@@ -34,5 +34,6 @@ mod simulation;
 pub mod terminal;
 pub mod text;
 pub mod time;
+pub mod transfer;
 pub mod video;
 pub mod wire;

@@ -194,6 +194,16 @@ pub const DESCRIPTORS: f64 = 0.9;
 /// What one read takes from a socket at the most.
 pub const READ: usize = 64 * 1024;
 
+/// Files and directories of one offer: a list that a person can still look through, and a bound for the memory
+/// of a receiver.
+pub const ENTRIES: usize = 10_000;
+/// Names on the way to a file: `a/b/c` has three.
+pub const COMPONENTS: usize = 32;
+/// Bytes of one name: what file systems take.
+pub const COMPONENT: usize = 255;
+/// Offers larger than this have the largest chunks, so that lists of chunks stay short.
+pub const CHUNK_STEP: u64 = 16 * 1024 * 1024 * 1024;
+
 /// Largest picture, as MaxFS of H.264 level 5.1 (36,864 macroblocks of 16x16).
 pub const PICTURE_WIDTH: usize = 4096;
 /// See [`PICTURE_WIDTH`].
