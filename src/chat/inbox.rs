@@ -2,11 +2,11 @@
 //! came before under another number.
 //!
 //! Bounds: [`limits::SOURCES`] sources are remembered; the one that was silent the longest is forgotten first.
-//! [`limits::SLOTS`] slots.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use super::Content;
+use super::numbers::Numbers;
 use crate::id::{LogId, MemberId, PublicKey, SourceId};
 use crate::limits;
 use crate::wire::control::{Gap, GapReason, Log};
@@ -69,12 +69,10 @@ pub struct Inbox {
     last: u64,
     /// Its position in a log that is gone, until it was told that it is.
     former: Option<(LogId, u64)>,
-    /// The last number of each source, and when it was used.
-    seen: HashMap<SourceId, (u64, u64)>,
+    /// Which numbers of each source it has had, and when the last of them came.
+    seen: HashMap<SourceId, (Numbers, u64)>,
     clock: u64,
     beginning: Beginning,
-    /// Kept messages that came out of the chain, before its beginning: number, and number of the source.
-    kept: BTreeMap<Slot, (u64, SourceId, u64)>,
 }
 
 impl Inbox {
@@ -98,7 +96,6 @@ impl Inbox {
             self.former = self.position();
             self.log = Some(log.id);
             self.last = 0;
-            self.kept.clear();
             self.beginning = Beginning::Nothing;
         }
     }
@@ -108,8 +105,10 @@ impl Inbox {
         if receipt.seq <= self.last {
             return Verdict::Drop(None);
         }
-        if let (Beginning::Nothing, Some(slot)) = (self.beginning, &letter.slot) {
-            return self.keep(slot, letter, receipt.seq);
+        let new = self.is_new(letter);
+        if self.beginning == Beginning::Nothing && letter.slot.is_some() {
+            // A kept message stands before the history, or in it: the history does not begin with it.
+            return if new { Verdict::Show(None) } else { Verdict::Drop(None) };
         }
         let after = std::mem::replace(&mut self.last, receipt.seq);
         // What was relayed and lost by the server before it was stored lies behind its chain.
@@ -118,41 +117,19 @@ impl Inbox {
         if self.beginning == Beginning::Nothing {
             self.beginning = Beginning::Some;
         }
-        self.clock += 1;
-        let clock = self.clock;
-        match self.seen.get_mut(&letter.source) {
-            Some((n, used)) => {
-                *used = clock;
-                if letter.n <= *n {
-                    return Verdict::Drop(gap);
-                }
-                *n = letter.n;
-            }
-            None => {
-                if self.seen.len() >= limits::SOURCES {
-                    let oldest = self.seen.iter().min_by_key(|(_, (_, used))| *used).map(|(id, _)| *id);
-                    oldest.and_then(|id| self.seen.remove(&id));
-                }
-                self.seen.insert(letter.source, (letter.n, clock));
-            }
-        }
-        match self.kept.values().any(|(_, source, n)| (*source, *n) == (letter.source, letter.n)) {
-            true => Verdict::Drop(gap),
-            false => Verdict::Show(gap),
-        }
+        if new { Verdict::Show(gap) } else { Verdict::Drop(gap) }
     }
 
-    /// A message of a slot has come before any other: it may stand before the history or in it, and older
-    /// ones of its source may follow.
-    fn keep(&mut self, slot: &Slot, letter: &Letter, seq: u64) -> Verdict {
-        let seen = self.seen.get(&letter.source).is_some_and(|(n, _)| letter.n <= *n);
-        if seen || self.kept.get(slot).is_some_and(|(known, ..)| seq <= *known) {
-            return Verdict::Drop(None);
+    /// Whether a message is here for the first time.
+    fn is_new(&mut self, letter: &Letter) -> bool {
+        if !self.seen.contains_key(&letter.source) && self.seen.len() >= limits::SOURCES {
+            let oldest = self.seen.iter().min_by_key(|(_, (_, used))| *used).map(|(id, _)| *id);
+            oldest.and_then(|id| self.seen.remove(&id));
         }
-        if self.kept.len() < limits::SLOTS || self.kept.contains_key(slot) {
-            self.kept.insert(slot.clone(), (seq, letter.source, letter.n));
-        }
-        Verdict::Show(None)
+        self.clock += 1;
+        let (numbers, used) = self.seen.entry(letter.source).or_default();
+        *used = self.clock;
+        numbers.insert(letter.n)
     }
 
     /// The server says what cannot be had back; whether that is news.

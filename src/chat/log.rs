@@ -5,96 +5,23 @@
 //! store, where there is one. [`limits::SOURCES`] sources are remembered, the longest silent one is forgotten
 //! first. [`limits::SLOTS`] slots.
 
+mod pages;
+mod past;
+mod source;
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
-use bytes::Bytes;
+pub use pages::{Item, Missing, Page, Start};
+pub use past::{Past, Standing};
+use source::Source;
 
-use crate::id::{ConnectionId, LogId, MemberId, PublicKey, SourceId};
+use super::{Addressee, Author, Entry, Origin};
+use crate::id::{ConnectionId, LogId, MemberId, SourceId};
 use crate::limits;
-use crate::wire::control::{Ack, Gap, GapReason, Refusal};
+use crate::wire::control::{Ack, Refusal};
 use crate::wire::{Code, Frame, Letter, Receipt, Slot};
-
-/// Checksums of the last messages of a source that are kept to notice that a number was used twice.
-const RECENT: usize = 32;
-/// Refusals of a source that are kept, because the sender may not have heard of them: as many as it has
-/// messages on their way.
-const REFUSED: usize = limits::WINDOW;
-
-/// Who sends a message.
-#[derive(Debug, Clone)]
-pub struct Author {
-    /// The member.
-    pub member: MemberId,
-    /// Its name now.
-    pub name: String,
-    /// Its key.
-    pub key: Option<PublicKey>,
-}
-
-/// Whose a direct message is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Addressee {
-    /// The member, in this life of the room.
-    pub member: MemberId,
-    /// Its key, which outlives that.
-    pub key: Option<PublicKey>,
-}
-
-/// Who sent a message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Origin {
-    /// The sender, where that was in this life of the room.
-    pub member: Option<MemberId>,
-    /// The sender's key.
-    pub key: Option<PublicKey>,
-}
-
-/// One message of the log.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
-    /// Its number in the room.
-    pub seq: u64,
-    /// The number of the message to everybody before it.
-    pub prev: u64,
-    /// The sender's series.
-    pub source: SourceId,
-    /// Its number there.
-    pub n: u64,
-    /// MD5 of the payload.
-    pub checksum: [u8; 16],
-    /// Who sent it.
-    pub from: Origin,
-    /// Whose it is, where it is not everybody's.
-    pub to: Option<Origin>,
-    /// Its slot.
-    pub slot: Option<Slot>,
-    /// When the server took it, in microseconds since 1970.
-    pub received: u64,
-    /// The frame as receivers get it.
-    pub frame: Bytes,
-}
-
-/// Who reads.
-#[derive(Debug, Clone, Copy)]
-pub struct Reader {
-    /// The member.
-    pub member: MemberId,
-    /// Its key.
-    pub key: Option<PublicKey>,
-}
-
-impl Origin {
-    fn is(&self, reader: &Reader) -> bool {
-        self.member == Some(reader.member) || (self.key.is_some() && self.key == reader.key)
-    }
-}
-
-impl Entry {
-    /// Whether `reader` may have it.
-    pub fn is_for(&self, reader: &Reader) -> bool {
-        self.to.is_none_or(|to| to.is(reader) || self.from.is(reader))
-    }
-}
 
 /// What became of a message that came in.
 #[derive(Debug)]
@@ -110,70 +37,6 @@ pub enum Accepted {
     Refused(Refusal),
     /// It cannot be taken now, or makes no sense: the connection ends with this.
     Fault(Refusal),
-}
-
-/// What a store knows of a room.
-#[derive(Debug, Clone, Default)]
-pub struct Past {
-    /// The next number to give.
-    pub next: u64,
-    /// Numbers through this may be given.
-    pub limit: u64,
-    /// The last number of a message to everybody.
-    pub last_public: u64,
-    /// The first number that is kept; those before are expired.
-    pub oldest: u64,
-    /// Numbers, first and last, that were lost in a crash.
-    pub gaps: Vec<(u64, u64)>,
-    /// The newest messages, oldest first.
-    pub newest: Vec<Entry>,
-    /// The newest message of each slot.
-    pub slots: Vec<Entry>,
-    /// Sources: the last number, its owner and the checksum of the last message.
-    pub sources: Vec<(SourceId, u64, Option<PublicKey>, [u8; 16])>,
-}
-
-/// Where a newcomer begins.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Start {
-    /// Behind this number.
-    After(u64),
-    /// The store has to say where the newest `count` messages begin that are not behind `through`.
-    Newest {
-        /// How many.
-        count: u32,
-        /// The last that is not in memory.
-        through: u64,
-    },
-}
-
-/// A part of what somebody has missed.
-#[derive(Debug, Clone, Default)]
-pub struct Page {
-    /// What to send, in order.
-    pub items: Vec<Item>,
-    /// What has been missed through this number is sent then.
-    pub through: u64,
-    /// Whether that is all.
-    pub complete: bool,
-}
-
-/// See [`Page`].
-#[derive(Debug, Clone)]
-pub enum Item {
-    /// A message.
-    Message(Bytes),
-    /// Messages that cannot be had back.
-    Gap(Gap),
-}
-
-/// The store has to be asked: for the messages behind `after`, up to and with `through`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Missing {
-    /// What the reader has.
-    pub after: u64,
-    /// The last that is not in memory.
-    pub through: u64,
 }
 
 /// See the module.
@@ -201,24 +64,6 @@ pub struct Log {
     unstored: VecDeque<(u64, SourceId, u64)>,
 }
 
-#[derive(Debug)]
-struct Source {
-    owner: Origin,
-    last: u64,
-    seq: u64,
-    stored: u64,
-    /// How many of [`Log::unstored`] are its.
-    waiting: usize,
-    recent: VecDeque<(u64, [u8; 16])>,
-    /// Numbers that were refused, and why.
-    refused: VecDeque<(u64, Refusal)>,
-    /// Known from the disk, and not heard of since: what was relayed and not stored may lie behind `last`.
-    restored: bool,
-    /// Where its acknowledgements go.
-    connection: Option<ConnectionId>,
-    used: u64,
-}
-
 impl Log {
     /// A log that begins now and lives in memory only.
     pub fn new(id: LogId) -> Self {
@@ -239,39 +84,6 @@ impl Log {
             clock: 0,
             unstored: VecDeque::new(),
         }
-    }
-
-    /// A log that goes on from what a store knows.
-    pub fn restore(id: LogId, past: Past) -> Self {
-        let mut log = Self::new(id);
-        log.stored = true;
-        log.next = past.next.max(1);
-        log.limit = past.limit;
-        log.last_public = past.last_public;
-        log.oldest = past.oldest;
-        log.gaps = past.gaps;
-        log.before_ring = past.newest.first().map_or(log.next - 1, |first| first.seq - 1);
-        log.slots = past.slots.into_iter().filter_map(|e| Some((e.slot.clone()?, e))).collect();
-        for (id, n, owner, checksum) in past.sources {
-            log.clock += 1;
-            let source = Source {
-                owner: Origin { member: None, key: owner },
-                last: n,
-                seq: 0,
-                stored: n,
-                waiting: 0,
-                recent: VecDeque::from([(n, checksum)]),
-                refused: VecDeque::new(),
-                restored: true,
-                connection: None,
-                used: log.clock,
-            };
-            log.sources.insert(id, source);
-        }
-        for entry in past.newest {
-            log.remember(entry);
-        }
-        log
     }
 
     /// Its identity.
@@ -341,17 +153,12 @@ impl Log {
             let refusal = Refusal::new(Code::Full, "the room has as many slots as it may");
             return self.refuse(letter, owner, refusal, connection);
         }
-        let entry = self.enter(frame, letter, author, to, wall);
+        let mut entry = self.enter(frame, letter, author, to, wall);
         let stored = self.stored;
         let source = self.source(letter, owner, connection);
-        source.last = letter.n;
-        source.seq = entry.seq;
-        source.recent.push_back((letter.n, checksum));
-        if source.recent.len() > RECENT {
-            source.recent.pop_front();
-        }
+        source.take(letter, checksum, entry.seq, stored);
         if stored {
-            source.waiting += 1;
+            entry.refused = source.refused();
             self.unstored.push_back((entry.seq, letter.source, letter.n));
         }
         self.remember(entry.clone());
@@ -372,20 +179,14 @@ impl Log {
             return Some(Accepted::Refused(refusal));
         }
         source.owner.member = owner.member;
-        source.connection = Some(connection);
-        if letter.n <= source.last {
-            if let Some((_, refusal)) = source.refused.iter().find(|(n, _)| *n == letter.n) {
-                return Some(Accepted::Refused(refusal.clone()));
-            }
-            let other = |(n, known): &(u64, [u8; 16])| *n == letter.n && *known != checksum;
-            return Some(Accepted::Again { conflict: source.recent.iter().any(other) });
+        source.handle_arrival(letter.n, connection);
+        if !source.has(letter.n) {
+            return source.check_next(letter.n).err().map(Accepted::Fault);
         }
-        let restored = std::mem::take(&mut source.restored);
-        if letter.n > source.last + limits::AHEAD && !restored {
-            let message = format!("message {} after {}", letter.n, source.last);
-            return Some(Accepted::Fault(Refusal::new(Code::Protocol, message)));
-        }
-        None
+        Some(match source.refusal(letter.n) {
+            Some(refusal) => Accepted::Refused(refusal),
+            None => Accepted::Again { conflict: source.contradicts(letter.n, checksum) },
+        })
     }
 
     /// A new message is not taken: its number counts as used, and it is refused again when it comes again.
@@ -398,11 +199,7 @@ impl Log {
     ) -> Accepted {
         let stored = self.stored;
         let source = self.source(letter, owner, connection);
-        source.last = letter.n;
-        source.note_refused(letter.n, refusal.clone());
-        if stored {
-            source.settle();
-        }
+        source.refuse(letter.n, refusal.clone(), stored);
         Accepted::Refused(refusal)
     }
 
@@ -413,7 +210,7 @@ impl Log {
         }
         self.clock += 1;
         let source = self.sources.entry(letter.source).or_insert_with(|| Source::new(owner, letter.n - 1));
-        source.connection = Some(connection);
+        source.handle_arrival(letter.n, connection);
         source.used = self.clock;
         source
     }
@@ -426,9 +223,7 @@ impl Log {
         {
             self.unstored.pop_front();
             if let Some(source) = self.sources.get_mut(&id) {
-                source.waiting = source.waiting.saturating_sub(1);
-                source.stored = n;
-                source.settle();
+                source.handle_stored(n);
                 if !news.contains(&id) {
                     news.push(id);
                 }
@@ -448,13 +243,10 @@ impl Log {
         let place = self.unstored.iter().rposition(|(s, ..)| *s == seq)?;
         let (_, id, n) = self.unstored.remove(place)?;
         let source = self.sources.get_mut(&id)?;
-        source.waiting = source.waiting.saturating_sub(1);
         let message = "it went to those who are here, but the server cannot keep it";
         let mut refusal = Refusal::new(Code::Internal, message);
         (refusal.source, refusal.n) = (Some(id), Some(n));
-        source.note_refused(n, refusal.clone());
-        source.settle();
-        Some((source.connection?, refusal))
+        Some((source.handle_unstorable(n, refusal.clone())?, refusal))
     }
 
     /// A guest has left for good. Who comes back with its messages is another member, whom nothing but these
@@ -476,100 +268,12 @@ impl Log {
 
     /// How far a source has come, and where that is to be said.
     pub fn ack(&self, id: SourceId) -> Option<(ConnectionId, Ack)> {
-        let source = self.sources.get(&id)?;
-        let (relayed, stored, seq) = (source.last, source.stored, source.seq);
-        Some((source.connection?, Ack { source: id, relayed, stored, seq, conflict: false }))
+        self.sources.get(&id)?.ack(id)
     }
 
     /// A connection is gone: nothing is acknowledged there any more.
     pub fn handle_gone(&mut self, connection: ConnectionId) {
-        for source in self.sources.values_mut() {
-            source.connection = source.connection.filter(|known| *known != connection);
-        }
-    }
-
-    /// Where a reader who wants the newest `count` messages begins.
-    pub fn start(&self, reader: &Reader, count: u32) -> Start {
-        let count = count.min(limits::HISTORY);
-        if count == 0 {
-            return Start::After(self.last());
-        }
-        let mine = self.ring.iter().rev().filter(|entry| entry.is_for(reader)).map(|entry| entry.seq);
-        let mine: Vec<u64> = mine.take(count as usize).collect();
-        match mine.last() {
-            Some(first) if mine.len() == count as usize => Start::After(first - 1),
-            _ if self.stored && self.before_ring >= self.oldest => {
-                Start::Newest { count: count - mine.len() as u32, through: self.before_ring }
-            }
-            _ => Start::After(self.before_ring),
-        }
-    }
-
-    /// The kept messages of slots that a reader who begins behind `after` would not see otherwise.
-    pub fn slots(&self, after: u64) -> Vec<Bytes> {
-        let mut kept: Vec<&Entry> = self.slots.values().filter(|entry| entry.seq <= after).collect();
-        kept.sort_by_key(|entry| entry.seq);
-        kept.iter().map(|entry| entry.frame.clone()).collect()
-    }
-
-    /// The next part of what a reader has missed, or what the store has to be asked for.
-    pub fn page(&self, reader: &Reader, after: u64) -> Result<Page, Missing> {
-        if after < self.before_ring && self.stored && self.before_ring >= self.oldest {
-            return Err(Missing { after, through: self.before_ring });
-        }
-        let mine = self.ring.iter().filter(|entry| entry.seq > after && entry.is_for(reader));
-        Ok(self.assemble(after, self.last(), mine))
-    }
-
-    /// The part that the store has found: `entries`, oldest first, are all that this reader may have behind
-    /// `missing.after` up to `missing.through`, or the first of them when they are as many as a page holds.
-    pub fn page_of(&self, missing: Missing, entries: &[Entry], full: bool) -> Page {
-        let through = match entries.last() {
-            Some(last) if full => last.seq,
-            _ => missing.through,
-        };
-        let mut page = self.assemble(missing.after, through, entries.iter());
-        page.complete &= through == self.last();
-        page
-    }
-
-    /// A page out of `entries` behind `after`, with what is known to be missing between them.
-    fn assemble<'a>(&self, after: u64, through: u64, entries: impl Iterator<Item = &'a Entry>) -> Page {
-        let mut page = Page { items: Vec::new(), through, complete: true };
-        let mut bytes = 0;
-        let mut reached = after;
-        for entry in entries {
-            if page.items.len() >= limits::PAGE
-                || (bytes > 0 && bytes + entry.frame.len() > limits::PAGE_BYTES)
-            {
-                page.through = reached;
-                page.complete = false;
-                break;
-            }
-            self.gaps_between(reached, entry.seq, &mut page.items);
-            bytes += entry.frame.len();
-            reached = entry.seq;
-            page.items.push(Item::Message(entry.frame.clone()));
-        }
-        if page.complete {
-            self.gaps_between(reached, through + 1, &mut page.items);
-        }
-        page
-    }
-
-    /// What is known to be missing behind `after` and before `before`.
-    fn gaps_between(&self, after: u64, before: u64, items: &mut Vec<Item>) {
-        let mut tell = |from: u64, to: u64, reason| {
-            let (from, to) = (from.max(after + 1), to.min(before.saturating_sub(1)));
-            if from <= to {
-                items.push(Item::Gap(Gap { from, to, reason }));
-            }
-        };
-        let first = if self.stored { self.oldest } else { self.before_ring + 1 };
-        tell(1, first.saturating_sub(1), GapReason::Expired);
-        for &(from, to) in &self.gaps {
-            tell(from.max(first), to, GapReason::Crash);
-        }
+        self.sources.values_mut().for_each(|source| source.handle_gone(connection));
     }
 
     /// Numbers a message and writes its new header.
@@ -607,6 +311,7 @@ impl Log {
             slot: letter.slot.clone().filter(|_| to.is_none()),
             received: wall,
             frame: out.bytes().clone(),
+            refused: Vec::new(),
         }
     }
 
@@ -638,48 +343,9 @@ impl Log {
 
     fn make_room_for_a_source(&mut self) {
         if self.sources.len() >= limits::SOURCES {
-            let idle = self.sources.iter().filter(|(_, source)| source.waiting == 0);
+            let idle = self.sources.iter().filter(|(_, source)| source.is_settled());
             let oldest = idle.min_by_key(|(_, source)| source.used).map(|(id, _)| *id);
             oldest.and_then(|id| self.sources.remove(&id));
-        }
-    }
-}
-
-impl Source {
-    fn new(owner: Origin, last: u64) -> Self {
-        Self {
-            owner,
-            last,
-            seq: 0,
-            stored: 0,
-            waiting: 0,
-            recent: VecDeque::new(),
-            refused: VecDeque::new(),
-            restored: false,
-            connection: None,
-            used: 0,
-        }
-    }
-
-    fn belongs_to(&self, other: &Origin) -> bool {
-        match self.owner.key {
-            Some(key) => other.key == Some(key),
-            // A guest of an earlier life cannot be told from another.
-            None => other.key.is_none() && self.owner.member.is_none_or(|m| Some(m) == other.member),
-        }
-    }
-
-    /// Where nothing waits, what was refused needs no storing.
-    fn settle(&mut self) {
-        if self.waiting == 0 {
-            self.stored = self.last;
-        }
-    }
-
-    fn note_refused(&mut self, n: u64, refusal: Refusal) {
-        self.refused.push_back((n, refusal));
-        if self.refused.len() > REFUSED {
-            self.refused.pop_front();
         }
     }
 }

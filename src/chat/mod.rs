@@ -12,13 +12,16 @@
 //! Pure: no socket, file or clock. What a message says is its [`Content`], which the server never reads.
 
 mod content;
+mod entry;
 mod inbox;
 mod log;
+mod numbers;
 mod outbox;
 #[cfg(test)]
 mod tests;
 
 pub use content::Content;
+pub use entry::{Addressee, Author, Entry, Origin, Reader};
 pub use inbox::{Inbox, Received, Verdict};
-pub use log::{Accepted, Addressee, Author, Entry, Item, Log, Missing, Origin, Page, Past, Reader, Start};
-pub use outbox::{Full, Outbox, Pending, Progress};
+pub use log::{Accepted, Item, Log, Missing, Page, Past, Standing, Start};
+pub use outbox::{Full, NOBODY, Outbox, Pending, Progress};

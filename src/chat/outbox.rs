@@ -12,8 +12,8 @@ use crate::limits;
 use crate::wire::control::Ack;
 use crate::wire::{Frame, Letter, Slot};
 
-/// Numbers of members begin with 1.
-const NOBODY: MemberId = MemberId(0);
+/// Whom a message is for that must not reach anybody: numbers of members begin with 1.
+pub const NOBODY: MemberId = MemberId(0);
 
 /// There is no room for another message: the server has acknowledged too few of the earlier ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

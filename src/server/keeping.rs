@@ -45,6 +45,7 @@ impl Keeping {
             slot: entry.slot.map(String::from),
             received: entry.received,
             frame: entry.frame,
+            refused: entry.refused,
         })
     }
 
@@ -110,7 +111,7 @@ pub(super) fn restore(archive: Archive) -> (Log, Settings) {
         gaps: archive.gaps.iter().map(|gap| (gap.start, gap.end - 1)).collect(),
         newest: archive.newest.into_iter().map(entry).collect(),
         slots: archive.slots.into_iter().map(entry).collect(),
-        sources: archive.sources.into_iter().map(|s| (s.source, s.n, s.owner, s.checksum)).collect(),
+        sources: archive.sources,
     };
     (Log::restore(archive.log, past), settings)
 }
@@ -128,5 +129,6 @@ fn entry(record: Record) -> Entry {
         slot: record.slot.and_then(|slot| slot.parse::<Slot>().ok()),
         received: record.received,
         frame: record.frame,
+        refused: record.refused,
     }
 }

@@ -26,9 +26,7 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
-pub use types::{
-    Archive, Commit, Founding, Health, Keep, Listed, OpenError, Record, RoomKey, Source, StoreError,
-};
+pub use types::{Archive, Commit, Founding, Health, Keep, Listed, OpenError, Record, RoomKey, StoreError};
 
 use crate::id::{PublicKey, RoomName};
 use queue::{Answer, Queue, Range, Request, Write};

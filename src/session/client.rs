@@ -31,7 +31,7 @@ use super::heartbeat::{self, Heartbeat, Side};
 use super::key::Key;
 use super::password;
 use super::publications::Publications;
-use crate::chat::{Full, Inbox, Outbox};
+use crate::chat::{Full, Inbox, NOBODY, Outbox};
 use crate::id::{MemberId, Nick, OfferNumber, ResumeToken, RoomName, Secret, TrackId};
 use crate::limits;
 use crate::time::Moment;
@@ -140,6 +140,8 @@ pub struct Client {
     patience: Option<Moment>,
     /// Parts of a state that is not complete.
     state: State,
+    /// The members have other numbers than the program knows, until the state is complete.
+    strangers: bool,
     /// Offers that were answered on this connection: their pieces may be sent.
     offered: BTreeSet<OfferNumber>,
     /// An answer to an offer that is not complete.
@@ -172,6 +174,7 @@ impl Client {
             unpublished: BTreeSet::new(),
             patience: None,
             state: State::default(),
+            strangers: false,
             offered: BTreeSet::new(),
             offered_part: None,
             damaged: VecDeque::new(),
@@ -319,8 +322,11 @@ impl Client {
     }
 
     /// Says something; its number. It is sent as soon as that is possible, and again until it has arrived.
+    /// While the numbers of the members are not known, what is for one of them is for nobody, so that the
+    /// server refuses it.
     pub fn post(&mut self, payload: Bytes, to: Option<MemberId>, slot: Option<Slot>) -> Result<u64, Full> {
         let messages = self.profile.messages.as_mut().ok_or(Full)?;
+        let to = to.map(|member| if self.strangers { NOBODY } else { member });
         messages.outbox.push(payload, to, slot, self.wall)
     }
 
@@ -349,10 +355,12 @@ impl Client {
 
     /// As a host: something about the room or a member is to change.
     pub fn moderate(&mut self, id: u64, action: Action, member: Option<MemberId>) {
-        if self.is_up() {
+        let known = member.is_none() || !self.strangers;
+        if self.is_up() && known {
             return self.say(&Control::Moderate { id, action, member });
         }
-        let mut refusal = Refusal::new(Code::Unknown, "there is no connection");
+        let missing = if known { "there is no connection" } else { "it is not known yet who is here" };
+        let mut refusal = Refusal::new(Code::Unknown, missing);
         refusal.id = Some(id);
         self.events.push_back(Event::Refused(refusal));
     }

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use crate::chat::{Entry, Log, Missing, Past};
+use crate::chat::{Entry, Log, Missing, Past, Standing};
 use crate::id::{ConnectionId, LogId, PublicKey, SourceId};
 use crate::room::{Fetch, Settings};
 use crate::session::random::Random;
@@ -37,7 +37,7 @@ pub(super) struct Shelf {
     last_public: u64,
     reserved: u64,
     gaps: Vec<(u64, u64)>,
-    sources: BTreeMap<SourceId, (u64, Option<PublicKey>, [u8; 16])>,
+    sources: BTreeMap<SourceId, Standing>,
     slots: BTreeMap<Slot, Entry>,
     settings: Settings,
     /// In memory.
@@ -103,7 +103,7 @@ impl Shelf {
             gaps: self.gaps.clone(),
             newest: self.kept[newest..].iter().cloned().map(persisted).collect(),
             slots: self.slots.values().cloned().map(persisted).collect(),
-            sources: self.sources.iter().map(|(id, (n, owner, sum))| (*id, *n, *owner, *sum)).collect(),
+            sources: self.sources.values().cloned().collect(),
         };
         (Log::restore(LogId([9; 8]), past), self.settings.clone())
     }
@@ -210,7 +210,14 @@ impl Shelf {
             if entry.to.is_none() {
                 self.last_public = entry.seq;
             }
-            self.sources.insert(entry.source, (entry.n, entry.from.key, entry.checksum));
+            let standing = Standing {
+                source: entry.source,
+                n: entry.n,
+                owner: entry.from.key,
+                checksum: entry.checksum,
+                refused: entry.refused.clone(),
+            };
+            self.sources.insert(entry.source, standing);
             if let Some(slot) = &entry.slot {
                 self.slots.insert(slot.clone(), entry.clone());
             }

@@ -37,6 +37,7 @@ fn record(archive: &Archive, seq: u64) -> Record {
         slot: None,
         received: time::wall(),
         frame: text(seq),
+        refused: Vec::new(),
     }
 }
 

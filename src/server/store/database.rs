@@ -17,7 +17,7 @@ use rustix::fs::{FlockOperation, flock};
 use super::types::OpenError;
 
 /// The format of the tables below.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 /// "conf": tells our databases from others.
 const APPLICATION: u32 = 0x636f_6e66;
 /// How SQLite's files begin.
@@ -103,6 +103,7 @@ CREATE TABLE source (
     checksum BLOB NOT NULL,
     seq INTEGER NOT NULL,
     received INTEGER NOT NULL,
+    refused TEXT,
     PRIMARY KEY (room, source)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX source_age ON source (received);
@@ -153,6 +154,7 @@ pub(super) fn open(directory: &Path) -> Result<Database, OpenError> {
         tracing::info!(file = %file.display(), "the history was not closed; checking it");
         check(&connection, &file)?;
     }
+    bring_up(&connection).map_err(|error| refusal(&file, error))?;
     connection.execute("UPDATE state SET clean = 0", []).map_err(|error| refusal(&file, error))?;
     let note = format!("{MADE}\n{}\n", std::process::id());
     lock.set_len(0)
@@ -247,6 +249,18 @@ fn connect(file: &Path, fresh: bool) -> rusqlite::Result<Connection> {
     connection.pragma_update(None, "cache_size", -8_192)?;
     connection.set_prepared_statement_cache_capacity(48);
     Ok(connection)
+}
+
+/// Makes a database of an earlier version one of this version.
+fn bring_up(connection: &Connection) -> rusqlite::Result<()> {
+    let version: u32 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    if version < 2 {
+        connection.execute_batch(&format!(
+            "BEGIN EXCLUSIVE; ALTER TABLE source ADD COLUMN refused TEXT;
+             PRAGMA user_version = {VERSION}; COMMIT;"
+        ))?;
+    }
+    Ok(())
 }
 
 fn was_closed(connection: &Connection) -> rusqlite::Result<bool> {

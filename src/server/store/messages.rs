@@ -70,8 +70,9 @@ fn insert(
     record: &Record,
     tallies: &mut BTreeMap<RoomKey, Tally>,
 ) -> rusqlite::Result<()> {
-    let Record { room, seq, prev, source, n, checksum, from_key, to_key, direct, slot, received, frame } =
-        record;
+    let Record {
+        room, seq, prev, source, n, checksum, from_key, to_key, direct, slot, received, frame, ..
+    } = record;
     let sum: [u8; 16] = Md5::digest(frame).into();
     let values = params![
         room.0,
@@ -97,12 +98,13 @@ fn insert(
             .prepare_cached(&format!("INSERT OR REPLACE INTO slot ({COLUMNS}) VALUES ({MARKS})"))?
             .execute(values)?;
     }
+    let refused = (!record.refused.is_empty()).then(|| serde_json::to_string(&record.refused).ok());
     transaction
         .prepare_cached(
-            "INSERT INTO source (room, source, n, owner, checksum, seq, received)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+            "INSERT INTO source (room, source, n, owner, checksum, seq, received, refused)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
              ON CONFLICT DO UPDATE SET n = excluded.n, checksum = excluded.checksum, seq = excluded.seq,
-                 received = excluded.received WHERE excluded.n > n",
+                 received = excluded.received, refused = excluded.refused WHERE excluded.n > n",
         )?
         .execute(params![
             room.0,
@@ -112,6 +114,7 @@ fn insert(
             checksum,
             *seq as i64,
             *received as i64,
+            refused,
         ])?;
     let tally = tallies.entry(*room).or_default();
     tally.last = tally.last.max(*seq);
@@ -228,6 +231,7 @@ fn record(row: &Row<'_>) -> rusqlite::Result<(Record, bool)> {
         slot: row.get(9)?,
         received: number(10)?,
         frame: Bytes::copy_from_slice(frame),
+        refused: Vec::new(),
     };
     Ok((record, whole))
 }

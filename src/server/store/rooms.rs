@@ -3,9 +3,11 @@
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, Transaction, params};
 
 use super::queue::{Numbers, Write};
-use super::types::{Archive, Founding, Listed, RoomKey, Source, StoreError};
+use super::types::{Archive, Founding, Listed, RoomKey, StoreError};
 use super::{BLOCK, NEWEST, NEWEST_BYTES, SOURCES, messages};
+use crate::chat::Standing;
 use crate::id::{LogId, PublicKey, RoomName, SourceId};
+use crate::wire::Code;
 
 /// Rooms that are kept at the most; counting them takes a few milliseconds.
 const ROOMS: i64 = 65_536;
@@ -96,22 +98,27 @@ fn complete(transaction: &Transaction<'_>, archive: &mut Archive) -> rusqlite::R
         .collect::<Result<_, _>>()?;
     archive.sources = transaction
         .prepare_cached(
-            "SELECT source, n, owner, checksum, seq FROM source WHERE room = ?1
+            "SELECT source, n, owner, checksum, refused FROM source WHERE room = ?1
              ORDER BY received DESC LIMIT ?2",
         )?
         .query_map(params![key, SOURCES as i64], |row| {
-            Ok(Source {
+            Ok(Standing {
                 source: SourceId(row.get(0)?),
                 n: row.get::<_, i64>(1)? as u64,
                 owner: row.get::<_, Option<_>>(2)?.map(PublicKey),
                 checksum: row.get(3)?,
-                seq: row.get::<_, i64>(4)? as u64,
+                refused: refused(row.get_ref(4)?.as_str_or_null()?),
             })
         })?
         .collect::<Result<_, _>>()?;
     archive.newest = messages::newest(transaction, archive.key, NEWEST, NEWEST_BYTES)?;
     archive.slots = messages::slots(transaction, archive.key)?;
     Ok(())
+}
+
+/// What was refused of a source. It stands in a text of ours; one that the disk has changed is as good as none.
+fn refused(text: Option<&str>) -> Vec<(u64, Code)> {
+    text.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default()
 }
 
 /// Makes a room with numbers reserved.

@@ -11,7 +11,9 @@ use tempfile::tempdir;
 
 use super::queue::WAITING_BYTES;
 use super::*;
+use crate::chat::Standing;
 use crate::id::SourceId;
+use crate::wire::Code;
 
 const ANN: PublicKey = PublicKey([1; 32]);
 const BEN: PublicKey = PublicKey([2; 32]);
@@ -39,6 +41,7 @@ fn record(room: RoomKey, seq: u64, text: &str) -> Record {
         slot: None,
         received: WALL,
         frame: Bytes::copy_from_slice(text.as_bytes()),
+        refused: Vec::new(),
     }
 }
 
@@ -85,7 +88,10 @@ async fn what_was_stored_is_there_again_with_all_that_was_known_of_it() {
     assert!(matches!(store.found(&name("a"), about).await, Err(StoreError::Exists)));
     let slot = Record { slot: Some("topic".into()), ..record(made.key, 1, "lunch") };
     let direct = Record { direct: true, to_key: Some(BEN), prev: 1, ..record(made.key, 3, "psst") };
-    for record in [&slot, &record(made.key, 2, "hello"), &direct] {
+    let refused = vec![(2, Code::Muted)];
+    for record in
+        [&slot, &record(made.key, 2, "hello"), &Record { refused: refused.clone(), ..direct.clone() }]
+    {
         assert!(store.append(record.clone()));
     }
     assert!(store.set_locked(made.key, true));
@@ -105,7 +111,7 @@ async fn what_was_stored_is_there_again_with_all_that_was_known_of_it() {
     let checksum = Md5::digest("psst").into();
     assert_eq!(
         again.sources,
-        [Source { source: SourceId([7; 16]), n: 3, owner: Some(ANN), checksum, seq: 3 }]
+        [Standing { source: SourceId([7; 16]), n: 3, owner: Some(ANN), checksum, refused }]
     );
     let listed = store.rooms().await.unwrap();
     assert_eq!((listed[0].messages, listed[0].bytes, listed[0].password), (3, 14, true));
@@ -319,10 +325,10 @@ async fn s22_a_history_of_a_later_version_and_other_files_are_left_untouched() {
     store.close().await;
     let file = home.path().join("history.db");
     let mut bytes = std::fs::read(&file).unwrap();
-    bytes[63] = 2;
+    bytes[63] = 3;
     std::fs::write(&file, &bytes).unwrap();
     let error = Store::open(home.path(), Keep::default(), WALL).unwrap_err();
-    assert!(matches!(error, OpenError::Newer { version: 2, known: 1, .. }), "{error}");
+    assert!(matches!(error, OpenError::Newer { version: 3, known: 2, .. }), "{error}");
     assert!(std::fs::read(&file).unwrap() == bytes, "the file was written to");
 
     let home = tempdir().unwrap();
@@ -333,6 +339,26 @@ async fn s22_a_history_of_a_later_version_and_other_files_are_left_untouched() {
     std::fs::remove_file(&file).unwrap();
     std::os::unix::fs::symlink("/etc/passwd", &file).unwrap();
     assert!(Store::open(home.path(), Keep::default(), WALL).is_err());
+}
+
+#[tokio::test]
+async fn a_history_of_an_earlier_version_goes_on() {
+    let home = tempdir().unwrap();
+    let (store, mut commits) = open(home.path());
+    let room = store.found(&name("a"), Founding::default()).await.unwrap().key;
+    assert!(store.append(record(room, 1, "hello")));
+    stored(&mut commits, 1).await;
+    store.close().await;
+    let database = rusqlite::Connection::open(home.path().join("history.db")).unwrap();
+    database.execute_batch("ALTER TABLE source DROP COLUMN refused; PRAGMA user_version = 1").unwrap();
+    drop(database);
+
+    for _ in 0..2 {
+        let (store, _commits) = open(home.path());
+        let again = store.load(&name("a")).await.unwrap().unwrap();
+        assert_eq!((again.sources.len(), seqs(&again.newest)), (1, vec![1]));
+        store.close().await;
+    }
 }
 
 /// A crashed directory with `count` messages of 1 kB in it; some in the database, the rest in the log.

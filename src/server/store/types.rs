@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::chat::Standing;
 use crate::id::{LogId, PublicKey, RoomName, SourceId};
+use crate::wire::Code;
 
 /// A room in the store; never used again for another one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -78,7 +80,7 @@ pub struct Archive {
     /// The newest message of each slot, oldest first.
     pub slots: Vec<Record>,
     /// Where the outboxes stand that were active last: at most [`super::SOURCES`].
-    pub sources: Vec<Source>,
+    pub sources: Vec<Standing>,
 }
 
 /// A message as it is kept.
@@ -108,21 +110,9 @@ pub struct Record {
     pub received: u64,
     /// The whole frame as it goes to receivers.
     pub frame: Bytes,
-}
-
-/// Where an outbox stands in a room.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Source {
-    /// The outbox.
-    pub source: SourceId,
-    /// Its highest number.
-    pub n: u64,
-    /// Whose it is, unless a guest's.
-    pub owner: Option<PublicKey>,
-    /// MD5 of the payload of message `n`.
-    pub checksum: [u8; 16],
-    /// The room's number of message `n`.
-    pub seq: u64,
+    /// What was refused of its outbox before it, and why. It is kept with the outbox and not with the
+    /// message, of which it is empty when that is read.
+    pub refused: Vec<(u64, Code)>,
 }
 
 /// What happened in the store.

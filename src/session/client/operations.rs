@@ -41,6 +41,7 @@ impl Client {
             self.publications.forget();
             self.subscribed.clear();
             self.unsubscribed.clear();
+            self.strangers = true;
         }
         self.resume_messages(&welcome, resumed);
         self.events.push_back(Event::Up { welcome, resumed });
@@ -195,6 +196,7 @@ impl Client {
             return;
         }
         let state = std::mem::take(&mut self.state);
+        self.strangers = false;
         // What was asked for just before the connection broke may not have arrived.
         let here = |track: &TrackId| state.tracks.iter().any(|t| t.track == *track);
         self.subscribed.retain(here);
