@@ -23,7 +23,7 @@ _conf__send() {
 
     case "${cmd}" in
         conf__send)
-            opts="-f -r -q -v -h -V --as --format --fps --pass --room --name --password-file --connect-timeout --reconnect --quiet --verbose --log-file --log-format --color --no-input --completions --man --help --version"
+            opts="-f -n -r -q -v -h -V --as --format --fps --pass --stdin-name --text --resume --restart --to --wait --limit-rate --exclude --dry-run --withdraw --progress --room --name --password-file --connect-timeout --reconnect --quiet --verbose --log-file --log-format --color --no-input --completions --man --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -43,6 +43,34 @@ _conf__send() {
                     ;;
                 --fps)
                     COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --stdin-name)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --text)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --to)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --limit-rate)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --exclude)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --withdraw)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --progress)
+                    COMPREPLY=($(compgen -W "auto bar plain json none" -- "${cur}"))
                     return 0
                     ;;
                 --room)

@@ -4,6 +4,17 @@ conf\t'Frames, as conf-cam writes them'
 h264\t'H.264 with start codes (Annex B)'
 y4m\t'Uncompressed pictures'"
 complete -c conf-send -l fps -d 'Pictures per second of raw H.264, where the stream does not say' -r
+complete -c conf-send -l stdin-name -d 'Send what comes through the pipe as a file of this name; it cannot be resumed' -r
+complete -c conf-send -l text -d 'Send a text' -r
+complete -c conf-send -l to -d 'For one member only, who has to be in the room' -r
+complete -c conf-send -l limit-rate -d 'Send at most so many bytes per second: 500K, 2M' -r
+complete -c conf-send -l exclude -d 'Leave out what has such a name (\'*.o\'), or such a path (\'src/*/target\'); may be given several times' -r
+complete -c conf-send -l withdraw -d 'Take an offer of yours back, by its number' -r
+complete -c conf-send -l progress -d 'How progress is shown on stderr' -r -f -a "auto\t'Bars on a terminal, else lines'
+bar\t'Bars'
+plain\t'A line every 10 s and at the end'
+json\t'One JSON object a line'
+none\t'Nothing'"
 complete -c conf-send -s r -l room -d 'The room: conf://HOST[:PORT]/ROOM' -r
 complete -c conf-send -l name -d 'The name that the others see [default: the login name]' -r
 complete -c conf-send -l password-file -d 'The room\'s password is the first line of this file' -r -F
@@ -21,6 +32,10 @@ fish\t''
 powershell\t''
 zsh\t''"
 complete -c conf-send -l pass -d 'Copy stdin to stdout as well'
+complete -c conf-send -l resume -d 'Go on from where it broke off; this also happens without being asked for'
+complete -c conf-send -l restart -d 'Begin anew, and take back what was sent of it before'
+complete -c conf-send -l wait -d 'Stay until somebody has all of it, checked and on disk'
+complete -c conf-send -s n -l dry-run -d 'Show what would be sent, and end'
 complete -c conf-send -s q -l quiet -d 'Say less: errors only'
 complete -c conf-send -s v -l verbose -d 'Say more; twice for everything'
 complete -c conf-send -l no-input -d 'Never ask anything'

@@ -10,6 +10,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use super::state;
 use crate::id::Secret;
 use crate::session::Key;
 
@@ -32,13 +33,10 @@ pub fn load() -> Option<Key> {
 }
 
 fn path() -> Option<PathBuf> {
-    // An XDG directory that is not absolute is invalid and ignored (XDG base directory specification).
-    let directory = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     if let Some(file) = std::env::var_os("CONF_IDENTITY_FILE").filter(|file| !file.is_empty()) {
         return Some(file.into());
     }
-    let state = directory("XDG_STATE_HOME").or_else(|| directory("HOME").map(|h| h.join(".local/state")))?;
-    Some(state.join("confkit/identity"))
+    state::directory().map(|state| state.join("identity"))
 }
 
 fn load_or_make(path: &Path) -> io::Result<Secret<32>> {

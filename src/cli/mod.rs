@@ -16,6 +16,7 @@ pub mod progress;
 pub mod send;
 pub mod serve;
 pub mod signal;
+pub mod state;
 pub mod units;
 pub mod view;
 

@@ -1,21 +1,17 @@
-//! `conf-send`: its options and what it says.
+//! `conf-send`: its options, and which of its two jobs they mean: a stream that comes through a pipe, or files.
 
-use std::fs::File;
-use std::io::{self, IsTerminal, Write};
-use std::os::unix::fs::FileTypeExt;
+mod files;
+mod stream;
+mod sums;
 
-use clap::{Parser, ValueEnum};
+use std::io::{self, IsTerminal};
+use std::path::{Path, PathBuf};
 
-use super::output::{Content, Output};
-use super::{Common, Exit, Failure, Meeting, Program, ended, is_reader_gone, signal};
-use crate::limits;
-use crate::pipeline::send::{self, Error, Options, Progress};
-use crate::wire::Stream;
+use clap::{ArgGroup, Parser};
 
-/// The pipe into this program: little, so that the writer soon feels what the network does not take.
-const PIPE: usize = 16 * 1024;
-/// Seconds between two lines of progress where stderr is no terminal.
-const LINE_EVERY: u32 = 10;
+pub use self::stream::Format;
+use super::progress::Style;
+use super::{Common, Failure, Meeting, Program, units};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -24,41 +20,85 @@ Examples:
   conf-cam | tee take.conf | conf-send               go live and keep a recording
   conf-send < take.conf                              send the recording again
   ffmpeg -re -i talk.mp4 -an -c:v libx264 -tune zerolatency -f h264 - | conf-send --as talk
+  conf-send big.iso photos/                          files for the room; run it again to go on
+  conf-send --to Bob --wait notes.pdf                for one member, until he has it
+  pg_dump db | conf-send --stdin-name db.sql         what a program writes, as a file
+  until conf-send --resume big.iso; do test $? = 7 || break; sleep 5; done
 ";
 
-/// Send what comes in through a pipe to the room: frames of conf-cam, H.264 (Annex B) or Y4M.
+/// Send to the room: what comes in through a pipe (frames of conf-cam, H.264 or Y4M), or files.
 #[derive(Debug, Parser)]
 #[command(name = "conf-send", version, about, before_help = EXAMPLES)]
+#[command(group = ArgGroup::new("what").args(["paths", "stdin_name", "text"]))]
 pub struct Send {
-    /// What the others see as the name of the stream
-    #[arg(long = "as", value_name = "LABEL", value_parser = label)]
-    pub label: Option<String>,
-    /// What comes in
-    #[arg(short, long, value_enum, default_value_t = Format::Auto)]
-    pub format: Format,
-    /// Pictures per second of raw H.264, where the stream does not say
-    #[arg(long, value_name = "RATE", value_parser = rate)]
-    pub fps: Option<f64>,
-    /// Copy stdin to stdout as well
-    #[arg(long)]
-    pub pass: bool,
+    /// Files and directories, in one offer
+    #[arg(value_name = "PATH")]
+    pub paths: Vec<PathBuf>,
+    #[command(flatten)]
+    stream: StreamOptions,
+    #[command(flatten)]
+    files: FileOptions,
     #[command(flatten)]
     meeting: Meeting,
     #[command(flatten)]
     common: Common,
 }
 
-/// What comes in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Format {
-    /// Told by the first bytes
-    Auto,
-    /// Frames, as conf-cam writes them
-    Conf,
-    /// H.264 with start codes (Annex B)
-    H264,
-    /// Uncompressed pictures
-    Y4m,
+/// How a stream is sent.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Options for streams")]
+struct StreamOptions {
+    /// What the others see as the name of the stream
+    #[arg(long = "as", value_name = "LABEL", value_parser = stream::label, conflicts_with_all = ["what", "withdraw"])]
+    label: Option<String>,
+    /// What comes in
+    #[arg(short, long, value_enum, default_value_t = Format::Auto, conflicts_with_all = ["what", "withdraw"])]
+    format: Format,
+    /// Pictures per second of raw H.264, where the stream does not say
+    #[arg(long, value_name = "RATE", value_parser = stream::rate, conflicts_with_all = ["what", "withdraw"])]
+    fps: Option<f64>,
+    /// Copy stdin to stdout as well
+    #[arg(long, conflicts_with_all = ["what", "withdraw"])]
+    pass: bool,
+}
+
+/// How files are sent.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Options for files")]
+struct FileOptions {
+    /// Send what comes through the pipe as a file of this name; it cannot be resumed
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["resume", "restart", "exclude", "dry_run"])]
+    stdin_name: Option<String>,
+    /// Send a text
+    #[arg(long, value_name = "TEXT", conflicts_with_all = ["resume", "restart", "exclude", "dry_run"])]
+    text: Option<String>,
+    /// Go on from where it broke off; this also happens without being asked for
+    #[arg(long, requires = "paths")]
+    resume: bool,
+    /// Begin anew, and take back what was sent of it before
+    #[arg(long, requires = "paths", conflicts_with = "resume")]
+    restart: bool,
+    /// For one member only, who has to be in the room
+    #[arg(long, value_name = "NICK", requires = "what")]
+    to: Option<String>,
+    /// Stay until somebody has all of it, checked and on disk
+    #[arg(long, requires = "what")]
+    wait: bool,
+    /// Send at most so many bytes per second: 500K, 2M
+    #[arg(long, value_name = "RATE", value_parser = units::parse_rate, requires = "what")]
+    limit_rate: Option<u64>,
+    /// Leave out what has such a name ('*.o'), or such a path ('src/*/target'); may be given several times
+    #[arg(long, value_name = "GLOB", requires = "paths")]
+    exclude: Vec<String>,
+    /// Show what would be sent, and end
+    #[arg(short = 'n', long, requires = "paths")]
+    dry_run: bool,
+    /// Take an offer of yours back, by its number
+    #[arg(long, value_name = "OFFER", conflicts_with = "what")]
+    withdraw: Option<u32>,
+    /// How progress is shown on stderr
+    #[arg(long, value_name = "STYLE", value_enum, default_value_t = Style::Auto)]
+    progress: Style,
 }
 
 impl Program for Send {
@@ -67,127 +107,23 @@ impl Program for Send {
     }
 }
 
-/// Sends stdin until it ends or a signal comes.
+/// Sends what the arguments say.
 pub fn send(args: Send) -> anyhow::Result<()> {
-    if io::stdin().is_terminal() {
-        let help =
-            format!("conf-send sends what comes in through a pipe.\n\n{EXAMPLES}\nMore: conf-send --help");
+    if args.paths.iter().any(|path| path == Path::new("-")) {
+        let why = "\"-\" would be a file without a name; type: conf-send --stdin-name NAME, or nothing for a stream";
+        return Err(Failure::usage(why).into());
+    }
+    let stdin = args.files.stdin_name.is_some();
+    let files = !args.paths.is_empty() || stdin || args.files.text.is_some() || args.files.withdraw.is_some();
+    if io::stdin().is_terminal() && (stdin || !files) {
+        let help = format!(
+            "conf-send sends what comes in through a pipe, or files.\n\n{EXAMPLES}\nMore: conf-send --help"
+        );
         return Err(Failure::usage(help).into());
     }
-    let config = args.meeting.config("conf-send", Vec::new())?;
-    let input = File::from(rustix::io::dup(io::stdin())?);
-    let about = input.metadata()?;
-    if about.file_type().is_fifo() {
-        // A pipe that already holds more stays as it is.
-        let _ = rustix::pipe::fcntl_setpipe_size(&input, PIPE);
+    match args.files.withdraw {
+        Some(offer) => files::withdraw(&args, offer),
+        None if files => files::send(&args),
+        None => stream::send(args),
     }
-    let pass: Option<Box<dyn Write + std::marker::Send>> = match args.pass {
-        true => Some(Box::new(Output::open(None, Content::Binary { force: false })?)),
-        false => None,
-    };
-    let options = Options {
-        label: args.label,
-        format: args.format.stream(),
-        fps: args.fps,
-        file: about.is_file(),
-        pass,
-        named: args.meeting.name.as_ref().is_some_and(|name| !name.is_empty()),
-    };
-    let stop = signal::install()?;
-    let address = config.address.clone();
-    let mut report = Report::new(&args.common);
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-    let sent = runtime.block_on(send::run(input, options, config, stop, |progress| report.show(progress)));
-    report.finish();
-    // The thread that reads stdin may be waiting there for ever.
-    runtime.shutdown_background();
-    match sent {
-        Ok(()) => Ok(()),
-        Err(Error::Ended(end)) => Ok(ended(&end, &address)?),
-        Err(Error::Io(error)) if is_reader_gone(&error) => Err(error.into()),
-        Err(error) => Err(Failure::new(exit_code(&error), error.to_string()).into()),
-    }
-}
-
-impl Format {
-    fn stream(self) -> Option<Stream> {
-        match self {
-            Self::Auto => None,
-            Self::Conf => Some(Stream::Frames),
-            Self::H264 => Some(Stream::AnnexB),
-            Self::Y4m => Some(Stream::Y4m),
-        }
-    }
-}
-
-fn exit_code(error: &Error) -> Exit {
-    match error {
-        Error::Io(_) => Exit::File,
-        Error::Refused(_) | Error::Encode(_) | Error::Container(_) | Error::Y4m(_) => Exit::Device,
-        Error::Incomplete => Exit::Incomplete,
-        Error::Rejected(_) => Exit::Refused,
-        _ => Exit::Protocol,
-    }
-}
-
-fn label(text: &str) -> Result<String, String> {
-    let clean = crate::text::scrub(text.trim(), limits::LABEL);
-    if clean.is_empty() { Err("a label has 1 to 64 characters".into()) } else { Ok(clean) }
-}
-
-fn rate(text: &str) -> Result<f64, String> {
-    let fps = text.parse().ok().filter(|fps| (0.1..=1000.0).contains(fps));
-    fps.ok_or_else(|| "a rate is a number from 0.1 to 1000".into())
-}
-
-/// Progress on stderr: one line that changes where that is a terminal, else a line every ten seconds.
-struct Report {
-    quiet: bool,
-    terminal: bool,
-    seconds: u32,
-    last: Progress,
-    shown: bool,
-}
-
-impl Report {
-    fn new(common: &Common) -> Self {
-        Self {
-            quiet: common.quiet,
-            terminal: io::stderr().is_terminal(),
-            seconds: 0,
-            last: Progress::default(),
-            shown: false,
-        }
-    }
-
-    fn show(&mut self, now: Progress) {
-        self.seconds += 1;
-        let every = if self.terminal { 1 } else { LINE_EVERY };
-        if self.quiet || !self.seconds.is_multiple_of(every) {
-            return;
-        }
-        let line = line(&self.last, &now, f64::from(every));
-        self.last = now;
-        self.shown = true;
-        let _ = match self.terminal {
-            true => write!(io::stderr(), "\r{line}\x1b[K"),
-            false => writeln!(io::stderr(), "{line}"),
-        };
-    }
-
-    fn finish(&self) {
-        if self.shown && self.terminal {
-            let _ = writeln!(io::stderr());
-        }
-    }
-}
-
-fn line(before: &Progress, now: &Progress, seconds: f64) -> String {
-    let pictures = (now.frames - before.frames) as f64 / seconds;
-    let rate = (now.session.sent - before.session.sent) as f64 * 8.0 / seconds / 1000.0;
-    let state = if now.session.up { "live" } else { "not connected" };
-    let rtt =
-        now.session.rtt.map_or_else(String::new, |rtt| format!(", rtt {:.0} ms", rtt.as_secs_f64() * 1e3));
-    let dropped = now.session.counts.dropped;
-    format!("{state}: {pictures:.0} pictures/s, {rate:.0} kbit/s, {dropped} dropped{rtt}")
 }

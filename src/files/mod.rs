@@ -1,3 +1,5 @@
 //! Files at the edge: what is read for sending, and where what is received is written.
 
+pub mod ledger;
 pub mod sink;
+pub mod source;

@@ -4,4 +4,5 @@ pub mod cam;
 mod feedback;
 pub mod figures;
 pub mod send;
+pub mod upload;
 pub mod view;

@@ -1,0 +1,321 @@
+//! Files, a text or a pipe into a room: what `conf-send` does with them.
+//!
+//! Three threads and a task. [`read`] reads chunks ahead, takes their sums, several at once, and makes frames of
+//! them; [`chain`] follows the MD5 of each file; the task sends what is missing at the server, at most
+//! [`limits::UPLOAD_WINDOW`] bytes of which it has not said that they are on its disk. What a later run needs to go
+//! on is in a [`Ledger`].
+//!
+//! Between the threads wait at most [`AHEAD`] bytes that were read and not sent, and what was sent and is not
+//! on the server's disk. Nothing is dropped: each waits for the next.
+
+mod blame;
+mod chain;
+mod flow;
+mod memory;
+mod read;
+mod sender;
+
+use std::fs::File;
+use std::io;
+
+use tokio_util::sync::CancellationToken;
+
+use self::memory::Memory;
+use self::sender::Sender;
+use super::figures::Figures;
+use crate::files::ledger::Ledger;
+use crate::files::source::{self, Found, Reader};
+use crate::id::OfferNumber;
+use crate::net::client::{self, Config, End, Event};
+use crate::text;
+use crate::transfer::{self, About, Item, Kind, Layout, Manifest, Rules, Sum, Sums, chunk_size};
+use crate::wire::control::Refusal;
+use crate::wire::offer::Going;
+
+/// Bytes that are read ahead of what may be sent.
+const AHEAD: usize = 4 * 1024 * 1024;
+/// What a text is called.
+const TEXT: &str = "text.txt";
+/// Characters of a text that stand for it.
+const TITLE: usize = 40;
+
+/// What is sent.
+#[derive(Debug)]
+pub enum What {
+    /// Files and directories.
+    Files(Found),
+    /// A text.
+    Text(String),
+    /// What comes through a pipe.
+    Pipe {
+        /// What it is called.
+        name: String,
+        /// The pipe.
+        file: File,
+    },
+}
+
+/// How it is sent.
+#[derive(Debug)]
+pub struct Options {
+    /// What.
+    pub what: What,
+    /// For one member only.
+    pub to: Option<String>,
+    /// Until somebody has all of it.
+    pub wait: bool,
+    /// At most so many bytes per second.
+    pub limit: Option<u64>,
+    /// Anew, whatever was sent before.
+    pub restart: bool,
+    /// What an earlier run has left.
+    pub ledger: Option<Ledger>,
+    /// The user has chosen the name, and wants to know where it is another.
+    pub named: bool,
+}
+
+/// What is told while it goes on.
+#[derive(Debug)]
+pub enum News<'a> {
+    /// The server knows it now.
+    Begin {
+        /// The room's number of the offer.
+        offer: OfferNumber,
+        /// What it is called.
+        title: &'a str,
+        /// How many files.
+        files: u32,
+        /// Bytes, where that is known.
+        size: Option<u64>,
+        /// Bytes that the server has already.
+        before: u64,
+    },
+    /// How it goes.
+    Figures(&'a Figures),
+    /// A file is complete.
+    File {
+        /// Its path.
+        path: &'a str,
+        /// What it comes to.
+        sum: &'a Sum,
+    },
+    /// Something for the user.
+    Note(&'a str),
+}
+
+/// What was sent.
+#[derive(Debug, Clone)]
+pub struct Done {
+    /// The room's number of the offer.
+    pub offer: OfferNumber,
+    /// The sums of its files, in order.
+    pub sums: Sums,
+}
+
+/// Why it was not.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The list of files cannot be sent.
+    #[error("{0}")]
+    List(#[from] transfer::Error),
+    /// A file is not what it was.
+    #[error("{name} has changed {when}: what was sent of it is of no use; send it anew with --restart")]
+    Changed {
+        /// Which.
+        name: String,
+        /// Since when.
+        when: &'static str,
+    },
+    /// A file cannot be read.
+    #[error("cannot read {0}: {1}")]
+    Read(String, io::Error),
+    /// How far it is cannot be remembered.
+    #[error("cannot remember how far this upload has come: {0}")]
+    Ledger(io::Error),
+    /// Threads or signals are not to be had.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    /// There is no such member.
+    #[error("nobody called {nick} is in the room{}", who(.present))]
+    Nobody {
+        /// Whom it was for.
+        nick: String,
+        /// Who is.
+        present: Vec<String>,
+    },
+    /// The server does not take it.
+    #[error("the server refused: {0}")]
+    Refused(Refusal),
+    /// It is there no more.
+    #[error("the offer is gone: {}", gone(*.0))]
+    Gone(Going),
+    /// The server has lost what came through a pipe.
+    #[error("the server has lost what it had of this, and a pipe cannot be read again")]
+    Lost,
+    /// The connection does not come back, and what was sent is kept.
+    #[error("broken off: {0}; the same command goes on from there")]
+    BrokenOff(End),
+    /// The session ended.
+    #[error("{0}")]
+    Ended(End),
+}
+
+impl From<source::ReadError> for Error {
+    fn from(error: source::ReadError) -> Self {
+        match error {
+            source::ReadError::Changed(name) => Self::Changed { name, when: "while it was sent" },
+            source::ReadError::Io(name, error) => Self::Read(name, error),
+        }
+    }
+}
+
+/// Sends it until all of it is on the server's disk, or `stop` is cancelled, which leaves nothing to return.
+pub async fn run(
+    options: Options,
+    config: Config,
+    stop: CancellationToken,
+    mut report: impl FnMut(News<'_>),
+) -> Result<Option<Done>, Error> {
+    let job = Job::new(&options.what)?;
+    let Options { what, to, wait, limit, restart, ledger, named } = options;
+    let identity = match &what {
+        What::Files(found) => source::Identity::digest(found.files.iter().map(|file| &file.identity)),
+        _ => [0; 16],
+    };
+    let (memory, former) = Memory::open(ledger, &job, identity, &config.address.to_string(), restart)?;
+    if memory.is_resumed() {
+        report(News::Note("going on from where it broke off"));
+    }
+    let name = named.then(|| config.name.to_string());
+    let (handle, events) = client::connect(config);
+    let mut sender =
+        Sender::new(handle, events, job, memory, sender::Wishes { to, wait, limit, former, name });
+    sender.start(what)?;
+    let result = sender.run(&stop, &mut report).await;
+    sender.leave(matches!(result, Ok(Some(_)))).await;
+    result
+}
+
+/// Takes back the offer of this number.
+pub async fn withdraw(offer: OfferNumber, config: Config) -> Result<(), Error> {
+    const REQUEST: u64 = 1;
+    let (handle, mut events) = client::connect(config);
+    let mut result = Ok(());
+    while let Some(event) = events.next().await {
+        match event {
+            Event::Up { .. } => handle.withdraw(REQUEST, offer).await,
+            Event::Done { id: REQUEST } => break,
+            Event::Refused(refusal) if refusal.id == Some(REQUEST) => {
+                result = Err(Error::Refused(refusal));
+                break;
+            }
+            Event::Ended(end) => return Err(Error::Ended(end)),
+            _ => {}
+        }
+    }
+    let both = async { tokio::join!(handle.close(), async { while events.next().await.is_some() {} }) };
+    // The request is answered; a goodbye that does not get through changes nothing.
+    let _ = tokio::time::timeout(sender::LEAVE, both).await;
+    result
+}
+
+/// The list of what is sent.
+pub fn manifest(what: &What) -> Result<Manifest, Error> {
+    let file = |name: &str, size| Item { path: vec![name.to_owned()], size, mtime: None, dir: false };
+    let items = match what {
+        What::Text(text) => vec![file(TEXT, Some(text.len() as u64))],
+        What::Pipe { name, .. } => vec![file(name, None)],
+        What::Files(found) => {
+            let item = |from: &source::Source, dir: bool| Item {
+                path: from.path.clone(),
+                size: (!dir).then_some(from.identity.size),
+                mtime: Some(from.mtime),
+                dir,
+            };
+            let directories = found.directories.iter().map(|from| item(from, true));
+            directories.chain(found.files.iter().map(|from| item(from, false))).collect()
+        }
+    };
+    Ok(Manifest::new(items, Rules { hidden: true })?)
+}
+
+/// What is to be sent, as it does not change any more.
+#[derive(Debug)]
+struct Job {
+    title: String,
+    manifest: Manifest,
+    about: About,
+    pieces: Vec<bytes::Bytes>,
+    layout: Layout,
+    chunk_size: u32,
+}
+
+impl Job {
+    fn new(what: &What) -> Result<Self, Error> {
+        let manifest = manifest(what)?;
+        let (title, kind) = match what {
+            What::Text(said) => (text::shorten(said.lines().next().unwrap_or_default(), TITLE), Kind::Text),
+            What::Pipe { name, .. } => (name.clone(), Kind::Pipe),
+            What::Files(found) => (title(found), Kind::Files),
+        };
+        let chunk_size = chunk_size(manifest.total());
+        Ok(Self {
+            about: About::of(&manifest, &title, kind),
+            pieces: manifest.pieces()?,
+            layout: Layout::new(&manifest, chunk_size.into())?,
+            title,
+            manifest,
+            chunk_size,
+        })
+    }
+
+    fn input(&self, what: What) -> read::Input {
+        match what {
+            What::Files(found) => {
+                read::Input::Files(Reader::new(found.files, self.layout.clone()), self.layout.clone())
+            }
+            What::Text(text) => read::Input::Text(text.into_bytes().into(), self.layout.clone()),
+            What::Pipe { file, .. } => read::Input::Pipe(read::Pipe::new(file, self.chunk_size)),
+        }
+    }
+
+    fn follower(&self) -> chain::Follower {
+        let sizes = self.manifest.files().iter().map(|file| file.size).collect();
+        chain::Follower::new(self.layout.clone(), sizes)
+    }
+}
+
+/// What files are called together: `a.txt`, `photos/`, `a.txt and 2 others`.
+fn title(found: &Found) -> String {
+    let mut tops: Vec<&str> = Vec::new();
+    for source in found.files.iter().chain(&found.directories) {
+        if let Some(top) = source.path.first()
+            && !tops.contains(&top.as_str())
+        {
+            tops.push(top);
+        }
+    }
+    let alone = found.files.len() == 1 && found.files[0].path.len() == 1 && found.directories.is_empty();
+    match tops.as_slice() {
+        [] => String::new(),
+        [only] if alone => (*only).to_owned(),
+        [only] => format!("{only}/"),
+        [first, second] => format!("{first} and {second}"),
+        [first, others @ ..] => format!("{first} and {} others", others.len()),
+    }
+}
+
+fn who(present: &[String]) -> String {
+    match present {
+        [] => ", which is empty".into(),
+        present => format!("; who is: {}", present.join(", ")),
+    }
+}
+
+fn gone(reason: Going) -> &'static str {
+    match reason {
+        Going::Withdrawn => "its owner or a host has taken it back",
+        Going::Expired => "it was older than the server keeps",
+        Going::Removed => "whoever runs the server has removed it",
+    }
+}
