@@ -10,6 +10,7 @@
 mod about;
 mod chain;
 mod error;
+pub mod journal;
 mod layout;
 mod list;
 mod manifest;
@@ -20,6 +21,7 @@ mod sums;
 pub use about::{About, Kind};
 pub use chain::{Chain, Saved, chunk_sums};
 pub use error::Error;
+pub use journal::Journal;
 pub use layout::{Layout, Part, chunk_size};
 pub use list::is_last;
 pub use manifest::{Entry, Item, Manifest};
