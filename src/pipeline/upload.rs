@@ -10,7 +10,6 @@
 
 mod blame;
 mod chain;
-mod flow;
 mod memory;
 mod read;
 mod sender;

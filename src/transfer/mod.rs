@@ -17,6 +17,7 @@ mod manifest;
 pub mod name;
 mod ranges;
 mod sums;
+pub mod upload;
 
 pub use about::{About, Kind};
 pub use chain::{Chain, Saved, chunk_sums};
@@ -28,3 +29,4 @@ pub use manifest::{Entry, Item, Manifest};
 pub use name::{Path, Rules};
 pub use ranges::Ranges;
 pub use sums::{Sum, Sums};
+pub use upload::Upload;

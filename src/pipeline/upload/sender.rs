@@ -14,7 +14,6 @@ use tokio_util::sync::CancellationToken;
 
 use super::blame::Blame;
 use super::chain::{self, Report};
-use super::flow::{Flow, Next};
 use super::memory::Memory;
 use super::read::{self, Item, Order};
 use super::{AHEAD, Done, Error, Job, News, What};
@@ -23,7 +22,8 @@ use crate::limits;
 use crate::net::client::{Events, Handle};
 use crate::pipeline::figures::{Bound, Doing, Figures, Moving};
 use crate::time::{self, Moment};
-use crate::transfer::Sums;
+use crate::transfer::upload::Next;
+use crate::transfer::{Sums, Upload};
 use crate::wire::offer::Seal;
 use crate::wire::{Frame, Part, Piece};
 
@@ -79,7 +79,7 @@ pub(super) struct Sender {
     job: Job,
     memory: Memory,
     wishes: Wishes,
-    flow: Flow,
+    flow: Upload<Frame>,
     stage: Stage,
     /// There has been a connection.
     met: bool,
@@ -114,7 +114,7 @@ impl Sender {
         Self {
             handle,
             events,
-            flow: Flow::new(job.layout.chunks(), 0),
+            flow: Upload::new(job.layout.chunks(), 0),
             job,
             memory,
             wishes,
@@ -147,7 +147,7 @@ impl Sender {
         let (reports_out, reports) = mpsc::channel(1);
         let mut follower = self.job.follower();
         self.memory.restore(&mut follower);
-        self.flow = Flow::new(self.job.layout.chunks(), follower.next());
+        self.flow = Upload::new(self.job.layout.chunks(), follower.next());
         let input = self.job.input(what);
         let named = |name: &str| std::thread::Builder::new().name(name.into());
         named("reader").spawn(move || read::run(input, orders_in, &items_out, &links_out))?;
