@@ -160,6 +160,8 @@ pub const ABOUT: usize = 4 * 1024;
 pub const PIECE: usize = 256 * 1024;
 /// ... and how many there are at most: 10,000 files with long names are a tenth of that.
 pub const PIECES: u32 = 64;
+/// Bytes of the disk that files leave free, where a twentieth of it is more.
+pub const STORE_FREE: u64 = 512 * 1024 * 1024;
 /// Offers of a room.
 pub const OFFERS: usize = 256;
 /// Offers of a member that are not complete.

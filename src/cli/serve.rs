@@ -56,11 +56,11 @@ pub struct Serve {
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = humantime::parse_duration)]
     pub room_grace: Duration,
 
-    /// Where messages and rooms are kept [default: $XDG_DATA_HOME/confkit, else ~/.local/share/confkit]
+    /// Where messages, rooms and files are kept [default: $XDG_DATA_HOME/confkit, else ~/.local/share/confkit]
     #[arg(long, value_name = "DIR", conflicts_with = "ephemeral")]
     pub store: Option<PathBuf>,
 
-    /// Keep nothing: messages live as long as their room.
+    /// Keep nothing: messages live as long as their room, files as long as the server.
     #[arg(long)]
     pub ephemeral: bool,
 
@@ -71,6 +71,14 @@ pub struct Serve {
     /// How long messages are kept.
     #[arg(long, value_name = "TIME", default_value = "90d", value_parser = humantime::parse_duration)]
     pub history_age: Duration,
+
+    /// Bytes of files that are kept, of all rooms: 500M, 20G.
+    #[arg(long, value_name = "SIZE", default_value = "10G", value_parser = size)]
+    pub store_quota: u64,
+
+    /// Days that a file is kept after the last of it came.
+    #[arg(long, value_name = "DAYS", default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..=36_500))]
+    pub store_days: u32,
 
     /// Show how the running server is, instead of starting one.
     #[arg(long, value_name = "FORMAT", value_enum, num_args = 0..=1, require_equals = true)]
@@ -110,7 +118,8 @@ Examples:
   conf-serve                        serve on port 2663 of every address
   conf-serve 192.168.1.5:9000       only there
   conf-serve --room standup --qr    print a link to this room, as a QR code too
-  conf-serve --ephemeral            keep no messages
+  conf-serve --ephemeral            keep nothing when it ends
+  conf-serve --store-quota 50G      keep more files
   conf-serve --status               how the running server is
   conf-serve room create standup    make a room in it (see conf-serve room create --help)
 ";
@@ -139,14 +148,14 @@ fn host(args: &Serve) -> anyhow::Result<()> {
     runtime.block_on(async {
         let listener = net::tcp::listen(args.listen).map_err(|error| cannot_listen(args.listen, &error))?;
         let bound = listener.local_addr()?;
-        let store = history::open(args)?;
+        let (store, depot) = history::open(args)?;
         // There before anybody is told that the server is.
         let local = local_socket(bound.port());
         let text = invitation(bound, &server::reachable(), &args.room, args.qr);
         output::stdout()?.write_all(text.as_bytes())?;
         let terms = Terms { max_members: args.max_members, grace: args.grace, room_grace: args.room_grace };
-        server::run(listener, server::Config { terms, store, local, ..server::Config::default() }, stop)
-            .await?;
+        let config = server::Config { terms, store, depot, local, ..server::Config::default() };
+        server::run(listener, config, stop).await?;
         anyhow::Ok(())
     })?;
     // Everybody was told and everything written: a server that is told to stop and stops has done well.
@@ -231,6 +240,22 @@ fn listen_address(text: &str) -> Result<SocketAddr, String> {
         .map_err(|_| "expected ADDR:PORT, as in 192.168.1.5:2663 or [::]:2663".into())
 }
 
+/// Bytes: `1000`, `500K`, `500M`, `10G`, `2T`, in powers of 1024.
+fn size(text: &str) -> Result<u64, String> {
+    let wrong = || "expected bytes, as in 500M or 20G".to_owned();
+    let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
+    let shift = match unit.to_ascii_uppercase().trim_end_matches("IB").trim_end_matches('B') {
+        "" => 0,
+        "K" => 10,
+        "M" => 20,
+        "G" => 30,
+        "T" => 40,
+        _ => return Err(wrong()),
+    };
+    let number: u64 = number.parse().map_err(|_| wrong())?;
+    number.checked_mul(1 << shift).filter(|bytes| *bytes <= limits::INTEGER).ok_or_else(wrong)
+}
+
 fn members(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(n) if (1..=limits::MEMBERS).contains(&n) => Ok(n),
@@ -261,6 +286,18 @@ mod tests {
         let text = invitation("[::]:2663".parse().unwrap(), &[], &room(), true);
         assert!(text.contains("conf://127.0.0.1/main") && text.contains("this machine only"), "{text}");
         assert!(text.contains('█'), "the QR code");
+    }
+
+    #[test]
+    fn sizes_are_written_as_people_write_them() {
+        for (text, expected) in
+            [("1000", 1000), ("500K", 500 << 10), ("10G", 10 << 30), ("2TiB", 2 << 40), ("1mb", 1 << 20)]
+        {
+            assert_eq!(size(text), Ok(expected), "{text}");
+        }
+        for text in ["", "G", "-1", "1.5G", "10X", "99999999999G"] {
+            assert!(size(text).is_err(), "{text}");
+        }
     }
 
     #[test]

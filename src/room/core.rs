@@ -79,6 +79,21 @@ pub struct Admitted {
     pub log: Option<control::Log>,
 }
 
+/// Who is behind a connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Person {
+    /// The member.
+    pub member: MemberId,
+    /// Its key; guests have none.
+    pub key: Option<PublicKey>,
+    /// Its name.
+    pub name: Nick,
+    /// Whether it may moderate.
+    pub host: bool,
+    /// Whether a host has muted it.
+    pub muted: bool,
+}
+
 /// What a room keeps for its next life.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Settings {

@@ -7,28 +7,36 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, field, info};
 
 use super::Server;
+use super::depot::{self, Depot, Stock};
 use super::fan::Fan;
+use super::fetcher::{Fetcher, Served};
 use super::gate::Ticket;
 use super::hall::Hall;
 use super::outbox::Outbox;
 use super::quality::Observer;
-use crate::id::{ConnectionId, Nick, RoomName, Secret, TrackId};
+use crate::id::{ConnectionId, Nick, OfferNumber, RoomName, Secret, TrackId};
 use crate::limits;
+use crate::net::tcp;
 use crate::room::{Admitted, Join};
 use crate::session::Peer;
 use crate::session::peer::Demand;
 use crate::time::{self, Moment};
 use crate::wire::control::{Control, Goodbye, Hello, Refusal, Welcome};
-use crate::wire::{Code, Frame, Header};
+use crate::wire::offer::Fetch;
+use crate::wire::{Code, Frame, Header, Part};
 
 /// How long a connection that ends may take to take what waits for it, and to end its side. The
 /// peer's last bytes are read in this time: closing with bytes unread would reset the connection and
 /// destroy the reason that was just written.
 pub(super) const LINGER: Duration = Duration::from_secs(1);
+
+/// A fetched piece is sent when less than this waits for the connection.
+const AHEAD: usize = 256 * 1024;
 
 /// The receiving half of a connection, and its timers: carries out what its [`Peer`] asks for. Runs as
 /// one task; when it returns or panics the member leaves the room.
@@ -44,6 +52,16 @@ pub(super) struct Connection {
     fans: Vec<(TrackId, Arc<Fan>)>,
     /// It wants to join; what it sent behind that waits.
     joining: Option<Wish>,
+    /// Offers that this connection uploads, as far as it has sent chunks of them.
+    uploads: Vec<(OfferNumber, Arc<Stock>)>,
+    /// What it may have on its way to disk.
+    share: Arc<Semaphore>,
+    /// A chunk for which there was no room; nothing is read until there is.
+    held: Option<(Arc<Stock>, Frame)>,
+    /// What it has asked to be sent of offers.
+    fetcher: Fetcher,
+    /// It sends or takes chunks: the kernel may hold more.
+    bulk: bool,
     /// Messages of the read that is being taken apart, which are taken in together.
     messages: Vec<Frame>,
     observer: Observer,
@@ -94,6 +112,11 @@ impl Connection {
             ticket,
             fans: Vec::new(),
             joining: None,
+            uploads: Vec::new(),
+            share: depot::share(),
+            held: None,
+            fetcher: Fetcher::default(),
+            bulk: false,
             messages: Vec::new(),
             observer: Observer::new(now),
         }
@@ -122,7 +145,12 @@ impl Connection {
             }
             let now = time::now();
             let deadline = self.peer.poll_timeout(self.outbox.poll_timeout());
-            let resting = self.peer.is_resting(now);
+            if self.held.is_some() {
+                self.peer.handle_not_reading(now);
+            }
+            let resting = self.peer.is_resting(now) || self.held.is_some();
+            let hungry = !self.fetcher.is_idle() && self.outbox.waiting() < AHEAD;
+            let files = self.seat.as_ref().and_then(|seat| seat.hall.depot());
             tokio::select! {
                 biased;
                 () = stop.cancelled() => {
@@ -140,6 +168,8 @@ impl Connection {
                         return Ok(());
                     }
                 }
+                Some(room) = room_for(files, &self.share, &self.held) => self.store(room),
+                Some(served) = serve_next(files, &mut self.fetcher), if hungry => self.send(served),
                 () = tokio::time::sleep(deadline.since(now)) => {}
             }
             if let Some(wish) = self.joining.take() {
@@ -193,6 +223,7 @@ impl Connection {
         let inspect = |header: &Header| server.config.inspect.iter().for_each(|inspect| inspect(header));
         while !self.outbox.is_ending()
             && self.joining.is_none()
+            && self.held.is_none()
             && let Some(demand) = self.peer.poll(now, inspect)
         {
             match demand {
@@ -257,6 +288,14 @@ impl Connection {
             Demand::Lost(track, rendition) => {
                 return self.fan(track).into_iter().for_each(|fan| fan.lost(rendition, now));
             }
+            Demand::File(frame) => return self.take_piece(frame),
+            Demand::Fetch(fetch) => return self.fetch(fetch),
+            Demand::Unfetch(request) => {
+                if self.fetcher.remove(request) {
+                    self.outbox.send(&Control::Done { id: request });
+                }
+                return;
+            }
             other => other,
         };
         let Some(seat) = &mut self.seat else { return };
@@ -279,6 +318,10 @@ impl Connection {
             Demand::Moderate(request, action, member) => {
                 seat.hall.handle(|room, now| room.handle_moderate(id, request, action, member, now));
             }
+            Demand::Offer(offer) => seat.hall.offer(id, &offer),
+            Demand::Seal(seal) => seat.hall.seal(id, seal),
+            Demand::Withdraw(request, offer) => seat.hall.withdraw(id, request, offer),
+            Demand::Received(offer) => seat.hall.received(id, offer),
             Demand::Keyframe(track, rendition) => seat.hall.want_key(track, rendition, &self.outbox),
             Demand::PassOn(bytes) => seat.hall.pass_on(id, &bytes),
             Demand::Leave => {
@@ -292,6 +335,9 @@ impl Connection {
             | Demand::Join { .. }
             | Demand::Media(_)
             | Demand::Lost(..)
+            | Demand::File(_)
+            | Demand::Fetch(_)
+            | Demand::Unfetch(_)
             | Demand::Message(_) => {}
         }
     }
@@ -316,6 +362,98 @@ impl Connection {
         let fan = self.seat.as_ref()?.hall.fan_of(self.outbox.id, track)?;
         self.fans.push((track, fan));
         self.fans.last().map(|(_, fan)| &**fan)
+    }
+
+    /// Takes a piece of an offer in.
+    fn take_piece(&mut self, frame: Frame) {
+        let Some(piece) = frame.header.piece else { return };
+        let refuse = |code, message: &str| {
+            let mut refusal = Refusal::new(code, message);
+            refusal.piece = Some(Box::new(piece));
+            Control::Error(refusal)
+        };
+        let Some(stock) = self.upload(piece.offer) else {
+            return self.outbox.send(&refuse(Code::Offer, "this connection has not offered that"));
+        };
+        let Some(depot) = self.seat.as_ref().and_then(|seat| seat.hall.depot()) else { return };
+        if piece.part == Part::Chunk {
+            match depot.room_now(&self.share, frame.bytes().len()) {
+                Some(room) => self.store_chunk(&stock, frame, room),
+                None => self.held = Some((stock, frame)),
+            }
+            return self.become_bulk();
+        }
+        let most = if piece.part == Part::About { limits::ABOUT } else { limits::PIECE };
+        if frame.payload().is_empty() || frame.payload().len() > most {
+            let message = format!("a piece of {} has 1 to {most} bytes", piece.part.as_str());
+            return self.outbox.send(&refuse(Code::Conflict, &message));
+        }
+        if !frame.is_intact() {
+            return self.outbox.send(&refuse(Code::Checksum, "a piece did not match its checksum"));
+        }
+        if !depot.piece(&stock, self.outbox.id, frame) {
+            self.outbox.send(&refuse(Code::RateLimited, "the server is busy"));
+        }
+    }
+
+    /// There is room for the chunk that was held back.
+    fn store(&mut self, room: depot::Permit) {
+        if let Some((stock, frame)) = self.held.take() {
+            self.store_chunk(&stock, frame, room);
+        }
+        self.act(time::now());
+    }
+
+    fn store_chunk(&self, stock: &Arc<Stock>, frame: Frame, room: depot::Permit) {
+        let piece = frame.header.piece;
+        let depot = self.seat.as_ref().and_then(|seat| seat.hall.depot());
+        if !depot.is_some_and(|depot| depot.chunk(stock, self.outbox.id, frame, room)) {
+            let mut refusal = Refusal::new(Code::RateLimited, "the server is busy");
+            refusal.piece = piece.map(Box::new);
+            self.outbox.send(&Control::Error(refusal));
+        }
+    }
+
+    /// What pieces of an offer go into, if this connection offers it.
+    fn upload(&mut self, offer: OfferNumber) -> Option<Arc<Stock>> {
+        if let Some((_, stock)) = self.uploads.iter().find(|(known, _)| *known == offer) {
+            return Some(Arc::clone(stock));
+        }
+        let stock = self.seat.as_ref()?.hall.upload(self.outbox.id, offer)?;
+        if self.uploads.len() >= limits::OPEN_OFFERS {
+            self.uploads.remove(0);
+        }
+        self.uploads.push((offer, Arc::clone(&stock)));
+        Some(stock)
+    }
+
+    /// Begins to send pieces of an offer.
+    fn fetch(&mut self, fetch: Fetch) {
+        let Some(seat) = &self.seat else { return };
+        let stock = seat.hall.stock(self.outbox.id, fetch.offer);
+        if let Err(refusal) = self.fetcher.add(fetch, stock) {
+            return self.outbox.send(&Control::Error(refusal));
+        }
+        self.become_bulk();
+    }
+
+    fn send(&self, served: Served) {
+        match served {
+            Served::Piece(bytes) => {
+                if self.outbox.append(bytes) {
+                    self.outbox.flush();
+                }
+            }
+            Served::Done(id) => self.outbox.send(&Control::Done { id }),
+            Served::Refused(refusal) => self.outbox.send(&Control::Error(refusal)),
+        }
+    }
+
+    fn become_bulk(&mut self) {
+        if !std::mem::replace(&mut self.bulk, true) {
+            // Without it the connection is slower and nothing else.
+            let _ = tcp::configure_bulk(&self.outbox.socket);
+        }
     }
 
     async fn join(&mut self, Wish { protocol, room, name, hello }: Wish) {
@@ -351,6 +489,9 @@ impl Connection {
                 info!(session = %admitted.session, client = hello.client, resumed = admitted.resumed, "joined");
                 self.peer.handle_admitted();
                 self.ticket.handle_admitted();
+                if hello.offers {
+                    hall.watch(self.outbox.id);
+                }
                 self.seat = Some(Seat { hall, connection: self.outbox.id, on_purpose: false });
             }
             Err(refusal) => self.end(refusal),
@@ -388,6 +529,23 @@ impl Connection {
         // However it ends, the connection is over.
         let _ = tokio::time::timeout(LINGER, last).await;
     }
+}
+
+/// Room for a chunk that is held back; for ever where there is none.
+async fn room_for(
+    depot: Option<&Depot>,
+    share: &Arc<Semaphore>,
+    held: &Option<(Arc<Stock>, Frame)>,
+) -> Option<depot::Permit> {
+    match (depot, held) {
+        (Some(depot), Some((_, frame))) => depot.room(share, frame.bytes().len()).await,
+        _ => std::future::pending().await,
+    }
+}
+
+/// What a fetcher sends next.
+async fn serve_next(depot: Option<&Depot>, fetcher: &mut Fetcher) -> Option<Served> {
+    Some(fetcher.next(depot?).await)
 }
 
 /// Reads and forgets what the peer still sends, until it ends its side.

@@ -1,5 +1,7 @@
 //! A room with its connections: where what the room decides is carried out.
 
+mod files;
+
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,9 +12,11 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
+use super::depot::Depot;
 use super::fan::Fan;
 use super::keeping::Keeping;
 use super::outbox::Outbox;
+use super::shelf::Shelf;
 use super::status;
 use crate::id::{ConnectionId, PublicKey, Secret, TrackId};
 use crate::limits;
@@ -35,6 +39,8 @@ pub(super) struct Hall {
     password: Option<Secret<32>>,
     /// Where its messages are kept.
     pub(super) keeping: Option<Keeping>,
+    /// Where its offers are kept.
+    depot: Option<Depot>,
     budget: Arc<Budget>,
 }
 
@@ -44,6 +50,8 @@ pub(super) struct Figures {
     pub(super) members: usize,
     pub(super) sessions: usize,
     pub(super) last_message: u64,
+    pub(super) offers: usize,
+    pub(super) offer_bytes: u64,
     pub(super) max_members: usize,
     pub(super) locked: bool,
     pub(super) password: bool,
@@ -66,6 +74,7 @@ pub(super) struct Budget {
 #[derive(Debug)]
 struct State {
     room: Room,
+    shelf: Shelf,
     outboxes: HashMap<ConnectionId, Arc<Outbox>>,
     fans: HashMap<TrackId, Arc<Fan>>,
     /// Connections to which something was added that is not written yet.
@@ -78,21 +87,23 @@ struct State {
 
 impl Hall {
     pub(super) fn new(
-        room: Room,
+        (room, shelf): (Room, Shelf),
         maker: IpAddr,
         password: Option<Secret<32>>,
         keeping: Option<Keeping>,
+        depot: Option<Depot>,
         budget: Arc<Budget>,
     ) -> Self {
         let state = State {
             room,
+            shelf,
             outboxes: HashMap::new(),
             fans: HashMap::new(),
             dirty: Vec::new(),
             fetches: VecDeque::new(),
             log_bytes: 0,
         };
-        Self { state: Mutex::new(state), changed: Notify::new(), maker, password, keeping, budget }
+        Self { state: Mutex::new(state), changed: Notify::new(), maker, password, keeping, depot, budget }
     }
 
     /// Whether a connection that was challenged with `nonce` may come in as far as the password goes.
@@ -141,7 +152,12 @@ impl Hall {
             true => room.handle_goodbye(connection, now),
             false => room.handle_broken(connection, now),
         });
-        self.state().outboxes.remove(&connection);
+        let now = time::now();
+        let mut state = self.state();
+        state.outboxes.remove(&connection);
+        let State { shelf, room, .. } = &mut *state;
+        shelf.handle_gone(connection, room, now);
+        self.carry_out(state, now);
     }
 
     /// A connection has taken what waited for it.
@@ -183,6 +199,9 @@ impl Hall {
         if let Some(keeping) = &self.keeping {
             keeping.release();
         }
+        if let Some(depot) = &self.depot {
+            depot.release(state.room.name());
+        }
     }
 
     /// How the room is, with the totals that rates are made of.
@@ -193,6 +212,8 @@ impl Hall {
             members: state.room.members(),
             sessions: state.room.sessions(),
             last_message: state.room.last_message(),
+            offers: state.shelf.len(),
+            offer_bytes: state.shelf.bytes(),
             max_members: state.room.max_members(),
             locked: state.room.is_locked(),
             owner: state.room.owner(),
@@ -255,7 +276,10 @@ impl Hall {
     pub(super) async fn keep_time(&self, stop: &CancellationToken) {
         loop {
             self.fetch().await;
-            let timeout = self.state().room.poll_timeout();
+            let timeout = {
+                let state = self.state();
+                state.room.poll_timeout().into_iter().chain(state.shelf.poll_timeout()).min()
+            };
             let now = time::now();
             let wait = async {
                 match timeout {
@@ -268,13 +292,22 @@ impl Hall {
                 () = stop.cancelled() => return,
                 () = self.changed.notified() => {}
                 () = wait => {
-                    self.handle(Room::handle_timeout);
+                    self.handle_timeout();
                     if self.is_over() {
                         return;
                     }
                 }
             }
         }
+    }
+
+    fn handle_timeout(&self) {
+        let now = time::now();
+        let mut state = self.state();
+        state.room.handle_timeout(now);
+        let State { shelf, room, .. } = &mut *state;
+        shelf.handle_timeout(room, now);
+        self.carry_out(state, now);
     }
 
     /// What the room says is done in its order and under its lock, so that all connections see changes
@@ -284,6 +317,7 @@ impl Hall {
             while let Some(output) = state.room.poll_output() {
                 self.obey(&mut state, output, now);
             }
+            self.oblige(&mut state);
             for outbox in std::mem::take(&mut state.dirty) {
                 outbox.flush();
             }

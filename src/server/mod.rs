@@ -11,13 +11,16 @@
 
 mod addresses;
 mod connection;
+pub mod depot;
 mod fan;
+mod fetcher;
 mod gate;
 mod hall;
 mod keeping;
 pub mod local;
 mod outbox;
 mod quality;
+mod shelf;
 pub mod status;
 pub mod store;
 
@@ -45,10 +48,12 @@ use crate::time::{self, Moment};
 use crate::wire::control::{Control, Refusal};
 use crate::wire::{Code, Frame, Header};
 use connection::Connection;
+use depot::{Depot, Reports, Shelved};
 use gate::{Gate, Ticket};
 use hall::{Budget, Hall};
 use keeping::Keeping;
 use outbox::Outbox;
+use shelf::Shelf;
 use store::{Archive, Commit, Commits, Founding, RoomKey, Store, StoreError};
 
 /// Is called with the header of every frame that a peer sends, before the server acts on it.
@@ -61,6 +66,8 @@ pub struct Config {
     pub terms: Terms,
     /// Where messages are kept, and what becomes of them; without it they live as long as their room.
     pub store: Option<(Store, Commits)>,
+    /// Where files are kept, and what it tells; without it none are taken.
+    pub depot: Option<(Depot, Reports)>,
     /// The Unix socket at which it answers the person who runs it ([`local`]).
     pub local: Option<(PathBuf, UnixListener)>,
     /// Watches what comes in (figures, tests).
@@ -71,6 +78,7 @@ pub struct Config {
 struct Server {
     config: Config,
     store: Option<Store>,
+    depot: Option<Depot>,
     /// Why nothing can be stored at present.
     failing: Mutex<Option<String>>,
     /// Random, in hex: tells clients that this is another life of the server.
@@ -108,11 +116,13 @@ const NEW_ROOMS: usize = 64;
 pub async fn run(listener: TcpListener, mut config: Config, stop: CancellationToken) -> std::io::Result<()> {
     let (new_rooms, mut made) = tokio::sync::mpsc::channel(NEW_ROOMS);
     let (store, commits) = config.store.take().unzip();
+    let (depot, reports) = config.depot.take().unzip();
     let local = config.local.take();
     let gate = Arc::new(Gate::new(descriptor_budget()));
     let server = Arc::new(Server {
         config,
         store: store.clone(),
+        depot: depot.clone(),
         failing: Mutex::default(),
         kept: Mutex::default(),
         epoch: random_epoch()?,
@@ -130,6 +140,9 @@ pub async fn run(listener: TcpListener, mut config: Config, stop: CancellationTo
     let mut last = 0;
     if let Some(commits) = commits {
         clocks.spawn(follow(Arc::clone(&server), commits));
+    }
+    if let Some(reports) = reports {
+        clocks.spawn(follow_files(Arc::clone(&server), reports));
     }
     if let Some((socket, listener)) = local {
         let server = Arc::clone(&server);
@@ -187,6 +200,11 @@ pub async fn run(listener: TcpListener, mut config: Config, stop: CancellationTo
             warn!("the store did not close in time");
         }
     }
+    if let Some(depot) = depot
+        && tokio::time::timeout(STORE_CLOSE, depot.close()).await.is_err()
+    {
+        warn!("the files' index did not close in time");
+    }
     clocks.shutdown().await;
     Ok(())
 }
@@ -229,6 +247,16 @@ async fn follow(server: Arc<Server>, mut commits: Commits) {
                 info!("messages are stored again");
                 server.note_storage(None);
             }
+        }
+    }
+}
+
+/// Tells the rooms what has become of their offers.
+async fn follow_files(server: Arc<Server>, mut reports: Reports) {
+    while let Some(report) = reports.next().await {
+        let hall = server.rooms().get(&report.room).cloned();
+        if let Some(hall) = hall {
+            hall.handle_news(report.news);
         }
     }
 }
@@ -282,6 +310,7 @@ impl Server {
             return Ok(hall);
         }
         let archive = self.find(name).await?;
+        let shelved = self.shelved(name).await;
         // Another connection may have been faster, and its room is the one.
         let mut rooms = self.rooms();
         if let Some(hall) = rooms.get(name) {
@@ -292,7 +321,7 @@ impl Server {
             refusal.retry_after_ms = Some(500);
             return Err(refusal);
         };
-        let hall = Arc::new(self.make(name, archive, from)?);
+        let hall = Arc::new(self.make(name, archive, shelved, from)?);
         clock.send((name.clone(), Arc::clone(&hall)));
         rooms.insert(name.clone(), Arc::clone(&hall));
         if let Some(keeping) = &hall.keeping {
@@ -341,8 +370,26 @@ impl Server {
         }
     }
 
-    fn make(&self, name: &RoomName, archive: Option<Archive>, from: IpAddr) -> Result<Hall, Refusal> {
+    /// The offers that are kept of a room; a depot that cannot tell does not keep people from meeting.
+    async fn shelved(&self, name: &RoomName) -> Option<Shelved> {
+        let loaded = tokio::time::timeout(STORE_ANSWER, self.depot.as_ref()?.load(name)).await;
+        let shelved = loaded.ok().flatten();
+        if shelved.is_none() {
+            error!(room = %name, "this room takes no files: its offers cannot be read");
+        }
+        shelved
+    }
+
+    fn make(
+        &self,
+        name: &RoomName,
+        archive: Option<Archive>,
+        shelved: Option<Shelved>,
+        from: IpAddr,
+    ) -> Result<Hall, Refusal> {
         let budget = Arc::clone(&self.budget);
+        let depot = self.depot.clone().filter(|_| shelved.is_some());
+        let shelf = Shelf::new(shelved.zip(depot.as_ref().map(Depot::age)));
         let mut terms = self.config.terms;
         let (now, name) = (time::now(), name.clone());
         let Some((archive, store)) = archive.zip(self.store.clone()) else {
@@ -350,7 +397,7 @@ impl Server {
             getrandom::fill(&mut id)
                 .map_err(|_| Refusal::new(Code::Internal, "the server has no randomness"))?;
             let room = Room::new(name, terms, Log::new(LogId(id)), Settings::default(), now);
-            return Ok(Hall::new(room, from, None, None, budget));
+            return Ok(Hall::new((room, shelf), from, None, None, depot, budget));
         };
         let password = archive.password.map(Secret);
         terms.max_members = archive.max_members.unwrap_or(terms.max_members);
@@ -360,7 +407,7 @@ impl Server {
         if let Some(why) = &*lock(&self.failing) {
             room.handle_storage(false, why);
         }
-        Ok(Hall::new(room, from, password, Some(keeping), budget))
+        Ok(Hall::new((room, shelf), from, password, Some(keeping), depot, budget))
     }
 
     /// Gives an event to the room that has this place in the store.

@@ -161,6 +161,11 @@ impl Outbox {
         self.queue().is_empty()
     }
 
+    /// Bytes that wait.
+    pub(super) fn waiting(&self) -> usize {
+        self.queue().bytes()
+    }
+
     /// When the connection counts as stalled.
     pub(super) fn poll_timeout(&self) -> Option<Moment> {
         self.queue().poll_timeout()

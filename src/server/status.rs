@@ -22,6 +22,9 @@ pub struct Status {
     /// Where messages are kept; absent with `--ephemeral`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub store: Option<Store>,
+    /// Where files are kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub files: Option<Files>,
 }
 
 /// An open room.
@@ -35,6 +38,12 @@ pub struct Room {
     pub sessions: usize,
     /// Messages in the last second.
     pub messages_per_second: f64,
+    /// Offers of files in it.
+    #[serde(default)]
+    pub offers: usize,
+    /// Bytes of them on disk.
+    #[serde(default)]
+    pub offer_bytes: u64,
     /// What waits for its members.
     pub queue: Queue,
     /// Pictures that were dropped for its members since they joined, and why.
@@ -78,6 +87,22 @@ pub struct Track {
     pub frames_per_second: f64,
     /// Bits in the last second.
     pub bits_per_second: f64,
+}
+
+/// Where files are kept.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Files {
+    /// Offers of all rooms.
+    pub offers: usize,
+    /// Bytes of them on disk.
+    pub bytes: u64,
+    /// Bytes that there may be.
+    pub quota: u64,
+    /// Chunks that wait to be written.
+    pub waiting: usize,
+    /// Why nothing can be stored at present.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failing: Option<String>,
 }
 
 /// Where messages are kept.

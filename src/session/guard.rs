@@ -69,9 +69,15 @@ impl Guard {
         self.admitted = true;
     }
 
-    /// `count` bytes came in, and `pending` of all that came belong to a frame that is not complete.
+    /// `count` bytes came in that count against the budget, and `pending` of all that came belong to a frame that is not complete.
     /// When to read on, if not at once.
     pub fn handle_bytes(&mut self, count: usize, pending: usize, now: Moment) -> Option<Moment> {
+        self.handle_progress(count, pending, now);
+        self.spend(count, now)
+    }
+
+    /// `count` bytes came in, and `pending` of all that came belong to a frame that is not complete.
+    pub fn handle_progress(&mut self, count: usize, pending: usize, now: Moment) {
         self.frame = match (pending, self.frame) {
             (0, _) => None,
             // A frame was finished in between: the rest belongs to one that has just begun.
@@ -79,7 +85,16 @@ impl Guard {
             (n, Some((since, _))) => Some((since, n as u64)),
             (n, None) => Some((now, n as u64)),
         };
+    }
+
+    /// Takes `count` bytes off the budget. When to read on, if not at once.
+    pub fn spend(&mut self, count: usize, now: Moment) -> Option<Moment> {
         self.bytes.spend(count as u64, now)
+    }
+
+    /// Nothing is read for now: a frame that has begun has its time again.
+    pub fn handle_not_reading(&mut self, now: Moment) {
+        self.frame = self.frame.map(|(_, got)| (now, got));
     }
 
     /// A whole frame of `kind` is there.
@@ -88,7 +103,9 @@ impl Guard {
             Kind::Control => &mut self.control,
             Kind::Message => return self.handle_message(now),
             Kind::Extension(_) => &mut self.extensions,
-            Kind::Video | Kind::Audio | Kind::File => &mut self.media,
+            // As slow as the disk.
+            Kind::File => return Verdict::Take,
+            Kind::Video | Kind::Audio => &mut self.media,
         };
         if bucket.take(now) {
             return Verdict::Take;

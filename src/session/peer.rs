@@ -14,9 +14,10 @@ use bytes::Bytes;
 use super::guard::{Guard, Verdict};
 use super::heartbeat::{self, Heartbeat, Side};
 use super::key::is_proof;
-use crate::id::{MemberId, Nick, RoomName, Secret, TrackId};
+use crate::id::{MemberId, Nick, OfferNumber, RoomName, Secret, TrackId};
 use crate::time::Moment;
 use crate::wire::control::{Action, Control, Hello, PROTOCOL, Publish, Refusal, Status};
+use crate::wire::offer::{Fetch, Offer, Seal};
 use crate::wire::{self, Code, Frame, Header, Incoming, Kind, Parser, Rendition};
 
 /// What the server has to do.
@@ -51,6 +52,20 @@ pub enum Demand {
     Rename(u64, String),
     /// It wants to moderate; the number of the request.
     Moderate(u64, Action, Option<MemberId>),
+    /// It puts something before the room, or goes on with it.
+    Offer(Offer),
+    /// What it offers is complete.
+    Seal(Seal),
+    /// An offer is to be forgotten; the number of the request.
+    Withdraw(u64, OfferNumber),
+    /// It wants pieces of an offer.
+    Fetch(Fetch),
+    /// It wants no more of those.
+    Unfetch(u64),
+    /// It has all of an offer.
+    Received(OfferNumber),
+    /// A piece of an offer. Its payload has not been checked against its checksum.
+    File(Frame),
     /// It says something to the room.
     Message(Frame),
     /// A frame for those who receive its track.
@@ -83,6 +98,9 @@ pub struct Peer {
     heartbeat: Heartbeat,
     /// Bytes of the read that is being taken apart.
     portion: usize,
+    /// Bytes of its frames that count against the peer's budget: those of files do not, which are as slow as
+    /// the disk.
+    charge: usize,
     /// Reading goes on then: the ingress budget is used up.
     rest_until: Option<Moment>,
     /// What follows from the same frame as the demand before.
@@ -101,6 +119,7 @@ impl Peer {
             guard: Guard::new(now),
             heartbeat: Heartbeat::new(Side::Server, now),
             portion: 0,
+            charge: 0,
             rest_until: None,
             further: None,
             unknown_told: false,
@@ -121,7 +140,7 @@ impl Peer {
     pub fn handle_bytes(&mut self, bytes: &[u8], now: Moment) {
         self.heartbeat.handle_received(now);
         self.parser.push(bytes);
-        self.portion = bytes.len();
+        self.portion += bytes.len();
     }
 
     /// Bytes have been given to the kernel.
@@ -133,6 +152,7 @@ impl Peer {
     pub fn handle_admitted(&mut self) {
         self.phase = Phase::Seated;
         self.parser.admit();
+        self.parser.trust_files();
         self.guard.handle_admitted();
     }
 
@@ -151,12 +171,21 @@ impl Peer {
             let demand = match self.parser.poll() {
                 Ok(None) => {
                     let count = std::mem::take(&mut self.portion);
-                    let rest = self.guard.handle_bytes(count, self.parser.pending(), now);
+                    self.guard.handle_progress(count, self.parser.pending(), now);
+                    let rest = self.guard.spend(std::mem::take(&mut self.charge), now);
                     self.rest_until = self.rest_until.filter(|until| *until > now).max(rest);
                     return None;
                 }
-                Ok(Some(Incoming::Frame(frame))) => self.handle_frame(frame, &mut inspect, now),
-                Ok(Some(Incoming::Damaged(header))) => self.handle_damaged(&header, now),
+                Ok(Some(Incoming::Frame(frame))) => {
+                    if frame.header.kind != Kind::File {
+                        self.charge += frame.bytes().len();
+                    }
+                    self.handle_frame(frame, &mut inspect, now)
+                }
+                Ok(Some(Incoming::Damaged(header))) => {
+                    self.charge += header.size;
+                    self.handle_damaged(&header, now)
+                }
                 Err(error) => Some(self.reject(&error)),
             };
             if demand.is_some() {
@@ -164,6 +193,12 @@ impl Peer {
             }
         }
         None
+    }
+
+    /// Nothing is read for now, because what came is not stored yet: the peer's silence says nothing.
+    pub fn handle_not_reading(&mut self, now: Moment) {
+        self.heartbeat.handle_received(now);
+        self.guard.handle_not_reading(now);
     }
 
     /// Timers of the peer's slowness, silence and stalling. `stalled` is when what waits for the peer
@@ -233,6 +268,7 @@ impl Peer {
             (_, Phase::Stranger) => Some(self.close(Code::Protocol, "the first frame must be a hello")),
             (Kind::Video | Kind::Audio, _) => Some(Demand::Media(frame)),
             (Kind::Message, _) => Some(Demand::Message(frame)),
+            (Kind::File, _) => Some(Demand::File(frame)),
             (Kind::Extension(name), _) if name.starts_with("x-") => {
                 Some(Demand::PassOn(frame.bytes().clone()))
             }
@@ -250,7 +286,14 @@ impl Peer {
         let id = match frame.operation() {
             _ if frame.header.kind != Kind::Control => None,
             Ok(Control::Publish(publish)) => Some(publish.id),
-            Ok(Control::Rename { id, .. } | Control::Moderate { id, .. }) => Some(id),
+            Ok(Control::Rename { id, .. } | Control::Moderate { id, .. } | Control::Withdraw { id, .. }) => {
+                Some(id)
+            }
+            Ok(
+                Control::Offer(Offer { id, .. })
+                | Control::Seal(Seal { id, .. })
+                | Control::Fetch(Fetch { id, .. }),
+            ) => Some(id),
             Ok(goodbye @ Control::Goodbye(_)) => return self.handle_operation(goodbye, now),
             _ => None,
         };
@@ -304,6 +347,12 @@ impl Peer {
             (Control::Status(status), _) => Demand::Status(status),
             (Control::Rename { id, name }, _) => Demand::Rename(id, name),
             (Control::Moderate { id, action, member }, _) => Demand::Moderate(id, action, member),
+            (Control::Offer(offer), _) => Demand::Offer(offer),
+            (Control::Seal(seal), _) => Demand::Seal(seal),
+            (Control::Withdraw { id, offer }, _) => Demand::Withdraw(id, offer),
+            (Control::Fetch(fetch), _) => Demand::Fetch(fetch),
+            (Control::Unfetch { id }, _) => Demand::Unfetch(id),
+            (Control::Received { offer }, _) => Demand::Received(offer),
             (Control::Ping { id }, _) => Demand::Say(Control::Pong { id }),
             (Control::Pong { id }, _) => {
                 self.heartbeat.handle_pong(id, now);

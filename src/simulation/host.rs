@@ -410,7 +410,15 @@ impl Host {
             Demand::Moderate(request, action, member) => {
                 self.room.handle_moderate(id, request, action, member, now);
             }
-            Demand::PassOn(_) => {}
+            // Files have a simulation of their own.
+            Demand::PassOn(_)
+            | Demand::Offer(_)
+            | Demand::Seal(_)
+            | Demand::Withdraw(..)
+            | Demand::Fetch(_)
+            | Demand::Unfetch(_)
+            | Demand::Received(_)
+            | Demand::File(_) => {}
             Demand::Leave => {
                 self.part(id, true);
                 line.goodbye(Goodbye::default());

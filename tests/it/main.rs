@@ -6,6 +6,7 @@ mod cam;
 mod chat;
 mod chat_kill;
 mod decode;
+mod depot;
 mod messages;
 mod network;
 mod protocol;

@@ -535,6 +535,7 @@ const OWN: &[&str] = &[
     "PAGE_BYTES",
     "WINDOW_BYTES",
     "NOTSENT_LOWAT_BULK",
+    "STORE_FREE",
 ];
 
 #[test]

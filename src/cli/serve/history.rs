@@ -1,10 +1,12 @@
 //! Where a server keeps its history, and what to say when it cannot.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use tracing::warn;
 
 use super::{Exit, Failure, Serve};
+use crate::server::depot::{self, Depot, Reports};
 use crate::server::store::{Commits, Keep, OpenError, Store};
 use crate::time;
 
@@ -27,17 +29,42 @@ fn absolute(variable: &str) -> Option<PathBuf> {
     std::env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute())
 }
 
-/// Opens the history that the options ask for.
-pub(super) fn open(args: &Serve) -> Result<Option<(Store, Commits)>, Failure> {
-    if args.ephemeral {
-        return Ok(None);
-    }
-    let Some(directory) = args.store.clone().or_else(data_directory) else {
-        warn!("no HOME and no XDG_DATA_HOME: nothing is kept; --store DIR says where to");
-        return Ok(None);
+/// The history, where there is one, and what has become of its messages.
+type History = Option<(Store, Commits)>;
+/// The files, and what has become of them.
+type Files = Option<(Depot, Reports)>;
+
+/// Opens the history and the files that the options ask for.
+pub(super) fn open(args: &Serve) -> Result<(History, Files), Failure> {
+    let age = Duration::from_secs(u64::from(args.store_days) * 24 * 60 * 60);
+    let files = depot::Keep { bytes: args.store_quota, age };
+    let directory = match args.ephemeral {
+        true => None,
+        false => args.store.clone().or_else(data_directory),
+    };
+    let Some(directory) = directory else {
+        if !args.ephemeral {
+            warn!("no HOME and no XDG_DATA_HOME: nothing is kept; --store DIR says where to");
+        }
+        let depot = Depot::open(None, files).map_err(|error| files_failure(&error))?;
+        return Ok((None, Some(depot)));
     };
     let keep = Keep { messages: args.history, age: args.history_age };
-    Store::open(&directory, keep, time::wall()).map(Some).map_err(|error| failure(&error, &directory))
+    let history = Store::open(&directory, keep, time::wall()).map_err(|error| failure(&error, &directory))?;
+    // Behind the history, which holds the lock of the directory.
+    let depot = Depot::open(Some(&directory), files).map_err(|error| files_failure(&error))?;
+    Ok((Some(history), Some(depot)))
+}
+
+fn files_failure(error: &depot::OpenError) -> Failure {
+    let exit = match error {
+        depot::OpenError::Newer { .. } => Exit::Protocol,
+        depot::OpenError::NotOurs(_) | depot::OpenError::Io { .. } | depot::OpenError::Database { .. } => {
+            Exit::File
+        }
+    };
+    let hint = "choose another directory with --store DIR, or let the server keep nothing with --ephemeral";
+    Failure::new(exit, format!("{error}; {hint}"))
 }
 
 fn failure(error: &OpenError, directory: &Path) -> Failure {

@@ -30,6 +30,19 @@ fn show(status: &Status) -> String {
         Some(store) => history(store),
         None => "history: none (--ephemeral)\n".into(),
     });
+    if let Some(files) = &status.files {
+        let _ = writeln!(
+            text,
+            "files: {} in {} of {}, {} waiting",
+            table::bytes(files.bytes),
+            counted(files.offers as u64, "offer"),
+            table::bytes(files.quota),
+            counted(files.waiting as u64, "chunk")
+        );
+        if let Some(why) = &files.failing {
+            let _ = writeln!(text, "files: NOTHING IS STORED at present: {why}");
+        }
+    }
     if status.rooms.is_empty() {
         text.push_str("nobody is here\n");
         return text;
@@ -42,6 +55,7 @@ fn show(status: &Status) -> String {
             room.sessions.to_string(),
             room.tracks.len().to_string(),
             format!("{:.0}", room.messages_per_second),
+            room.offers.to_string(),
             table::bytes(room.queue.bytes as u64),
             format!("{} ms", room.queue.oldest_ms),
             format!("{} + {} + {}", dropped.layer, dropped.group, dropped.no_key),
@@ -55,6 +69,7 @@ fn show(status: &Status) -> String {
             ("PROGRAMS", Right),
             ("TRACKS", Right),
             ("MESSAGES/S", Right),
+            ("OFFERS", Right),
             ("WAITING", Right),
             ("OLDEST", Right),
             ("DROPPED layer + group + no key", Left),
@@ -116,7 +131,7 @@ fn counted(count: u64, what: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::server::status::{Dropped, Queue, Room, Track};
+    use crate::server::status::{Dropped, Files, Queue, Room, Track};
 
     #[test]
     fn the_table_says_who_is_where_and_what_waits() {
@@ -133,6 +148,8 @@ mod tests {
             members: 4,
             sessions: 9,
             messages_per_second: 2.4,
+            offers: 1,
+            offer_bytes: 3_000_000,
             queue: Queue { bytes: 31_000, oldest_ms: 12 },
             dropped: Dropped { layer: 5, group: 1, no_key: 0 },
             tracks: vec![track],
@@ -148,15 +165,17 @@ mod tests {
             messages_per_second: 2.4,
             rooms: vec![room],
             store: Some(store),
+            files: Some(Files { offers: 1, bytes: 3_000_000, quota: 10_000_000_000, ..Files::default() }),
         };
         assert_eq!(
             show(&status),
             "\
 conf-serve 0.1.0, up 2 h: 9 connections, 0 refused, 2 messages/s
 history: 2.0 MB on disk, 1 message stored, 2 waiting, last commit 3.9 ms
+files: 3.0 MB in 1 offer of 10.0 GB, 0 chunks waiting
 
-ROOM     MEMBERS  PROGRAMS  TRACKS  MESSAGES/S  WAITING  OLDEST  DROPPED layer + group + no key
-standup        4         9       1           2  31.0 kB   12 ms  5 + 1 + 0
+ROOM     MEMBERS  PROGRAMS  TRACKS  MESSAGES/S  OFFERS  WAITING  OLDEST  DROPPED layer + group + no key
+standup        4         9       1           2       1  31.0 kB   12 ms  5 + 1 + 0
 
 ROOM     MEMBER  TRACK   FRAMES/S        RATE  RECEIVERS
 standup  王小明  camera        30  1.5 Mbit/s          3

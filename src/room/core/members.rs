@@ -1,7 +1,7 @@
 //! How the members are shown to each other: one entry per person, however many programs that person runs.
 
-use super::{Link, Output, Room};
-use crate::id::{ConnectionId, MemberId, Nick};
+use super::{Link, Output, Person, Room};
+use crate::id::{ConnectionId, MemberId, Nick, PublicKey};
 use crate::limits;
 use crate::time::Moment;
 use crate::wire::Code;
@@ -49,6 +49,26 @@ impl Room {
         session.quality = quality;
         let member = session.member;
         self.announce(member, now);
+    }
+
+    /// Who is behind a connection.
+    pub fn person(&self, connection: ConnectionId) -> Option<Person> {
+        let id = self.member_of(connection)?;
+        let member = self.members.get(&id)?;
+        let (host, muted) = (self.is_host(id), self.is_muted(id));
+        Some(Person { member: id, key: member.key, name: member.name.clone(), host, muted })
+    }
+
+    /// A member's key, where there is such a member; guests have none.
+    pub fn key_of(&self, member: MemberId) -> Option<Option<PublicKey>> {
+        let is_here = self.sessions.values().any(|session| session.member == member);
+        self.members.get(&member).filter(|_| is_here).map(|member| member.key)
+    }
+
+    /// The member who holds a key.
+    pub fn holder_of(&self, key: &PublicKey) -> Option<MemberId> {
+        let holder = self.members.iter().find(|(_, member)| member.key.as_ref() == Some(key))?;
+        self.key_of(*holder.0).map(|_| *holder.0)
     }
 
     /// The member to whom a connection belongs.

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use super::{Answer, Create, Question, RoomLine};
 use crate::id::RoomName;
+use crate::server::depot;
 use crate::server::hall::{Figures, Hall};
-use crate::server::status::{Room, Status, Store, Track};
+use crate::server::status::{Files, Room, Status, Store, Track};
 use crate::server::store::{Founding, Health, StoreError};
 use crate::server::{Server, lock};
 use crate::time;
@@ -50,6 +51,7 @@ impl Server {
             messages_per_second: rooms.iter().fold(0.0, |all, room| all + room.messages_per_second),
             rooms,
             store: self.store.as_ref().map(|store| health(store.health())),
+            files: self.depot.as_ref().map(|depot| files(depot.health())),
         }
     }
 
@@ -141,8 +143,12 @@ impl Server {
             Some(store) => store.remove(name).await,
             None => Ok(false),
         };
+        let files = match &self.depot {
+            Some(depot) => depot.remove_room(name).await == Some(true),
+            None => false,
+        };
         match kept {
-            Ok(kept) if kept || open.is_some() => Answer::Done,
+            Ok(kept) if kept || files || open.is_some() => Answer::Done,
             Ok(_) => {
                 refused(format!("there is no room {name}; conf-serve room list shows those that there are"))
             }
@@ -190,9 +196,21 @@ fn room(name: &RoomName, before: Option<&Figures>, after: Figures, seconds: f64)
         members: after.members,
         sessions: after.sessions,
         messages_per_second: rate(after.last_message, before.map_or(after.last_message, |b| b.last_message)),
+        offers: after.offers,
+        offer_bytes: after.offer_bytes,
         queue: after.queue,
         dropped: after.dropped,
         tracks: tracks.collect(),
+    }
+}
+
+fn files(health: depot::Health) -> Files {
+    Files {
+        offers: health.offers,
+        bytes: health.bytes,
+        quota: health.quota,
+        waiting: health.waiting,
+        failing: health.failing,
     }
 }
 

@@ -1,5 +1,6 @@
 //! What the tests need to play the other side.
 
+pub mod files;
 pub mod peer;
 pub mod programs;
 pub mod take;
