@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_conf_serve_global_optspecs
-    string join \n room= qr max-members= grace= room-grace= store= ephemeral history= history-age= status= port= q/quiet v/verbose log-file= log-format= color= no-input completions= man h/help V/version
+    string join \n room= qr max-members= grace= room-grace= store= ephemeral history= history-age= store-quota= store-days= status= port= q/quiet v/verbose log-file= log-format= color= no-input completions= man h/help V/version
 end
 
 function __fish_conf_serve_needs_command
@@ -28,9 +28,11 @@ complete -c conf-serve -n "__fish_conf_serve_needs_command" -l room -d 'The room
 complete -c conf-serve -n "__fish_conf_serve_needs_command" -l max-members -d 'Members that a room takes' -r
 complete -c conf-serve -n "__fish_conf_serve_needs_command" -l grace -d 'How long a member whose network broke is waited for' -r
 complete -c conf-serve -n "__fish_conf_serve_needs_command" -l room-grace -d 'How long an empty room is kept' -r
-complete -c conf-serve -n "__fish_conf_serve_needs_command" -l store -d 'Where messages and rooms are kept [default: $XDG_DATA_HOME/confkit, else ~/.local/share/confkit]' -r -F
+complete -c conf-serve -n "__fish_conf_serve_needs_command" -l store -d 'Where messages, rooms and files are kept [default: $XDG_DATA_HOME/confkit, else ~/.local/share/confkit]' -r -F
 complete -c conf-serve -n "__fish_conf_serve_needs_command" -l history -d 'Messages that are kept of each room' -r
 complete -c conf-serve -n "__fish_conf_serve_needs_command" -l history-age -d 'How long messages are kept' -r
+complete -c conf-serve -n "__fish_conf_serve_needs_command" -l store-quota -d 'Bytes of files that are kept, of all rooms: 500M, 20G' -r
+complete -c conf-serve -n "__fish_conf_serve_needs_command" -l store-days -d 'Days that a file is kept after the last of it came' -r
 complete -c conf-serve -n "__fish_conf_serve_needs_command" -l status -d 'Show how the running server is, instead of starting one' -r -f -a "table\t'For people'
 json\t'For programs'"
 complete -c conf-serve -n "__fish_conf_serve_needs_command" -l port -d 'The port of the server that --status asks, where several are running' -r
@@ -46,7 +48,7 @@ fish\t''
 powershell\t''
 zsh\t''"
 complete -c conf-serve -n "__fish_conf_serve_needs_command" -l qr -d 'Show the join link as a QR code too'
-complete -c conf-serve -n "__fish_conf_serve_needs_command" -l ephemeral -d 'Keep nothing: messages live as long as their room'
+complete -c conf-serve -n "__fish_conf_serve_needs_command" -l ephemeral -d 'Keep nothing: messages live as long as their room, files as long as the server'
 complete -c conf-serve -n "__fish_conf_serve_needs_command" -s q -l quiet -d 'Say less: errors only'
 complete -c conf-serve -n "__fish_conf_serve_needs_command" -s v -l verbose -d 'Say more; twice for everything'
 complete -c conf-serve -n "__fish_conf_serve_needs_command" -l no-input -d 'Never ask anything'
