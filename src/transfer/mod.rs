@@ -9,6 +9,7 @@
 
 mod about;
 mod chain;
+pub mod download;
 mod error;
 pub mod journal;
 mod layout;
@@ -21,6 +22,7 @@ pub mod upload;
 
 pub use about::{About, Kind};
 pub use chain::{Chain, Saved, chunk_sums};
+pub use download::Download;
 pub use error::Error;
 pub use journal::Journal;
 pub use layout::{Layout, Part, chunk_size};
