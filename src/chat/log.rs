@@ -13,7 +13,7 @@ mod tests;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
-pub use pages::{Item, Missing, Page, Start};
+pub use pages::{Found, Item, Missing, Page, Start};
 pub use past::{Past, Standing};
 use source::Source;
 

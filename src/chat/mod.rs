@@ -23,5 +23,5 @@ mod tests;
 pub use content::Content;
 pub use entry::{Addressee, Author, Entry, Origin, Reader};
 pub use inbox::{Inbox, Received, Verdict};
-pub use log::{Accepted, Item, Log, Missing, Page, Past, Standing, Start};
+pub use log::{Accepted, Found, Item, Log, Missing, Page, Past, Standing, Start};
 pub use outbox::{Full, NOBODY, Outbox, Pending, Progress};

@@ -149,6 +149,11 @@ fn t16_what_comes_again_after_a_reconnect_is_shown_once() {
     let mut inbox = Inbox::after(LogId([1; 8]), 0);
     assert_eq!(inbox.handle_message(&letter(ANN, 1), &receipt(1, 0)), Verdict::Show(None));
     assert_eq!(inbox.handle_message(&letter(ANN, 1), &receipt(1, 0)), Verdict::Drop(None));
+    assert_eq!(
+        inbox.handle_message(&letter(ANN, 9), &receipt(1, 0)),
+        Verdict::Drop(None),
+        "numbers only grow"
+    );
     let relayed_again = receipt(4_097, 0);
     assert_eq!(inbox.handle_message(&letter(ANN, 1), &relayed_again), Verdict::Drop(None));
     assert_eq!(inbox.handle_message(&letter(ANN, 2), &receipt(4_098, 4_097)), Verdict::Show(None));

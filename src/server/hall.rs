@@ -258,11 +258,7 @@ impl Hall {
                 }
                 Fetch::Page(missing) => {
                     let found = keeping.page(missing, reader).await;
-                    let (entries, full) =
-                        found.map_or((None, false), |(entries, full)| (Some(entries), full));
-                    self.handle(|room, _| {
-                        room.handle_fetched(connection, missing, entries.as_deref(), full);
-                    });
+                    self.handle(|room, _| room.handle_fetched(connection, missing, found.as_ref()));
                 }
             }
         }

@@ -4,7 +4,7 @@
 use tracing::warn;
 
 use super::store::{Archive, Record, RoomKey, Store};
-use crate::chat::{Entry, Log, Missing, Origin, Past};
+use crate::chat::{Entry, Found, Log, Missing, Origin, Past};
 use crate::id::PublicKey;
 use crate::limits;
 use crate::room::Settings;
@@ -72,20 +72,16 @@ impl Keeping {
         }
     }
 
-    /// Messages that a reader is missing, and whether there may be more of them.
-    pub(super) async fn page(
-        &self,
-        missing: Missing,
-        reader: Option<PublicKey>,
-    ) -> Option<(Vec<Entry>, bool)> {
+    /// Messages that a reader is missing.
+    pub(super) async fn page(&self, missing: Missing, reader: Option<PublicKey>) -> Option<Found> {
         let Missing { after, through } = missing;
         let page = self.store.page(self.room, after, through + 1, limits::PAGE, limits::PAGE_BYTES, reader);
         match page.await {
-            Ok(records) => {
+            Ok((records, oldest)) => {
                 // Where one more would have fitted, there are no more; otherwise they may have been cut off.
                 let bytes: usize = records.iter().map(|record| record.frame.len()).sum();
                 let full = records.len() == limits::PAGE || bytes + LARGEST > limits::PAGE_BYTES;
-                Some((records.into_iter().map(entry).collect(), full))
+                Some(Found { entries: records.into_iter().map(entry).collect(), full, oldest })
             }
             Err(error) => {
                 warn!(%error, "cannot read the history");

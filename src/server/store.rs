@@ -109,7 +109,8 @@ impl Store {
     }
 
     /// Messages between `after` and `before`, both excluded, oldest first, at most so many messages and
-    /// bytes (but one at least). Direct ones only where `reader` sent them or was sent them.
+    /// bytes (but one at least). Direct ones only where `reader` sent them or was sent them. With them comes
+    /// the number from which on messages of the room are kept at all.
     pub async fn page(
         &self,
         room: RoomKey,
@@ -118,7 +119,7 @@ impl Store {
         messages: usize,
         bytes: usize,
         reader: Option<PublicKey>,
-    ) -> Result<Vec<Record>, StoreError> {
+    ) -> Result<(Vec<Record>, u64), StoreError> {
         let range = Range { room, after, before, messages, bytes, reader, newest: false };
         self.ask(|answer| Request::Page(range, answer)).await
     }
@@ -133,7 +134,7 @@ impl Store {
         reader: Option<PublicKey>,
     ) -> Result<Vec<Record>, StoreError> {
         let range = Range { room, after: 0, before, messages, bytes, reader, newest: true };
-        self.ask(|answer| Request::Page(range, answer)).await
+        self.ask(|answer| Request::Page(range, answer)).await.map(|(records, _)| records)
     }
 
     /// Keeps who the hosts of a room are; false where that will not be stored.

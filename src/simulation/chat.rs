@@ -9,7 +9,7 @@ use super::ears::Verdict;
 use super::host::Host;
 use super::program::{Program, RECOVERY};
 use super::shelf::Shelf;
-use super::world::{Fate, START, World};
+use super::world::{Fate, START, World, cuts};
 use crate::session::random::Random;
 
 impl World {
@@ -68,6 +68,21 @@ impl World {
         self.judge();
     }
 
+    /// The server is gone, or only the connections are, and who comes back comes only so far at first: to the
+    /// hello, the welcome, or some of what was missed and is sent again.
+    fn stumble(&mut self) {
+        match self.random.between(0, 2) {
+            0 => {
+                self.programs.iter().filter_map(Program::link).for_each(|(_, down)| down.borrow_mut().reset())
+            }
+            _ => self.restart(),
+        }
+        for fate in &mut self.fates {
+            let count = self.random.between(0, 5);
+            fate.cuts = (0..count).map(|_| cuts(&mut self.random)).collect();
+        }
+    }
+
     fn judge(&self) {
         let shelf = self.disk.as_ref().map(|disk| disk.borrow());
         let verdict = Verdict {
@@ -79,14 +94,14 @@ impl World {
     }
 
     fn chat_fault(&mut self) {
-        let (kind, count) = (self.random.between(0, 5), self.random.between(1, 50) as usize);
+        let (kind, count) = (self.random.between(0, 7), self.random.between(1, 50) as usize);
         let span = Duration::from_millis(self.random.between(10, 5_000));
         let now = self.now.get();
         match (kind, &self.disk) {
             (0 | 1, _) => self.host.iter_mut().for_each(Host::shrink),
             (2, Some(disk)) if self.host.is_some() => disk.borrow_mut().fail(now + span),
             (3, Some(disk)) => disk.borrow_mut().prune(count),
-            (4, _) => self.restart(),
+            (4 | 5, _) => self.stumble(),
             _ => {
                 let history = self.random.between(0, 60) as u32;
                 let index = self.programs.len() as u8;

@@ -10,7 +10,7 @@ use crate::id::{LogId, MemberId, PublicKey, SourceId};
 use crate::session::client::{Client, Event};
 use crate::session::random::Random;
 use crate::time::Moment;
-use crate::wire::control::{Action, Gap, Member};
+use crate::wire::control::{Action, Gap, GapReason, Member, Messages};
 use crate::wire::{Code, Slot};
 
 /// Something said.
@@ -99,7 +99,7 @@ impl Ears {
         self.next = now + Duration::from_millis(wait);
         client.set_wall(now.micros());
         for _ in 0..count {
-            let (slot, direct) = (self.random.between(0, 30) == 0, self.random.between(0, 9) == 0);
+            let (slot, direct) = (self.random.between(0, 30) == 0, self.random.between(0, 5) == 0);
             let to = if direct && !slot { self.somebody() } else { None };
             let text = format!("p{}:{}", self.index, self.said.len());
             let payload = Content::Text(text.clone()).to_payload();
@@ -107,8 +107,8 @@ impl Ears {
             let n = client.post(Bytes::from(payload), to.map(|to| to.0), slot).unwrap();
             assert!(self.said.insert(n, Said { text, to: to.map(|to| to.1) }).is_none());
         }
-        if self.index == 0 && self.random.between(0, 20) == 0 {
-            let action = if self.random.between(0, 2) == 0 { Action::Mute } else { Action::Unmute };
+        if self.index == 0 && self.random.between(0, 6) == 0 {
+            let action = if self.random.between(0, 1) == 0 { Action::Mute } else { Action::Unmute };
             let member = self.somebody().map(|to| to.0);
             client.moderate(1, action, member);
         }
@@ -161,6 +161,14 @@ impl Ears {
         }
     }
 
+    /// With what it comes back is what it has: not less, so that nothing comes twice.
+    pub(super) fn check_position(&self, position: Option<Messages>) {
+        let Some(Messages { log: Some(log), after: Some(after), .. }) = position else { return };
+        let heard = self.heard.iter().filter(|heard| heard.log == log && !heard.early);
+        let last = heard.map(|heard| heard.message.seq).max().unwrap_or(0);
+        assert!(after >= last, "p{} says that it has {after}, and has {last}", self.index);
+    }
+
     pub(super) fn was_never_up(&self) -> bool {
         self.last.is_none()
     }
@@ -183,6 +191,14 @@ impl Ears {
                 let before = last.insert(*log, message.seq);
                 assert!(before.is_none_or(|before| before < message.seq), "{name} out of order");
             }
+        }
+    }
+
+    /// A server without a disk knows of everything that is missing why it is.
+    fn check_gaps(&self) {
+        for (log, gap) in &self.gaps {
+            let known = gap.to == 0 || gap.reason == GapReason::Expired;
+            assert!(known, "p{} is told of {gap:?} in {log:?}", self.index);
         }
     }
 
@@ -219,6 +235,9 @@ impl Verdict<'_> {
     pub(super) fn check(&self) {
         let all: BTreeMap<SourceId, &Ears> = self.ears.iter().map(|ears| (ears.source, *ears)).collect();
         self.ears.iter().for_each(|ears| ears.check_list(&all));
+        if self.kept.is_none() {
+            self.ears.iter().for_each(|ears| ears.check_gaps());
+        }
         let numbered = self.numbered();
         for (&(log, seq), &(source, n)) in &numbered {
             let to = all[&source].said[&n].to;

@@ -21,7 +21,7 @@ use crate::session::peer::Demand;
 use crate::session::random::Random;
 use crate::time::Moment;
 use crate::wire::control::{Control, Goodbye, Refusal, Welcome};
-use crate::wire::{Code, Frame, Media};
+use crate::wire::{Code, Frame, Incoming, Media, Parser};
 
 /// The disk of a server, which outlives it; without one, messages live as long as the room.
 pub(super) type Disk = Option<Rc<RefCell<Shelf>>>;
@@ -42,6 +42,8 @@ pub(super) struct Line {
     sent: Cell<u64>,
     /// The next picture is damaged on its way.
     damage: Cell<bool>,
+    /// The last message that it has.
+    told: Cell<u64>,
 }
 
 impl Line {
@@ -194,6 +196,7 @@ impl Host {
             ending: Cell::new(false),
             sent: Cell::new(0),
             damage: Cell::new(false),
+            told: Cell::new(0),
         });
         let peer = Peer::new(Secret([id.0 as u8; 32]), now);
         line.say(&peer.challenge());
@@ -256,9 +259,7 @@ impl Host {
             News::Reserved(through) => self.room.handle_reserved(through),
             News::Storage(works) => self.room.handle_storage(works, "full"),
             News::Start(to, after) => self.room.handle_start(to, after),
-            News::Page(to, missing, entries, full) => {
-                self.room.handle_fetched(to, missing, entries.as_deref(), full);
-            }
+            News::Page(to, missing, found) => self.room.handle_fetched(to, missing, found.as_ref()),
         }
         self.carry_out();
     }
@@ -449,6 +450,8 @@ impl Host {
         };
         self.check_admitted(line.id, resume, &admitted);
         self.lines.insert(line.id, Rc::clone(line));
+        let position = messages.filter(|wanted| wanted.log == admitted.log.map(|log| log.id));
+        line.told.set(position.and_then(|position| position.after).unwrap_or(0));
         line.say(&Control::Welcome(Welcome {
             protocol: 1,
             server: "simulation".into(),
@@ -524,7 +527,12 @@ impl Host {
         match output {
             Output::Send(to, operation) => self.lines.get(&to).into_iter().for_each(|l| l.say(&operation)),
             Output::Relay(frame, to) => {
-                to.iter().filter_map(|id| self.lines.get(id)).for_each(|line| line.send(frame.clone()));
+                let seq = seq_of(&frame);
+                for line in to.iter().filter_map(|id| self.lines.get(id)) {
+                    let before = line.told.replace(seq);
+                    assert!(before < seq, "{} is sent {seq} and has {before}", line.id);
+                    line.send(frame.clone());
+                }
             }
             Output::Store(entry) => {
                 let seq = entry.seq;
@@ -583,6 +591,14 @@ fn new_room(life: u64, count: u64, disk: &Disk, now: Moment) -> Room {
     let fresh = || (Log::new(LogId((life << 32 | count).to_be_bytes())), Settings::default());
     let (log, settings) = disk.as_ref().map_or_else(fresh, |disk| disk.borrow_mut().load());
     Room::new("standup".parse().unwrap(), Terms::default(), log, settings, now)
+}
+
+/// The number of a message in the room.
+fn seq_of(frame: &Bytes) -> u64 {
+    let mut parser = Parser::new();
+    parser.push(frame);
+    let Ok(Some(Incoming::Frame(frame))) = parser.poll() else { panic!("the server writes frames") };
+    frame.header.letter.and_then(|letter| letter.receipt).unwrap().seq
 }
 
 fn ask(asks: impl IntoIterator<Item = Ask<Rc<Line>>>) {

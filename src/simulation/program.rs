@@ -16,8 +16,8 @@ use crate::limits;
 use crate::session::Key;
 use crate::session::client::{Client, Correspondence, Down, End, Event, Profile, Want};
 use crate::time::Moment;
-use crate::wire::control::{Publish, Source, TrackKind};
-use crate::wire::{Code, Frame, Media, Rendition};
+use crate::wire::control::{Control, Hello, Publish, Source, TrackKind};
+use crate::wire::{Code, Frame, Incoming, Media, Parser, Rendition};
 
 /// Pause between two pictures, and after how many of them a keyframe comes unasked.
 const INTERVAL: Duration = Duration::from_millis(125);
@@ -47,6 +47,8 @@ struct Seen {
     all: BTreeSet<u64>,
     /// Keyframes asked for, so that often a group of pictures may come again.
     asked: u32,
+    /// One was asked for and has not come.
+    wanted: bool,
     /// What comes is of no use before a keyframe, which was asked for then.
     lost: Option<Moment>,
 }
@@ -171,6 +173,18 @@ impl Program {
         }
     }
 
+    /// Its decoder of something that it sees has lost its way.
+    pub(super) fn want_key_again(&mut self) {
+        if let Some(track) = self.seen.keys().next() {
+            self.ask(*track);
+        }
+    }
+
+    /// Whether a keyframe that it asked for has not come.
+    pub(super) fn wants_key(&self) -> bool {
+        self.seen.values().any(|seen| seen.wanted)
+    }
+
     /// The next frame that it sends is damaged.
     pub(super) fn damage(&mut self) {
         self.camera.iter_mut().for_each(|camera| camera.damage = true);
@@ -179,7 +193,9 @@ impl Program {
 
     fn ask(&mut self, track: TrackId) {
         if self.client.is_up() {
-            self.seen.entry(track).or_default().asked += 1;
+            let seen = self.seen.entry(track).or_default();
+            seen.asked += 1;
+            seen.wanted = true;
             self.client.keyframe(track, RENDITION);
         }
     }
@@ -287,7 +303,12 @@ impl Program {
     fn write(&mut self, now: Moment) {
         let Some(socket) = &mut self.socket else { return };
         let damage = std::mem::take(&mut self.damage);
+        let written = socket.out.len();
         socket.out.extend(std::iter::from_fn(|| self.client.poll_transmit()));
+        if let Some(ears) = self.ears.as_ref().filter(|_| !self.client.is_up()) {
+            let hello = socket.out.range(written..).find_map(hello);
+            hello.into_iter().for_each(|hello| ears.check_position(hello.messages));
+        }
         if let Some(last) = socket.out.back_mut().filter(|_| damage) {
             *last = damaged(last);
         }
@@ -349,6 +370,7 @@ impl Program {
         let seen = self.seen.entry(media.track).or_default();
         let seq = media.seq;
         if media.key {
+            seen.wanted = false;
             seen.lost = None;
         }
         if let Some(at) = &mut seen.lost {
@@ -385,6 +407,17 @@ impl Program {
         seen.last = Some(seq);
         seen.all.insert(seq);
         self.newest.insert(from, Moment::from_micros(made));
+    }
+}
+
+/// The hello, if that is what is written.
+fn hello(bytes: &Bytes) -> Option<Hello> {
+    let mut parser = Parser::new();
+    parser.push(bytes);
+    let Ok(Some(Incoming::Frame(frame))) = parser.poll() else { panic!("a program writes frames") };
+    match frame.operation() {
+        Ok(Control::Hello(hello)) => Some(hello),
+        _ => None,
     }
 }
 

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use crate::chat::{Entry, Log, Missing, Past, Standing};
+use crate::chat::{Entry, Found, Log, Missing, Past, Standing};
 use crate::id::{ConnectionId, LogId, PublicKey, SourceId};
 use crate::room::{Fetch, Settings};
 use crate::session::random::Random;
@@ -17,7 +17,7 @@ pub(super) enum News {
     Reserved(u64),
     Storage(bool),
     Start(ConnectionId, u64),
-    Page(ConnectionId, Missing, Option<Vec<Entry>>, bool),
+    Page(ConnectionId, Missing, Option<Found>),
 }
 
 type Question = (Moment, ConnectionId, Fetch, Option<PublicKey>);
@@ -246,12 +246,14 @@ impl Shelf {
                 let first = found.iter().rev().take(count as usize).next_back();
                 News::Start(to, first.map_or(through, |first| first - 1))
             }
-            Fetch::Page(missing) if failed => News::Page(to, missing, None, false),
+            Fetch::Page(missing) if failed => News::Page(to, missing, None),
             Fetch::Page(missing) => {
                 let wanted = all.filter(|entry| entry.seq > missing.after && entry.seq <= missing.through);
-                let found: Vec<Entry> = wanted.take(self.page).cloned().map(persisted).collect();
-                let full = found.len() == self.page;
-                News::Page(to, missing, Some(found), full)
+                let entries: Vec<Entry> = wanted.take(self.page).cloned().map(persisted).collect();
+                let full = entries.len() == self.page;
+                let oldest = self.kept.iter().chain(&self.waiting).map(|entry| entry.seq).next();
+                let oldest = oldest.unwrap_or(missing.through + 1);
+                News::Page(to, missing, Some(Found { entries, full, oldest }))
             }
         }
     }

@@ -19,7 +19,7 @@ const GOOD: Shape = Shape { latency: Duration::from_millis(2), rate: 10_000_000,
 #[derive(Default)]
 pub(super) struct Fate {
     /// Bytes after which each breaks: up, down.
-    cuts: VecDeque<(Option<usize>, Option<usize>)>,
+    pub(super) cuts: VecDeque<(Option<usize>, Option<usize>)>,
     /// How many are refused before.
     refusals: u32,
     shape: Option<Shape>,
@@ -78,6 +78,7 @@ impl World {
         self.pass(Duration::from_millis(1_500));
         assert!(self.programs.iter().all(Program::is_up), "everybody comes in");
         self.check_live();
+        self.check_asking();
         for _ in 0..self.random.between(1, 8) {
             self.fault();
             let span = match self.random.between(0, 3) {
@@ -95,6 +96,17 @@ impl World {
             lively = if self.is_live() { lively + 1 } else { 0 };
         }
         self.check_live();
+    }
+
+    /// Who asks for a picture at which decoding can begin gets one, from the publisher or from what there is.
+    fn check_asking(&mut self) {
+        for pause in [350, 100] {
+            self.programs.iter_mut().for_each(Program::want_key_again);
+            self.pass(Duration::from_millis(pause));
+            let waiting: Vec<u8> =
+                self.programs.iter().filter(|program| program.wants_key()).map(|p| p.index).collect();
+            assert!(waiting.is_empty(), "{waiting:?} asked for a keyframe and got none in {pause} ms");
+        }
     }
 
     fn is_live(&self) -> bool {
@@ -227,7 +239,7 @@ fn link(fate: &mut Fate, random: &mut Random) -> (Pipe, Pipe) {
 }
 
 /// Where the next connection breaks: in the hello, in the welcome, in the first pictures.
-fn cuts(random: &mut Random) -> (Option<usize>, Option<usize>) {
+pub(super) fn cuts(random: &mut Random) -> (Option<usize>, Option<usize>) {
     let bytes = Some(random.between(1, 2_500) as usize);
     if random.between(0, 1) == 0 { (bytes, None) } else { (None, bytes) }
 }

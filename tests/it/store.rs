@@ -135,7 +135,7 @@ fn check(directory: &Path, reported: &[(u64, u64)], given: u64) -> Vec<std::ops:
         let mut kept = BTreeMap::new();
         loop {
             let after = kept.last_key_value().map_or(0, |(seq, _)| *seq);
-            let page = store.page(archive.key, after, u64::MAX, 1_000, 1 << 20, None).await.unwrap();
+            let (page, _) = store.page(archive.key, after, u64::MAX, 1_000, 1 << 20, None).await.unwrap();
             if page.is_empty() {
                 break;
             }

@@ -41,6 +41,17 @@ pub enum Item {
     Gap(Gap),
 }
 
+/// What the store has of that.
+#[derive(Debug, Clone, Default)]
+pub struct Found {
+    /// All that this reader may have of what is missing, oldest first, or the first of it.
+    pub entries: Vec<Entry>,
+    /// Whether there may be more of it: as many as a page holds were found.
+    pub full: bool,
+    /// The first number that is kept at all.
+    pub oldest: u64,
+}
+
 /// The store has to be asked: for the messages behind `after`, up to and with `through`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Missing {
@@ -84,14 +95,15 @@ impl Log {
         Ok(self.assemble(after, self.last(), mine))
     }
 
-    /// The part that the store has found: `entries`, oldest first, are all that this reader may have behind
-    /// `missing.after` up to `missing.through`, or the first of them when they are as many as a page holds.
-    pub fn page_of(&self, missing: Missing, entries: &[Entry], full: bool) -> Page {
-        let through = match entries.last() {
-            Some(last) if full => last.seq,
+    /// The part that the store has found of what is missing.
+    pub fn page_of(&mut self, missing: Missing, found: &Found) -> Page {
+        // The store gives up what is old while the log lives.
+        self.oldest = self.oldest.max(found.oldest);
+        let through = match found.entries.last() {
+            Some(last) if found.full => last.seq,
             _ => missing.through,
         };
-        let mut page = self.assemble(missing.after, through, entries.iter());
+        let mut page = self.assemble(missing.after, through, found.entries.iter());
         page.complete &= through == self.last();
         page
     }

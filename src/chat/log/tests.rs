@@ -257,7 +257,7 @@ fn what_cannot_be_kept_is_told_to_its_sender_and_is_a_gap_for_the_others() {
     log.shrink();
     log.shrink();
     let missing = log.page(&reader(2), 0).unwrap_err();
-    let page = log.page_of(missing, &[], false);
+    let page = log.page_of(missing, &Found::default());
     assert!(matches!(page.items[..], [Item::Gap(Gap { from: 2, to: 2, reason: GapReason::Crash })]));
 }
 
@@ -339,12 +339,27 @@ fn what_memory_has_given_up_is_an_expired_gap_where_there_is_no_store() {
 #[test]
 fn what_the_store_has_given_up_is_said_before_the_first_that_it_has() {
     let past = Past { next: 21, oldest: 11, limit: 99, ..past() };
-    let log = Log::restore(LogId([7; 8]), past);
+    let mut log = Log::restore(LogId([7; 8]), past);
     let missing = log.page(&reader(2), 3).unwrap_err();
     assert_eq!(missing, Missing { after: 3, through: 20 });
-    let page = log.page_of(missing, &[], false);
+    let page = log.page_of(missing, &Found::default());
     assert!(matches!(page.items[..], [Item::Gap(Gap { from: 4, to: 10, reason: GapReason::Expired })]));
     assert!(page.complete);
+}
+
+#[test]
+fn what_the_store_gives_up_while_the_room_lives_is_said_too() {
+    let mut log = stored();
+    for n in 1..=10 {
+        new(say(&mut log, ANN, n, "x"));
+    }
+    log.shrink();
+    let missing = log.page(&reader(2), 1).unwrap_err();
+    let page = log.page_of(missing, &Found { oldest: 4, ..Found::default() });
+    assert!(matches!(page.items[..], [Item::Gap(Gap { from: 2, to: 3, reason: GapReason::Expired })]));
+    let missing = log.page(&reader(2), 1).unwrap_err();
+    log.page_of(missing, &Found { oldest: 6, ..Found::default() });
+    assert_eq!(given(&log, &reader(2), 1), ((6..=10).collect(), vec![(2, 5, GapReason::Expired)]));
 }
 
 #[test]
@@ -353,7 +368,7 @@ fn a_crash_is_a_gap_between_what_was_stored_and_what_came_later() {
     let mut log = Log::restore(LogId([7; 8]), past);
     new(say(&mut log, ANN, 1, "later"));
     let missing = log.page(&reader(2), 6).unwrap_err();
-    let page = log.page_of(missing, &[], false);
+    let page = log.page_of(missing, &Found::default());
     assert!(matches!(page.items[..], [Item::Gap(Gap { from: 7, to: 100, reason: GapReason::Crash })]));
     assert!(!page.complete, "the rest comes from memory");
     assert_eq!(given(&log, &reader(2), page.through).0, [101]);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{Fetch, Link, Output, Reading, Room};
-use crate::chat::{Accepted, Addressee, Author, Entry, Item, Missing, Page, Reader, Start};
+use crate::chat::{Accepted, Addressee, Author, Entry, Found, Item, Missing, Page, Reader, Start};
 use crate::id::{ConnectionId, MemberId};
 use crate::limits;
 use crate::time::Moment;
@@ -113,17 +113,11 @@ impl Room {
         }
     }
 
-    /// The answer to [`Fetch::Page`]; `full` when there may be more of it. Without `entries` the store has failed.
-    pub fn handle_fetched(
-        &mut self,
-        connection: ConnectionId,
-        missing: Missing,
-        entries: Option<&[Entry]>,
-        full: bool,
-    ) {
+    /// The answer to [`Fetch::Page`]. Without it the store has failed.
+    pub fn handle_fetched(&mut self, connection: ConnectionId, missing: Missing, found: Option<&Found>) {
         let Some((_, Reading::Asked)) = self.reader(connection) else { return };
-        let page = match entries {
-            Some(entries) => self.log.page_of(missing, entries, full),
+        let page = match found {
+            Some(found) => self.log.page_of(missing, found),
             None => {
                 let gap = Gap { from: missing.after + 1, to: missing.through, reason: GapReason::Unknown };
                 Page { items: vec![Item::Gap(gap)], through: missing.through, complete: false }

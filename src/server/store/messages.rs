@@ -170,6 +170,14 @@ pub(super) fn page(connection: &Connection, range: &Range) -> rusqlite::Result<V
     collect(&mut rows, range.bytes, range.newest)
 }
 
+/// The oldest number that is kept of a room.
+pub(super) fn oldest(connection: &Connection, room: RoomKey) -> rusqlite::Result<Option<u64>> {
+    connection
+        .prepare_cached("SELECT min(seq) FROM message WHERE room = ?1")?
+        .query_row([room.0], |row| row.get::<_, Option<i64>>(0))
+        .map(|seq| seq.map(|seq| seq as u64))
+}
+
 /// The newest messages of a room, also those that are for single members.
 pub(super) fn newest(
     connection: &Connection,

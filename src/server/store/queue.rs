@@ -57,7 +57,7 @@ pub(super) type Answer<T> = oneshot::Sender<Result<T, StoreError>>;
 pub(super) enum Request {
     Load(RoomName, Answer<Option<Archive>>),
     Found(RoomName, Box<Founding>, Answer<Archive>),
-    Page(Range, Answer<Vec<Record>>),
+    Page(Range, Answer<(Vec<Record>, u64)>),
     Rooms(Answer<Vec<Listed>>),
     Remove(RoomName, Answer<bool>),
     Release(RoomKey),

@@ -84,10 +84,7 @@ fn room(row: &Row<'_>) -> rusqlite::Result<Kept> {
 /// What stands in the other tables.
 fn complete(transaction: &Transaction<'_>, archive: &mut Archive) -> rusqlite::Result<()> {
     let key = archive.key.0;
-    archive.oldest = transaction
-        .prepare_cached("SELECT min(seq) FROM message WHERE room = ?1")?
-        .query_row([key], |row| row.get::<_, Option<i64>>(0))?
-        .map(|seq| seq as u64);
+    archive.oldest = messages::oldest(transaction, archive.key)?;
     archive.gaps = transaction
         .prepare_cached("SELECT first, last FROM gap WHERE room = ?1 ORDER BY first")?
         .query_map([key], |row| Ok(row.get::<_, i64>(0)? as u64..row.get::<_, i64>(1)? as u64 + 1))?

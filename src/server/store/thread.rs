@@ -177,8 +177,8 @@ impl Thread {
         Ok(archive)
     }
 
-    /// What is in the database, and what is still to go there.
-    fn page(&self, range: &Range) -> Result<Vec<Record>, StoreError> {
+    /// What is in the database, and what is still to go there; and the oldest number of both.
+    fn page(&self, range: &Range) -> Result<(Vec<Record>, u64), StoreError> {
         let mut records = messages::page(&self.database.connection, range)?;
         let stored = records.last().map_or(range.after, |record| record.seq);
         // The next one in the database may not have fitted: what waits is behind it.
@@ -197,7 +197,9 @@ impl Thread {
         } else {
             records.truncate(range.messages);
         }
-        Ok(records)
+        let kept = messages::oldest(&self.database.connection, range.room)?;
+        let oldest = kept.or_else(|| self.waiting(range.room).map(|record| record.seq).next());
+        Ok((records, oldest.unwrap_or(range.before)))
     }
 
     fn waiting(&self, room: RoomKey) -> impl Iterator<Item = &Record> {
