@@ -13,6 +13,7 @@ mod logging;
 pub mod output;
 pub mod password;
 pub mod progress;
+pub mod recv;
 pub mod send;
 pub mod serve;
 pub mod signal;

@@ -2,7 +2,7 @@
 
 mod files;
 mod stream;
-mod sums;
+pub(super) mod sums;
 
 use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};

@@ -36,7 +36,7 @@ fn tree(dir: &Directory, name: &str, paths: &[&[&str]]) -> (Part, Vec<Vec<String
         stage.write(number as u32, 0, format!("file {number}").as_bytes()).unwrap();
     }
     stage.take_unsynced().sync().unwrap();
-    part.begin_placing().unwrap();
+    part.begin_placing(b"how").unwrap();
     let paths = paths.iter().map(|path| path.iter().map(ToString::to_string).collect()).collect();
     (part, paths)
 }
@@ -204,7 +204,8 @@ fn f08_a_file_that_is_there_stays_unless_it_is_to_be_replaced() {
     assert!(matches!(kept, Err(Error::Exists(_))), "{kept:?}");
     // The rest can be done with another decision, by another program even.
     let part = Part::open(&held, "t", true).unwrap().unwrap();
-    assert!(part.is_placing().unwrap() && !part.holds(0).unwrap() && part.holds(1).unwrap());
+    assert_eq!(part.placing().unwrap().as_deref(), Some(&b"how"[..]));
+    assert!(!part.holds(0).unwrap() && part.holds(1).unwrap());
     part.place_tree(&held, items(&paths), |_| Existing::Replace, NOW).unwrap();
     assert_eq!(fs::read_to_string(&old).unwrap(), "file 1");
     assert_eq!(fs::read_to_string(dir.path().join("b")).unwrap(), "file 0");

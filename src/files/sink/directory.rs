@@ -8,6 +8,7 @@ use std::sync::Arc;
 use rustix::fs::{self, AtFlags, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
+use super::part::all;
 use super::{Error, plain};
 
 /// Tries when the kernel says that somebody renamed something in the middle of a step (`EAGAIN`).
@@ -143,7 +144,7 @@ impl Directory {
         }
     }
 
-    /// Names in here and beneath this call's control until it ends; in no order.
+    /// The names in here that are text, in no order.
     pub(super) fn names(&self) -> Result<Vec<String>, Error> {
         let failed = || Error::io("read", &self.path);
         let entries = fs::Dir::read_from(&self.fd).map_err(failed())?;
@@ -179,22 +180,31 @@ impl Directory {
 
     /// The names in here are on the disk.
     pub fn sync(&self) -> Result<(), Error> {
-        match fs::fsync(&self.fd) {
-            // Some network file systems cannot, and need not.
-            Ok(()) | Err(Errno::INVAL) => Ok(()),
-            Err(error) => Err(Error::io("write in", &self.path)(error)),
-        }
+        Self::sync_all(std::slice::from_ref(self))
     }
 
-    /// Everything on this file system is on the disk: one call where many files were written.
-    pub(super) fn sync_all(&self) -> Result<(), Error> {
-        fs::syncfs(&self.fd).map_err(Error::io("write in", &self.path))
+    /// The names in all of these are on the disk.
+    pub(super) fn sync_all(these: &[Self]) -> Result<(), Error> {
+        let sync = |directory: &Self| match fs::fsync(&directory.fd) {
+            // Some network file systems cannot, and need not.
+            Err(Errno::INVAL) => Ok(()),
+            other => other,
+        };
+        let path = these.first().map(|first| first.path.clone()).unwrap_or_default();
+        all(these, sync).map_err(Error::io("write in", path))
     }
 
     /// Opens one name in here that is no link, and nothing outside.
-    pub(super) fn step(&self, name: &str, flags: OFlags, mode: Mode) -> rustix::io::Result<OwnedFd> {
+    pub(in crate::files) fn step(
+        &self,
+        name: &str,
+        flags: OFlags,
+        mode: Mode,
+    ) -> rustix::io::Result<OwnedFd> {
         let name = plain(name).map_err(|_| Errno::INVAL)?;
         let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+        // What makes nothing has no mode, says openat2.
+        let mode = if flags.contains(OFlags::CREATE) { mode } else { Mode::empty() };
         let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
         for _ in 0..TRIES {
             match fs::openat2(&self.fd, name, flags, mode, resolve) {

@@ -9,6 +9,7 @@ use std::fs::File;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rustix::fs::{self, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
@@ -18,8 +19,11 @@ use super::{Directory, Error, JOURNAL, NAME, PART, There, plain};
 
 /// Files of a tree that stay open; more are opened again when they are needed.
 const OPEN: usize = 8;
-/// From so many files on, one call for all of the file system is faster than one for each.
-const MANY: usize = 8;
+/// Threads that wait for the disk where many files are to be made safe: file systems do several at once in the
+/// time of one.
+const SYNCING: usize = 16;
+/// Files that may wait to be made safe; each of them is open.
+const UNSYNCED: usize = 256;
 
 /// A locked part. What is in it stays when this is dropped.
 #[derive(Debug)]
@@ -53,7 +57,7 @@ pub struct Stage {
 }
 
 /// What was written and is not known to be on the disk.
-#[derive(Debug, Default, Clone)]
+#[derive(Debug, Default)]
 pub struct Unsynced {
     files: Vec<Arc<File>>,
     /// The directory with new names in it.
@@ -155,12 +159,16 @@ impl Part {
         format!("{}{JOURNAL}", self.part)
     }
 
-    /// Size and times of the file as they are now; nothing for a tree. As long as nobody writes they stay.
-    pub fn identity(&self) -> Option<[i64; 5]> {
+    /// The name of the journal of the part of `name`.
+    pub fn journal_of(name: &str) -> String {
+        format!("{}{JOURNAL}", part_name(name))
+    }
+
+    /// When its file was last touched, in seconds and nanoseconds by the system's clock; nothing for a tree. No
+    /// program can set that time, unlike that of the last change.
+    pub fn touched(&self) -> Option<(i64, i64)> {
         let Body::Single(file) = &self.body else { return None };
-        let about = file.metadata().ok()?;
-        let size = i64::try_from(about.size()).ok()?;
-        Some([size, about.mtime(), about.mtime_nsec(), about.ctime(), about.ctime_nsec()])
+        file.metadata().ok().map(|about| (about.ctime(), about.ctime_nsec()))
     }
 
     /// Its bytes, for one thread.
@@ -192,11 +200,7 @@ impl Stage {
     pub fn write(&mut self, file: u32, at: u64, bytes: &[u8]) -> Result<(), Error> {
         let open = self.file(file, true)?;
         let written = open.write_all_at(bytes, at);
-        if !self.unsynced.files.last().is_some_and(|last| Arc::ptr_eq(last, &open))
-            && !self.unsynced.files.iter().any(|known| Arc::ptr_eq(known, &open))
-        {
-            self.unsynced.files.push(open);
-        }
+        self.unsynced.add(open);
         written.map_err(|error| Error::Io { doing: "write to", path: self.path.clone(), error })
     }
 
@@ -226,10 +230,19 @@ impl Stage {
         let open = self.file(file, true)?;
         let path = &self.path;
         let failed = |error| Error::Io { doing: "write to", path: path.clone(), error };
-        if open.metadata().map_err(failed)?.len() > size {
+        let there = open.metadata().map_err(failed)?.len();
+        if there > size {
             open.set_len(size).map_err(failed)?;
         }
+        if there > size || there == 0 {
+            self.unsynced.add(open);
+        }
         Ok(())
+    }
+
+    /// What was written since the last time.
+    pub fn unsynced(&self) -> &Unsynced {
+        &self.unsynced
     }
 
     /// Takes what was written since the last time, for whoever makes it safe.
@@ -273,20 +286,61 @@ impl Unsynced {
     /// Makes it safe. After an error none of it is: the kernel forgets what it could not write, so another
     /// try that succeeds would prove nothing.
     pub fn sync(&self) -> Result<(), Error> {
-        let failed = |error| Error::io("write to", &self.path)(error);
-        if let (Some(directory), true) = (&self.directory, self.files.len() > MANY) {
-            return directory.sync_all();
-        }
-        for file in &self.files {
-            fs::fdatasync(file).map_err(failed)?;
-        }
+        let files: Vec<&File> = self.files.iter().map(AsRef::as_ref).collect();
+        all(&files, |file| fs::fdatasync(file)).map_err(Error::io("write to", &self.path))?;
         self.directory.as_ref().map_or(Ok(()), Directory::sync)
     }
 
-    /// How many files it is about.
-    pub fn files(&self) -> usize {
-        self.files.len()
+    /// Adds what `other` is about.
+    pub fn join(&mut self, other: Self) {
+        if other.is_empty() {
+            return;
+        }
+        other.files.into_iter().for_each(|file| self.add(file));
+        self.directory = other.directory.or(self.directory.take());
+        self.path = other.path;
     }
+
+    /// Whether there is nothing.
+    pub fn is_empty(&self) -> bool {
+        self.files.is_empty() && self.directory.is_none()
+    }
+
+    /// Whether it is about so many files that it should be made safe before more are written.
+    pub fn is_much(&self) -> bool {
+        self.files.len() >= UNSYNCED
+    }
+
+    fn add(&mut self, file: Arc<File>) {
+        // Those that were written last are the likely ones.
+        if !self.files.iter().rev().any(|known| Arc::ptr_eq(known, &file)) {
+            self.files.push(file);
+        }
+    }
+}
+
+/// Does something that waits for the disk with all of these; the first error.
+pub(super) fn all<T: Sync>(
+    these: &[T],
+    wait: impl Fn(&T) -> rustix::io::Result<()> + Sync,
+) -> rustix::io::Result<()> {
+    let threads = these.len().min(SYNCING);
+    if threads <= 1 {
+        return these.iter().try_for_each(wait);
+    }
+    let next = AtomicUsize::new(0);
+    let work = || {
+        while let Some(this) = these.get(next.fetch_add(1, Ordering::Relaxed)) {
+            wait(this)?;
+        }
+        Ok(())
+    };
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
+        let own = work();
+        let others = threads.into_iter().map(|thread| thread.join().unwrap_or(Err(Errno::IO)));
+        others.fold(own, Result::and)
+    })
 }
 
 /// Refuses to write into what others see under another name, or into what is not the user's.
@@ -306,7 +360,7 @@ fn own(file: &File, path: &std::path::Path) -> Result<(), Error> {
 
 /// The name of what will be `name`; short enough for a journal's name beside it.
 fn part_name(name: &str) -> String {
-    let room = NAME - PART.len() - JOURNAL.len();
+    let room = NAME - PART.len() - JOURNAL.len() - ".new".len();
     if name.len() <= room {
         return format!("{name}{PART}");
     }

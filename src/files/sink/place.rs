@@ -1,5 +1,8 @@
 //! From a part to the final names.
 
+use std::fs::File;
+use std::io::Read;
+use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
 use rustix::fs::{self, AtFlags, FileType, Mode, OFlags, RenameFlags, Timespec, Timestamps};
@@ -33,6 +36,10 @@ pub struct Item<'a> {
 
 /// In a part of a tree: everything is whole, and files may be missing because they are in their places.
 const PLACING: &str = "placing";
+/// Bytes that are read of it: more than a name for each entry of the largest manifest.
+const PLACING_MOST: u64 = 16 << 20;
+/// Directories that are held until they are made safe together.
+const SYNCED: usize = 64;
 /// Looks at a name that comes and goes.
 const TRIES: u32 = 64;
 
@@ -61,22 +68,35 @@ impl Part {
         Ok(self.parent.path(name))
     }
 
-    /// Says that all of a tree is whole and on the disk, before the first file leaves it.
-    pub fn begin_placing(&self) -> Result<(), Error> {
+    /// Says that all of a tree is whole and on the disk, before the first file leaves it; `how` is for
+    /// whoever goes on with it.
+    pub fn begin_placing(&self, how: &[u8]) -> Result<(), Error> {
         let Body::Tree(stage) = &self.body else { return Err(Error::Name) };
-        let flags = OFlags::WRONLY | OFlags::CREATE;
-        stage
-            .step(PLACING, flags, Mode::RUSR | Mode::WUSR)
-            .map_err(Error::io("make", stage.path(PLACING)))?;
+        let fresh = format!("{PLACING}.new");
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC;
+        let file = stage.step(&fresh, flags, Mode::RUSR | Mode::WUSR);
+        let file = File::from(file.map_err(Error::io("make", stage.path(&fresh)))?);
+        let failed = |error| Error::Io { doing: "write to", path: stage.path(&fresh), error };
+        file.write_all_at(how, 0).and_then(|()| file.sync_all()).map_err(failed)?;
+        fs::renameat(stage, &fresh, stage, PLACING).map_err(Error::io("make", stage.path(PLACING)))?;
         stage.sync()
     }
 
-    /// Whether that was said, by this program or by one before it.
-    pub fn is_placing(&self) -> Result<bool, Error> {
-        match &self.body {
-            Body::Single(_) => Ok(false),
-            Body::Tree(stage) => Ok(stage.look(PLACING)? != There::Nothing),
-        }
+    /// What was said with [`Self::begin_placing`], by this program or by one before it.
+    pub fn placing(&self) -> Result<Option<Vec<u8>>, Error> {
+        let Body::Tree(stage) = &self.body else { return Ok(None) };
+        let file = match stage.step(PLACING, OFlags::RDONLY, Mode::empty()) {
+            Ok(file) => File::from(file),
+            Err(Errno::NOENT) => return Ok(None),
+            Err(error) => return Err(Error::io("open", stage.path(PLACING))(error)),
+        };
+        let mut how = Vec::new();
+        file.take(PLACING_MOST).read_to_end(&mut how).map_err(|error| Error::Io {
+            doing: "read",
+            path: stage.path(PLACING),
+            error,
+        })?;
+        Ok(Some(how))
     }
 
     /// Whether an entry of a tree is still here.
@@ -101,10 +121,15 @@ impl Part {
         let Body::Tree(stage) = &self.body else { return Err(Error::Name) };
         // The way to the last entry: most have their directory in common with the one before.
         let mut way: Vec<(String, Directory)> = Vec::new();
+        // Directories that are done with, and not on the disk.
+        let mut left = Vec::new();
         for item in items {
             let Some((last, directories)) = item.path.split_last() else { return Err(Error::Name) };
             let same = way.iter().zip(directories).take_while(|((had, _), name)| had == *name).count();
-            way.truncate(same);
+            left.extend(way.drain(same..).map(|(_, directory)| directory));
+            if left.len() > SYNCED {
+                Directory::sync_all(&std::mem::take(&mut left))?;
+            }
             for name in &directories[same..] {
                 let below = way.last().map_or(root, |(_, here)| here).enter_or_make(name)?;
                 way.push((name.clone(), below));
@@ -123,7 +148,9 @@ impl Part {
             }
             move_to(stage, &name, here, last, existing(item.number))?;
         }
-        root.sync_all()?;
+        left.extend(way.into_iter().map(|(_, directory)| directory));
+        left.push(root.clone());
+        Directory::sync_all(&left)?;
         self.discard()
     }
 }

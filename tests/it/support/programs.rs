@@ -18,6 +18,7 @@ pub fn program(name: &str, home: &Path) -> Command {
     let path = match name {
         "conf-serve" => env!("CARGO_BIN_EXE_conf-serve"),
         "conf-send" => env!("CARGO_BIN_EXE_conf-send"),
+        "conf-recv" => env!("CARGO_BIN_EXE_conf-recv"),
         "conf-chat" => env!("CARGO_BIN_EXE_conf-chat"),
         "conf-view" => env!("CARGO_BIN_EXE_conf-view"),
         other => panic!("{other} is not a program of this package"),

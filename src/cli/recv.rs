@@ -1,0 +1,350 @@
+//! `conf-recv`: its options, which offers are meant, and how it ends.
+
+mod ask;
+mod get;
+mod list;
+mod memory;
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::{Parser, ValueEnum};
+use tokio_util::sync::CancellationToken;
+
+use self::get::Getter;
+use self::memory::Memory;
+use super::progress::Style;
+use super::{Common, Exit, Failure, Meeting, Program, ended, is_reader_gone, output, signal, units};
+use crate::id::OfferId;
+use crate::pipeline::download::{self, Error, IfExists, Room};
+use crate::pipeline::offers::Offer;
+use crate::session::Address;
+
+const EXAMPLES: &str = "\
+Examples:
+  export CONF_ROOM=conf://192.168.1.5/standup
+  conf-recv                       the one new thing that the room was sent, or a list
+  conf-recv 3                     offer number 3; again: goes on where it broke off
+  conf-recv --list                what there is
+  conf-recv --all -o Downloads/   everything that is new
+  conf-recv --watch --yes         ... and everything that will come
+  conf-recv db.sql -o - | psql    as it comes
+";
+
+/// A server that is there tells of all offers in this time.
+const LISTED: Duration = Duration::from_secs(20);
+
+/// Receive files that the room was sent.
+#[derive(Debug, Parser)]
+#[command(name = "conf-recv", version, about, before_help = EXAMPLES)]
+pub struct Recv {
+    /// What to receive, by number or name [default: the only new one]
+    #[arg(value_name = "OFFER")]
+    pub offers: Vec<String>,
+
+    /// Everything that is new
+    #[arg(short, long, conflicts_with = "offers")]
+    pub all: bool,
+
+    /// Everything that is new, and what is still to come, until Ctrl-C
+    #[arg(short, long, conflicts_with = "offers")]
+    pub watch: bool,
+
+    /// Show what there is and end
+    #[arg(short, long, value_name = "FORM", value_enum, num_args = 0..=1, require_equals = true,
+          default_missing_value = "text", conflicts_with_all = ["offers", "all", "watch", "discard"])]
+    pub list: Option<Form>,
+
+    /// Where to: a directory, another name for a single file, or - for stdout [default: this directory]
+    #[arg(short, long, value_name = "DIR|FILE|-")]
+    pub output: Option<PathBuf>,
+
+    /// What happens to files that exist already [default: ask on a terminal, else fail]
+    #[arg(long, value_name = "WHAT", value_enum)]
+    pub if_exists: Option<Existing>,
+
+    /// Receive without asking
+    #[arg(short, long)]
+    pub yes: bool,
+
+    /// Nothing larger than this, such as 500M
+    #[arg(long, value_name = "SIZE", value_parser = units::parse)]
+    pub max_size: Option<u64>,
+
+    /// Take names that begin with a dot, too
+    #[arg(long)]
+    pub allow_hidden: bool,
+
+    /// With -o -: write to a terminal, too
+    #[arg(long)]
+    pub force: bool,
+
+    /// Remove what was received so far of an offer, by number or by the name of its file, and end
+    #[arg(long, value_name = "OFFER", conflicts_with_all = ["offers", "all", "watch"])]
+    pub discard: Option<String>,
+
+    /// How progress is shown
+    #[arg(long, value_name = "STYLE", value_enum, default_value_t = Style::Auto)]
+    pub progress: Style,
+
+    #[command(flatten)]
+    meeting: Meeting,
+
+    #[command(flatten)]
+    common: Common,
+}
+
+/// In which form offers are listed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Form {
+    /// For people
+    Text,
+    /// One JSON object
+    Json,
+}
+
+/// What happens to files that exist already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Existing {
+    /// Ask on the terminal
+    Ask,
+    /// What comes gets another name: NAME (1)
+    Rename,
+    /// What is there stays, and is not received
+    Skip,
+    /// What comes takes its place
+    Overwrite,
+    /// Nothing is received
+    Fail,
+}
+
+impl Program for Recv {
+    fn common(&self) -> &Common {
+        &self.common
+    }
+}
+
+/// Receives what was asked for, or until a signal comes.
+pub fn recv(args: Recv) -> anyhow::Result<()> {
+    let stdout = args.output.as_deref() == Some(Path::new("-"));
+    if stdout && (args.all || args.watch || args.offers.len() > 1) {
+        return Err(Failure::usage("only one offer can go to stdout: name it").into());
+    }
+    if args.if_exists == Some(Existing::Ask) && !ask::can_ask(&args.common) {
+        return Err(Failure::usage(
+            "nobody can be asked here; choose --if-exists rename, skip, overwrite or fail",
+        )
+        .into());
+    }
+    if let Some(name) = args.discard.as_deref()
+        && discard_here(&args, name)?
+    {
+        return Ok(());
+    }
+    let config = args.meeting.config("conf-recv", Vec::new())?;
+    let address = config.address.clone();
+    let stop = signal::install()?;
+    // Beyond `ulimit -f` a write fails instead of ending the program without a word.
+    signal_hook::flag::register(signal_hook::consts::SIGXFSZ, std::sync::Arc::default())?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    let done = runtime.block_on(async {
+        let mut room = Room::join(config);
+        let done = serve(&args, &mut room, &address, &stop).await;
+        room.leave().await;
+        done
+    });
+    // A thread may be waiting for an answer of somebody who has gone.
+    runtime.shutdown_background();
+    done
+}
+
+async fn serve(
+    args: &Recv,
+    room: &mut Room,
+    address: &Address,
+    stop: &CancellationToken,
+) -> anyhow::Result<()> {
+    loop {
+        let listed = tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            listed = tokio::time::timeout(LISTED, room.listed()) => listed,
+        };
+        match listed {
+            Ok(listed) => break listed.map_err(|error| told(error, address, None))?,
+            Err(_) if room.is_up() => {
+                let message = "this server says nothing of files; is it an older conf-serve?";
+                return Err(Failure::new(Exit::Protocol, message).into());
+            }
+            // The session decides how long it tries to connect.
+            Err(_) => {}
+        }
+    }
+    let memory = Memory::load();
+    if let Some(form) = args.list {
+        let text = match form {
+            Form::Text => list::table(room.offers(), room.member(), &memory),
+            Form::Json => list::json(room.offers(), room.member(), &memory),
+        };
+        return Ok(output::stdout()?.write_all(text.as_bytes())?);
+    }
+    if let Some(what) = &args.discard {
+        let offer = named(room, what)?.state.offer_id;
+        return Ok(discard(args, room, address, offer, what).await?);
+    }
+    let mut getter = Getter { args, room, address, stop, memory };
+    if args.all || args.watch {
+        return getter.all().await;
+    }
+    let chosen = chosen(args, getter.room, &getter.memory)?;
+    getter.each(&chosen).await
+}
+
+/// The offers that are meant.
+fn chosen(args: &Recv, room: &Room, memory: &Memory) -> Result<Vec<OfferId>, Failure> {
+    if !args.offers.is_empty() {
+        return args.offers.iter().map(|what| named(room, what).map(|offer| offer.state.offer_id)).collect();
+    }
+    let fresh: Vec<OfferId> = fresh(room, memory).collect();
+    match (fresh.as_slice(), room.offers().iter().next()) {
+        ([one], _) => Ok(vec![*one]),
+        ([], None) => Err(Failure::new(
+            Exit::Refused,
+            "nothing is offered in this room; conf-recv --watch waits for what comes",
+        )),
+        ([], Some(_)) => Err(Failure::new(
+            Exit::Refused,
+            format!(
+                "there is nothing new; a number or name receives it all the same:\n{}",
+                list::table(room.offers(), room.member(), memory).trim_end()
+            ),
+        )),
+        _ => Err(Failure::usage(format!(
+            "there are several; say which (conf-recv NUMBER), or conf-recv --all:\n{}",
+            list::table(room.offers(), room.member(), memory).trim_end()
+        ))),
+    }
+}
+
+/// Offers of others that were not received yet.
+fn fresh(room: &Room, memory: &Memory) -> impl Iterator<Item = OfferId> {
+    let own = room.member();
+    let fresh = room
+        .offers()
+        .iter()
+        .filter(move |offer| !own.is_some_and(|own| offer.is_of(own)) && !memory.has(offer.state.offer_id));
+    fresh.map(|offer| offer.state.offer_id)
+}
+
+fn named<'a>(room: &'a Room, what: &str) -> Result<&'a Offer, Failure> {
+    room.offers().find(what).ok_or_else(|| {
+        let shown = crate::text::scrub(what, 100);
+        Failure::new(
+            Exit::Refused,
+            format!("nothing called {shown} is offered; conf-recv --list shows what is"),
+        )
+    })
+}
+
+/// Removes a part by the name of its file; whether there was one.
+fn discard_here(args: &Recv, name: &str) -> Result<bool, Failure> {
+    let name = name.strip_suffix(".part").unwrap_or(name);
+    let directory = args.output.as_deref().unwrap_or(Path::new("."));
+    let failed = |error: Error| Failure::new(exit_of(&error), error.to_string());
+    let gone = download::discard(directory, name).map_err(failed)?;
+    if gone {
+        let shown = crate::text::scrub(name, 255);
+        let _ = writeln!(std::io::stderr(), "removed what was received of {shown}");
+    }
+    Ok(gone)
+}
+
+/// The same by its number or name in the room.
+async fn discard(
+    args: &Recv,
+    room: &mut Room,
+    address: &Address,
+    offer: OfferId,
+    what: &str,
+) -> Result<(), Failure> {
+    let rules = crate::transfer::Rules { hidden: true };
+    let gone = match download::list(room, offer, address.room.as_str(), rules).await {
+        Ok(listed) => get::place(args, listed).and_then(download::Target::discard),
+        Err(error) => Err(error),
+    };
+    match gone.map_err(|error| told(error, address, None))? {
+        Some(bytes) => {
+            let _ = writeln!(std::io::stderr(), "removed {} that were received", units::size(bytes));
+            Ok(())
+        }
+        None => {
+            let shown = crate::text::scrub(what, 100);
+            Err(Failure::new(Exit::File, format!("there is nothing received of {shown} here")))
+        }
+    }
+}
+
+/// An error as the end of the program; `part` is what can be gone on with.
+fn told(error: Error, address: &Address, part: Option<&str>) -> Failure {
+    let again = |message: String| match part {
+        Some(what) => format!("{message}; what came is kept, and conf-recv {what} goes on from there"),
+        None => message,
+    };
+    match &error {
+        Error::Ended(end) => match ended(end, address) {
+            Ok(()) => Failure::new(Exit::Other, "the session is over"),
+            Err(failure) if part.is_some() && failure.exit == Exit::Connect => {
+                Failure::new(Exit::Incomplete, again(failure.message))
+            }
+            Err(failure) => failure,
+        },
+        // A stdout that is not written to.
+        Error::Io(error) if error.get_ref().is_some_and(|inner| inner.is::<Failure>()) => error
+            .get_ref()
+            .and_then(|inner| inner.downcast_ref())
+            .cloned()
+            .unwrap_or_else(|| Failure::new(Exit::Other, error.to_string())),
+        Error::Missing => Failure::new(Exit::Incomplete, again(error.to_string())),
+        Error::Sink(full) if full.is_full() => {
+            Failure::new(Exit::File, again(format!("{error}; make room, then receive it again")))
+        }
+        _ => Failure::new(exit_of(&error), error.to_string()),
+    }
+}
+
+fn exit_of(error: &Error) -> Exit {
+    match error {
+        Error::Ended(_) | Error::Over => Exit::Connect,
+        Error::Gone { .. } | Error::Refused(_) | Error::Judged(_) | Error::Large(_) => Exit::Refused,
+        Error::Missing | Error::Interrupted => Exit::Incomplete,
+        Error::Sink(_) | Error::Exists(_) | Error::Space { .. } => Exit::File,
+        Error::Io(error) if is_reader_gone(error) => Exit::Done,
+        Error::Io(_) => Exit::Other,
+        Error::Several(_) => Exit::Usage,
+        Error::Damaged { .. } => Exit::Integrity,
+    }
+}
+
+impl From<Existing> for Option<IfExists> {
+    fn from(existing: Existing) -> Self {
+        Some(match existing {
+            Existing::Ask => return None,
+            Existing::Rename => IfExists::Rename,
+            Existing::Skip => IfExists::Skip,
+            Existing::Overwrite => IfExists::Overwrite,
+            Existing::Fail => IfExists::Fail,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_options_make_sense() {
+        Recv::command().debug_assert();
+    }
+}

@@ -1,0 +1,79 @@
+//! Pieces of an offer that come all or not at all: its manifest and its sums.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::{Error, Happened, Room};
+use crate::id::OfferId;
+use crate::pipeline::offers::Change;
+use crate::transfer::is_last;
+use crate::wire::Part;
+use crate::{limits, transfer};
+
+/// How long an offer may be missing after the server came back: as long as its sender needs to come back, too.
+pub(super) const MISSING: Duration = limits::ROOM_GRACE;
+
+/// Fetches a list. The sums are there when the offer is complete; until then this waits.
+pub async fn fetch_list(room: &mut Room, id: OfferId, part: Part) -> Result<Vec<Bytes>, Error> {
+    loop {
+        present(room, id).await?;
+        if let Some(pieces) = attempt(room, id, part).await? {
+            return Ok(pieces);
+        }
+    }
+}
+
+/// Waits until the offer is there: on a connection, and told.
+pub(super) async fn present(room: &mut Room, id: OfferId) -> Result<(), Error> {
+    let search = async {
+        loop {
+            room.listed().await?;
+            if room.offer(id).is_some() {
+                return Ok(());
+            }
+            room.next().await?;
+        }
+    };
+    match tokio::time::timeout(MISSING, search).await {
+        Ok(found) => found,
+        Err(_) if room.is_up() => Err(Error::Missing),
+        // Without a connection the session decides when to give up.
+        Err(_) => Box::pin(present(room, id)).await,
+    }
+}
+
+/// Nothing where the connection broke meanwhile.
+async fn attempt(room: &mut Room, id: OfferId, part: Part) -> Result<Option<Vec<Bytes>>, Error> {
+    let Some(number) = room.offer(id).map(|offer| offer.state.offer) else { return Ok(None) };
+    let request = room.fetch(number, part, vec![(0, None)]).await;
+    let mut pieces: Vec<Bytes> = Vec::new();
+    loop {
+        match room.next().await? {
+            Happened::Up | Happened::Down(_) => return Ok(None),
+            Happened::Piece(frame) => {
+                let Some(piece) =
+                    frame.header.piece.filter(|piece| (piece.offer, piece.part) == (number, part))
+                else {
+                    continue;
+                };
+                if piece.index as usize != pieces.len() || pieces.len() == limits::PIECES as usize {
+                    return Err(transfer::Error::Torn.into());
+                }
+                pieces.push(frame.payload_bytes());
+            }
+            Happened::Done(done) if done == request => {
+                return match pieces.last().map(|piece| is_last(piece)) {
+                    Some(Ok(true)) => Ok(Some(pieces)),
+                    Some(Err(error)) => Err(error.into()),
+                    _ => Err(transfer::Error::Torn.into()),
+                };
+            }
+            Happened::Refused(refusal) if refusal.id == Some(request) => return Err(Error::Refused(refusal)),
+            Happened::Offers(Change::Gone { offer, number, reason }) if offer == id => {
+                return Err(Error::Gone { number, reason });
+            }
+            _ => {}
+        }
+    }
+}

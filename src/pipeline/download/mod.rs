@@ -1,0 +1,156 @@
+//! From the room to the disk: what `conf-recv` does with an offer.
+//!
+//! In steps, so that a person can be asked between them: [`list`] learns what is in an offer, [`Target::look`]
+//! finds a place and what is in the way, [`run`] fetches, checks and puts everything in its place, and
+//! [`stream`] does without a place and writes the bytes of a single file as they come. All of them go on over
+//! broken connections and restarts of the server.
+//!
+//! What was received is in a part ([`sink`](crate::files::sink)) with a journal beside it; a run that breaks off
+//! leaves both, and the next one goes on from there.
+
+mod chain;
+mod disk;
+mod fetch;
+mod record;
+mod room;
+mod run;
+mod stream;
+mod target;
+mod whole;
+
+use std::io;
+
+use crate::files::sink;
+use crate::id::{OfferId, OfferNumber};
+use crate::net::client::End;
+use crate::pipeline::offers::Offer;
+use crate::transfer::{self, Layout, Manifest, Rules};
+use crate::wire::Part;
+use crate::wire::control::Refusal;
+use crate::wire::offer::Going;
+
+pub use fetch::fetch_list;
+pub use room::{Happened, Room};
+pub use run::{Note, Outcome, Received, run};
+pub use stream::stream;
+pub use target::{IfExists, Target, discard};
+
+/// What is in an offer, judged.
+#[derive(Debug, Clone)]
+pub struct Listed {
+    /// What its sender calls it.
+    pub id: OfferId,
+    /// The room that it is in, as its address.
+    pub room: String,
+    /// What is in it.
+    pub manifest: Manifest,
+    /// What is where in its chunks.
+    pub layout: Layout,
+}
+
+/// Why an offer was not received.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The session is over.
+    #[error("{0}")]
+    Ended(End),
+    /// The session was over before.
+    #[error("the session is over")]
+    Over,
+    /// The user has had enough.
+    #[error("interrupted")]
+    Interrupted,
+    /// It was withdrawn, or the server has forgotten it.
+    #[error("offer {number} is there no more: {}", gone(.reason))]
+    Gone {
+        /// Its number.
+        number: OfferNumber,
+        /// Why.
+        reason: Going,
+    },
+    /// The server was restarted without it.
+    #[error("the server does not know this offer any more; it goes on when its sender sends it again")]
+    Missing,
+    /// The server does not hand it out.
+    #[error("the server refused: {0}")]
+    Refused(Refusal),
+    /// What is in it is not taken.
+    #[error("this offer is not accepted: {0}")]
+    Judged(#[from] transfer::Error),
+    /// It cannot be written.
+    #[error("{0}")]
+    Sink(#[from] sink::Error),
+    /// Threads cannot be started, or the like.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    /// Files of that name are there.
+    #[error("{0} exists already; choose with --if-exists rename, skip or overwrite")]
+    Exists(String),
+    /// More than fits.
+    #[error("{} more are needed, and {} are free", bytes(.needed), bytes(.free))]
+    Space {
+        /// Bytes that are missing.
+        needed: u64,
+        /// Bytes that are free.
+        free: u64,
+    },
+    /// There is no single file to be called that.
+    #[error("this offer has {0} files; name a directory with -o DIR/")]
+    Several(usize),
+    /// It is longer than it was said, or than the user takes.
+    #[error("it is larger than {}", bytes(.0))]
+    Large(u64),
+    /// What arrived is not what was sent, even the second time.
+    #[error("{file} is damaged: {what}; it stays as a part, and is not used")]
+    Damaged {
+        /// Which file.
+        file: String,
+        /// What is wrong with it.
+        what: String,
+    },
+}
+
+/// Learns what is in an offer.
+pub async fn list(room: &mut Room, id: OfferId, address: &str, rules: Rules) -> Result<Listed, Error> {
+    let pieces = fetch_list(room, id, Part::Manifest).await?;
+    let offer = room.offer(id).ok_or(Error::Missing)?;
+    let manifest = Manifest::judge(&pieces, rules)?;
+    let layout = Layout::new(&manifest, u64::from(offer.state.chunk_size))?;
+    // The list is what is accepted; what the server was told must be the same.
+    if offer.state.size.is_some_and(|size| manifest.total().is_some_and(|total| total != size)) {
+        return Err(transfer::Error::Large.into());
+    }
+    Ok(Listed { id, room: address.to_owned(), manifest, layout })
+}
+
+impl Listed {
+    /// Its files as text: size and path, one a line.
+    pub fn lines(&self) -> impl Iterator<Item = (Option<u64>, String)> + '_ {
+        let files = self.manifest.files().iter().map(|file| (file.size, file.path.to_string()));
+        let made = self.manifest.directories().iter().map(|made| (None, format!("{}/", made.path)));
+        files.chain(made)
+    }
+}
+
+impl Offer {
+    /// Whether fetching it now would have to wait for its sender.
+    pub fn is_waiting(&self) -> bool {
+        !self.state.sealed && !self.state.uploading
+    }
+}
+
+fn gone(reason: &Going) -> &'static str {
+    match reason {
+        Going::Withdrawn => "it was withdrawn",
+        Going::Expired => "it was older than the server keeps",
+        Going::Removed => "it was removed at the server",
+    }
+}
+
+fn bytes(bytes: &u64) -> String {
+    const MIB: f64 = 1_048_576.0;
+    format!("{:.1} MiB", *bytes as f64 / MIB)
+}
+
+#[cfg(test)]
+mod tests;

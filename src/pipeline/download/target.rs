@@ -1,0 +1,458 @@
+//! Where an offer goes: its part, what is in the way, and what is done about that.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::record::{Found, Left, Record};
+use super::{Error, Listed};
+use crate::files::sink::{self, Directory, Existing, Item, Part, There};
+use crate::transfer::name::key;
+use crate::transfer::{Entry, Manifest};
+
+/// Names that are tried before it is given up to find a free one.
+const NUMBERS: u32 = 100;
+/// What a file takes on the disk besides its bytes, about.
+const BLOCK: u64 = 4096;
+/// Files of those in the way that are named.
+const NAMED: usize = 8;
+
+/// What happens to files that exist already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IfExists {
+    /// What is received gets another name.
+    Rename,
+    /// They stay, and are not received.
+    Skip,
+    /// They are replaced, each in one step.
+    Overwrite,
+    /// Nothing is received.
+    Fail,
+}
+
+/// A place for an offer, looked at and not touched.
+#[derive(Debug)]
+pub struct Target {
+    pub(super) listed: Listed,
+    pub(super) directory: Directory,
+    /// The name of the file, or that of the tree's part.
+    base: String,
+    tree: bool,
+    found: Option<Left>,
+    in_the_way: Vec<String>,
+}
+
+/// A part that is ready to be written to.
+#[derive(Debug)]
+pub(super) struct Place {
+    pub(super) directory: Directory,
+    pub(super) part: Part,
+    tree: bool,
+    /// Files that are received.
+    pub(super) wanted: Vec<bool>,
+    if_exists: IfExists,
+}
+
+/// A place, and what is known of what is in it.
+#[derive(Debug)]
+pub(super) struct Opened {
+    pub(super) listed: Listed,
+    pub(super) place: Place,
+    pub(super) record: Record,
+    pub(super) found: Found,
+}
+
+/// How the files of a tree get their names; written down before the first one does.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct How {
+    /// Other names for what is at the top.
+    names: BTreeMap<String, String>,
+    /// Files that were there stay.
+    left_out: BTreeSet<u32>,
+    replace: bool,
+}
+
+impl Target {
+    /// Looks for a place in `directory`, under `name` where the user has chosen one.
+    pub fn look(listed: Listed, directory: Directory, name: Option<&str>) -> Result<Self, Error> {
+        let manifest = &listed.manifest;
+        let single = match (manifest.files(), manifest.directories()) {
+            ([file], []) if file.path.components().len() == 1 => Some(file.path.name()),
+            _ => None,
+        };
+        let tree = single.is_none();
+        if tree && name.is_some() {
+            return Err(Error::Several(manifest.files().len()));
+        }
+        let base = name.or(single).map_or_else(|| tree_name(manifest), str::to_owned);
+        let mut target = Self { directory, base, tree, found: None, in_the_way: Vec::new(), listed };
+        target.find()?;
+        target.look_around()?;
+        Ok(target)
+    }
+
+    /// The part that an earlier run has left.
+    fn find(&mut self) -> Result<(), Error> {
+        for number in 0..NUMBERS {
+            let name = numbered(&self.base, number);
+            let found = Record::find(&self.directory, &name, self.tree, &self.listed)?;
+            if found.is_some() {
+                self.found = found;
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Names in the way.
+    fn look_around(&mut self) -> Result<(), Error> {
+        if self.is_placing()? {
+            return Ok(());
+        }
+        if !self.tree {
+            let name = self.name().to_owned();
+            match self.directory.look(&name)? {
+                There::Nothing => {}
+                There::File { .. } => self.in_the_way.push(name),
+                There::Directory => return Err(foreign(&self.directory, &name, "a directory")),
+                There::Other(what) => return Err(foreign(&self.directory, &name, what)),
+            }
+            return Ok(());
+        }
+        for file in self.listed.manifest.files() {
+            match self.directory.look_along(file.path.components())? {
+                There::Nothing => {}
+                There::File { .. } => self.in_the_way.push(file.path.to_string()),
+                There::Directory => {
+                    return Err(foreign(&self.directory, &file.path.to_string(), "a directory"));
+                }
+                There::Other(what) => {
+                    return Err(foreign(&self.directory, &file.path.to_string(), what));
+                }
+            }
+        }
+        for made in self.listed.manifest.directories() {
+            match self.directory.look_along(made.path.components())? {
+                There::Nothing | There::Directory => {}
+                There::File { .. } => {
+                    return Err(foreign(&self.directory, &made.path.to_string(), "a file"));
+                }
+                There::Other(what) => {
+                    return Err(foreign(&self.directory, &made.path.to_string(), what));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether all is there and only names are missing.
+    fn is_placing(&self) -> Result<bool, Error> {
+        Ok(match &self.found {
+            Some(left) => left.part.placing()?.is_some(),
+            None => false,
+        })
+    }
+
+    /// The name of the file that comes out, or of the part.
+    fn name(&self) -> &str {
+        self.found.as_ref().map_or(&self.base, |left| left.part.name())
+    }
+
+    /// Files that are there under the names of those that would be received.
+    pub fn in_the_way(&self) -> &[String] {
+        &self.in_the_way
+    }
+
+    /// What is received.
+    pub fn listed(&self) -> &Listed {
+        &self.listed
+    }
+
+    /// Where it goes, for people.
+    pub fn path(&self) -> PathBuf {
+        if self.tree { self.directory.path(".") } else { self.directory.path(self.name()) }
+    }
+
+    /// Bytes that are there from an earlier run.
+    pub fn before(&self) -> u64 {
+        self.found.as_ref().map_or(0, |left| left.found.bytes(&self.listed.layout))
+    }
+
+    /// Whether it can be written there, before anybody is asked whether it should.
+    pub fn check(&self) -> Result<(), Error> {
+        self.directory.check_writable(self.name())?;
+        let entries = self.listed.manifest.files().len() as u64;
+        let needed = self.listed.manifest.total().unwrap_or(0).saturating_sub(self.before());
+        let needed = needed.saturating_add(if self.tree { entries * BLOCK } else { 0 });
+        let free = self.directory.free()?;
+        if needed > free { Err(Error::Space { needed, free }) } else { Ok(()) }
+    }
+
+    /// Removes what an earlier run has left; how many bytes that were, nothing where there was nothing.
+    pub fn discard(self) -> Result<Option<u64>, Error> {
+        let bytes = self.before();
+        let Some(Left { part, record, .. }) = self.found else { return Ok(None) };
+        let journal = part.journal();
+        drop(record);
+        part.discard()?;
+        self.directory.remove(&journal)?;
+        Ok(Some(bytes))
+    }
+
+    /// Makes the place, with what is to happen to files in the way; nothing where nothing is left to receive.
+    pub(super) fn open(self, if_exists: IfExists) -> Result<Option<Opened>, Error> {
+        let files = self.listed.manifest.files().len();
+        let mut wanted = vec![true; files];
+        if !self.in_the_way.is_empty() {
+            match if_exists {
+                IfExists::Fail => {
+                    let named: Vec<&str> = self.in_the_way.iter().take(NAMED).map(String::as_str).collect();
+                    let more = self.in_the_way.len() - named.len();
+                    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+                    return Err(Error::Exists(named.join(", ") + &more));
+                }
+                IfExists::Skip => {
+                    let there: BTreeSet<&str> = self.in_the_way.iter().map(String::as_str).collect();
+                    for (file, wanted) in self.listed.manifest.files().iter().zip(&mut wanted) {
+                        *wanted = self.tree && !there.contains(file.path.to_string().as_str());
+                    }
+                    if !wanted.contains(&true) {
+                        return Ok(None);
+                    }
+                }
+                IfExists::Rename | IfExists::Overwrite => {}
+            }
+        }
+        let Self { listed, directory, base, tree, found, in_the_way } = self;
+        let (part, record, found) = match found {
+            Some(Left { part, record: Some(record), found }) => (part, record, found),
+            Some(Left { part, record: None, found }) => {
+                let record = Record::begin(&part, &listed)?;
+                (part, record, found)
+            }
+            None => {
+                let from = u32::from(!tree && !in_the_way.is_empty() && if_exists == IfExists::Rename);
+                let part = create(&directory, &base, tree, from)?;
+                let record = Record::begin(&part, &listed)?;
+                (part, record, Found::default())
+            }
+        };
+        let place = Place { directory, part, tree, wanted, if_exists };
+        Ok(Some(Opened { listed, place, record, found }))
+    }
+}
+
+/// Removes what is left of an offer, by the name that its file would have; whether there was something.
+pub fn discard(directory: &Path, name: &str) -> Result<bool, Error> {
+    let directory = Directory::open(directory)?;
+    if name.contains('/') || !Record::is_there(&directory, name)? {
+        return Ok(false);
+    }
+    let part = match Part::open(&directory, name, false) {
+        Err(sink::Error::Foreign { what: "a directory", .. }) => Part::open(&directory, name, true)?,
+        other => other?,
+    };
+    if let Some(part) = part {
+        part.discard()?;
+    }
+    directory.remove(&Part::journal_of(name))?;
+    Ok(true)
+}
+
+/// A new part under the first name that is free.
+fn create(directory: &Directory, base: &str, tree: bool, from: u32) -> Result<Part, Error> {
+    for number in from..NUMBERS {
+        let name = numbered(base, number);
+        // Under a number, a single file will have this very name.
+        if number > 0 && !tree && directory.look(&name)? != There::Nothing {
+            continue;
+        }
+        match Part::create(directory, &name, tree) {
+            Err(sink::Error::Exists(_) | sink::Error::Busy(_)) => {}
+            other => return Ok(other?),
+        }
+    }
+    Err(Error::Exists(format!("{base}{}", sink::PART)))
+}
+
+impl Place {
+    /// Gives what is whole and safe its names; where each file is now, in the order of the manifest.
+    pub(super) fn put(
+        self,
+        record: Record,
+        manifest: &Manifest,
+        now: i64,
+    ) -> Result<Vec<Option<PathBuf>>, Error> {
+        let Self { directory, part, tree, wanted, if_exists } = self;
+        let placed = if tree {
+            put_tree(&directory, part, manifest, &wanted, if_exists, now)?
+        } else {
+            let mtime = manifest.files().first().and_then(|file| file.mtime);
+            vec![Some(put_single(&directory, &part, mtime, if_exists, now)?)]
+        };
+        record.discard()?;
+        Ok(placed)
+    }
+}
+
+fn put_single(
+    directory: &Directory,
+    part: &Part,
+    mtime: Option<i64>,
+    if_exists: IfExists,
+    now: i64,
+) -> Result<PathBuf, Error> {
+    let existing = if if_exists == IfExists::Overwrite { Existing::Replace } else { Existing::Keep };
+    let name = part.name().to_owned();
+    match part.place(&name, mtime, existing, now) {
+        Err(sink::Error::Exists(_)) if if_exists == IfExists::Rename => {}
+        // It came while this was received.
+        Err(sink::Error::Exists(path)) => return Err(Error::Exists(path.display().to_string())),
+        other => return Ok(other?),
+    }
+    for number in 1..NUMBERS {
+        let name = numbered(&name, number);
+        match part.place(&name, mtime, Existing::Keep, now) {
+            Err(sink::Error::Exists(_) | sink::Error::Foreign { .. }) => {}
+            other => return Ok(other?),
+        }
+    }
+    Err(Error::Exists(directory.path(&name).display().to_string()))
+}
+
+fn put_tree(
+    directory: &Directory,
+    part: Part,
+    manifest: &Manifest,
+    wanted: &[bool],
+    if_exists: IfExists,
+    now: i64,
+) -> Result<Vec<Option<PathBuf>>, Error> {
+    let how = match part.placing()? {
+        Some(how) => serde_json::from_slice(&how).unwrap_or_default(),
+        None => {
+            let how = How::new(directory, manifest, wanted, if_exists)?;
+            part.begin_placing(&serde_json::to_vec(&how).expect("names and numbers are always JSON"))?;
+            how
+        }
+    };
+    let paths: Vec<Vec<String>> = manifest.files().iter().map(|file| how.path(file)).collect();
+    let made: Vec<Vec<String>> = manifest.directories().iter().map(|made| how.path(made)).collect();
+    let files = manifest.files().iter().zip(&paths).enumerate();
+    let files = files.filter(|(number, _)| !how.left_out.contains(&(*number as u32))).map(
+        |(number, (file, path))| Item { number: number as u32, path, directory: false, mtime: file.mtime },
+    );
+    let made = made.iter().map(|path| Item { number: 0, path, directory: true, mtime: None });
+    let existing = if how.replace { Existing::Replace } else { Existing::Keep };
+    part.place_tree(directory, made.chain(files), |_| existing, now).map_err(|error| match error {
+        sink::Error::Exists(path) => Error::Exists(path.display().to_string()),
+        other => other.into(),
+    })?;
+    let place = |(number, path): (usize, &Vec<String>)| {
+        let place = || path[1..].iter().fold(directory.path(&path[0]), |above, name| above.join(name));
+        (!how.left_out.contains(&(number as u32))).then(place)
+    };
+    Ok(paths.iter().enumerate().map(place).collect())
+}
+
+impl How {
+    fn new(
+        directory: &Directory,
+        manifest: &Manifest,
+        wanted: &[bool],
+        if_exists: IfExists,
+    ) -> Result<Self, Error> {
+        let left_out = wanted.iter().enumerate().filter(|(_, wanted)| !**wanted);
+        let mut how = Self {
+            names: BTreeMap::new(),
+            left_out: left_out.map(|(number, _)| number as u32).collect(),
+            replace: if_exists == IfExists::Overwrite,
+        };
+        for file in manifest.files() {
+            let path = file.path.components();
+            if directory.look_along(path)? == There::Nothing || how.names.contains_key(&path[0]) {
+                continue;
+            }
+            match if_exists {
+                IfExists::Rename => {
+                    let name = free(directory, manifest, &path[0])?;
+                    how.names.insert(path[0].clone(), name);
+                }
+                // It came while this was received.
+                IfExists::Fail => return Err(Error::Exists(file.path.to_string())),
+                IfExists::Skip | IfExists::Overwrite => {}
+            }
+        }
+        Ok(how)
+    }
+
+    fn path(&self, entry: &Entry) -> Vec<String> {
+        let mut path = entry.path.components().to_vec();
+        if let Some(name) = self.names.get(&path[0]) {
+            path[0].clone_from(name);
+        }
+        path
+    }
+}
+
+/// The first numbered name that nothing has or will have.
+fn free(directory: &Directory, manifest: &Manifest, name: &str) -> Result<String, Error> {
+    let tops: BTreeSet<String> = entries(manifest).map(|entry| key(&entry.path.components()[0])).collect();
+    for number in 1..NUMBERS {
+        let other = numbered(name, number);
+        if directory.look(&other)? == There::Nothing && !tops.contains(&key(&other)) {
+            return Ok(other);
+        }
+    }
+    Err(Error::Exists(name.to_owned()))
+}
+
+/// `a.tar.gz`, `a (1).tar.gz`, ...: never longer than a name may be.
+fn numbered(name: &str, number: u32) -> String {
+    const LONGEST: usize = 255;
+    if number == 0 {
+        return name.to_owned();
+    }
+    let dot = name.rfind('.').filter(|at| *at > 0 && name.len() - at <= 10).unwrap_or(name.len());
+    let dot = name[..dot].strip_suffix(".tar").filter(|stem| !stem.is_empty()).map_or(dot, str::len);
+    let (stem, ending) = name.split_at(dot);
+    let number = format!(" ({number})");
+    let mut keep = stem.len().min(LONGEST - number.len() - ending.len());
+    while !stem.is_char_boundary(keep) {
+        keep -= 1;
+    }
+    format!("{}{number}{ending}", &stem[..keep])
+}
+
+/// What the part of several files is called.
+fn tree_name(manifest: &Manifest) -> String {
+    let mut tops = entries(manifest).map(|entry| &entry.path.components()[0]);
+    let first = tops.next().cloned().unwrap_or_default();
+    if tops.all(|top| *top == first) { first } else { format!("{first} and more") }
+}
+
+fn entries(manifest: &Manifest) -> impl Iterator<Item = &Entry> {
+    manifest.files().iter().chain(manifest.directories())
+}
+
+fn foreign(directory: &Directory, name: &str, what: &'static str) -> Error {
+    sink::Error::Foreign { path: directory.path(name), what }.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn f08_another_name_keeps_its_ending_and_its_length() {
+        assert_eq!(numbered("a.zip", 0), "a.zip");
+        assert_eq!(numbered("a.zip", 2), "a (2).zip");
+        assert_eq!(numbered("a.tar.gz", 1), "a (1).tar.gz");
+        assert_eq!(numbered(".bashrc", 1), ".bashrc (1)");
+        assert_eq!(numbered("Makefile", 1), "Makefile (1)");
+        assert_eq!(numbered("v1. The long story of it", 1), "v1. The long story of it (1)");
+        let long = numbered(&format!("{}.zip", "é".repeat(125)), 99);
+        assert!(long.len() <= 255 && long.ends_with(" (99).zip"), "{long}");
+    }
+}
