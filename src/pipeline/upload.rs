@@ -2,7 +2,7 @@
 //!
 //! Three threads and a task. [`read`] reads chunks ahead, takes their sums, several at once, and makes frames of
 //! them; [`chain`] follows the MD5 of each file; the task sends what is missing at the server, at most
-//! [`limits::UPLOAD_WINDOW`] bytes of which it has not said that they are on its disk. What a later run needs to go
+//! [`UPLOAD_WINDOW`](crate::limits::UPLOAD_WINDOW) bytes of which it has not said that they are on its disk. What a later run needs to go
 //! on is in a [`Ledger`].
 //!
 //! Between the threads wait at most [`AHEAD`] bytes that were read and not sent, and what was sent and is not

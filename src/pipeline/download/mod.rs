@@ -1,11 +1,11 @@
 //! From the room to the disk: what `conf-recv` does with an offer.
 //!
 //! In steps, so that a person can be asked between them: [`list`] learns what is in an offer, [`Target::look`]
-//! finds a place and what is in the way, [`run`] fetches, checks and puts everything in its place, and
-//! [`stream`] does without a place and writes the bytes of a single file as they come. All of them go on over
+//! finds a place and what is in the way, [`run()`] fetches, checks and puts everything in its place, and
+//! [`stream()`] does without a place and writes the bytes of a single file as they come. All of them go on over
 //! broken connections and restarts of the server.
 //!
-//! What was received is in a part ([`sink`](crate::files::sink)) with a journal beside it; a run that breaks off
+//! What was received is in a part ([`sink`]) with a journal beside it; a run that breaks off
 //! leaves both, and the next one goes on from there.
 
 mod chain;

@@ -1,7 +1,7 @@
 //! The thread that reads what is sent, takes the sums of its chunks, and makes frames of them.
 //!
-//! Orders come in a queue of [`ORDERS`], so that the files are read ahead of the network; frames leave in one of
-//! [`FRAMES`] bytes. Every byte is read once and copied never: it is read to where it stands in its frame.
+//! Orders come in a queue of [`ORDERS`], so that the files are read ahead of the network; frames leave in
+//! another, which is bounded in bytes. Every byte is read once and copied never: it is read to where it stands in its frame.
 
 use std::fs::File;
 use std::io::Read;
