@@ -119,7 +119,8 @@ impl Display {
             logging::draw_around(Some(bars.all.clone()));
         }
         let now = time::now();
-        Self { kind, direction, meter: Meter::default(), started: now, next: now, last: Figures::default() }
+        let next = if matches!(kind, Kind::Json) { now } else { now + LINE_EVERY };
+        Self { kind, direction, meter: Meter::default(), started: now, next, last: Figures::default() }
     }
 
     /// The transfer begins.

@@ -28,6 +28,7 @@ use crate::id::OfferNumber;
 use crate::net::client::{self, Config, End, Event};
 use crate::text;
 use crate::transfer::{self, About, Item, Kind, Layout, Manifest, Rules, Sum, Sums, chunk_size};
+use crate::wire::Code;
 use crate::wire::control::Refusal;
 use crate::wire::offer::Going;
 
@@ -128,10 +129,7 @@ pub enum Error {
     /// A file cannot be read.
     #[error("cannot read {0}: {1}")]
     Read(String, io::Error),
-    /// How far it is cannot be remembered.
-    #[error("cannot remember how far this upload has come: {0}")]
-    Ledger(io::Error),
-    /// Threads or signals are not to be had.
+    /// Threads, signals or what an earlier run has left are not to be had.
     #[error("{0}")]
     Io(#[from] io::Error),
     /// There is no such member.
@@ -143,10 +141,10 @@ pub enum Error {
         present: Vec<String>,
     },
     /// The server does not take it.
-    #[error("the server refused: {0}")]
+    #[error("the server refused: {0}{hint}", hint = hint(.0))]
     Refused(Refusal),
     /// It is there no more.
-    #[error("the offer is gone: {}", gone(*.0))]
+    #[error("the offer is gone: {}; the same command offers it anew", gone(*.0))]
     Gone(Going),
     /// The server has lost what came through a pipe.
     #[error("the server has lost what it had of this, and a pipe cannot be read again")]
@@ -182,9 +180,6 @@ pub async fn run(
         _ => [0; 16],
     };
     let (memory, former) = Memory::open(ledger, &job, identity, &config.address.to_string(), restart)?;
-    if memory.is_resumed() {
-        report(News::Note("going on from where it broke off"));
-    }
     let name = named.then(|| config.name.to_string());
     let (handle, events) = client::connect(config);
     let mut sender =
@@ -308,6 +303,13 @@ fn who(present: &[String]) -> String {
     match present {
         [] => ", which is empty".into(),
         present => format!("; who is: {}", present.join(", ")),
+    }
+}
+
+fn hint(refusal: &Refusal) -> &'static str {
+    match refusal.code {
+        Code::Quota => "; the same command goes on when there is room again",
+        _ => "",
     }
 }
 

@@ -8,23 +8,11 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use crate::support::programs::{PATIENCE, Running, Serve};
+use crate::support::random::Random;
 use crate::support::talk::{Lines, Town};
 
 /// Rounds between two looks of the checker: what they say fits into one export.
 const LOOK: u64 = 20;
-
-/// SplitMix64.
-struct Random(u64);
-
-impl Random {
-    /// A number from `low` to `high`, both included.
-    fn between(&mut self, low: u64, high: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        low + (z ^ (z >> 31)) % (high - low + 1)
-    }
-}
 
 struct Run {
     town: Town,

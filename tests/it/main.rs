@@ -18,5 +18,7 @@ mod sink;
 mod store;
 mod support;
 mod terminal;
+mod upload;
+mod upload_kill;
 mod view;
 mod view_room;

@@ -145,10 +145,13 @@ fn remembered(found: &Found, args: &Send, address: &Address) -> Result<Option<Le
                 )
             ),
         )),
-        Err(error) => Err(Failure::new(
-            Exit::File,
-            format!("cannot remember how far this upload comes, in {}: {error}", source::shown(&path)),
-        )),
+        Err(error) => {
+            let path = source::shown(&path);
+            tracing::warn!(
+                "cannot remember how far this upload comes in {path} ({error}): it cannot be resumed"
+            );
+            Ok(None)
+        }
     }
 }
 
@@ -164,7 +167,7 @@ fn conclude(sent: Result<Option<Done>, Error>, address: &Address) -> Result<Opti
             return Ok(None);
         }
         Error::Changed { .. } => Exit::Integrity,
-        Error::Read(..) | Error::Ledger(_) | Error::List(_) | Error::Io(_) => Exit::File,
+        Error::Read(..) | Error::List(_) | Error::Io(_) => Exit::File,
         Error::BrokenOff(_) => Exit::Incomplete,
         Error::Nobody { .. } | Error::Gone(_) => Exit::Refused,
         Error::Lost => Exit::Connect,

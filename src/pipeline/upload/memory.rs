@@ -78,6 +78,8 @@ pub(super) struct Memory {
     /// The sums of the last chunks.
     chunks: BTreeMap<u32, [u8; 16]>,
     size: usize,
+    /// The user has been told that nothing can be written.
+    warned: bool,
 }
 
 impl Memory {
@@ -109,9 +111,10 @@ impl Memory {
             ended: BTreeMap::new(),
             chunks: BTreeMap::new(),
             size: 0,
+            warned: false,
         };
         let Some(ledger) = &memory.ledger else { return Ok((memory, None)) };
-        let bytes = ledger.read().map_err(Error::Ledger)?;
+        let bytes = ledger.read().map_err(Error::Io)?;
         let mut former = None;
         if let Some(head) = memory.recognised(&bytes) {
             let same = Head { offer: memory.head.offer, ..head.clone() } == memory.head;
@@ -124,7 +127,10 @@ impl Memory {
                 }
             }
         }
-        memory.rewrite().map_err(Error::Ledger)?;
+        if let Err(error) = memory.rewrite() {
+            tracing::warn!("cannot remember how far this upload comes ({error}): it cannot be gone on with");
+            memory.ledger = None;
+        }
         Ok((memory, former))
     }
 
@@ -154,9 +160,17 @@ impl Memory {
         follower.resume(self.next, self.open.as_ref().map(|(file, saved)| (*file, saved)), &ended);
     }
 
-    /// The sums are there now.
-    pub(super) fn note(&mut self, point: &Point) -> io::Result<()> {
+    /// The sums are there now. Where that cannot be written down, a later run reads more again.
+    pub(super) fn note(&mut self, point: &Point) {
         self.take(point.clone());
+        if let Err(error) = self.write(point)
+            && !std::mem::replace(&mut self.warned, true)
+        {
+            tracing::warn!("cannot write down how far this upload is: {error}; a later run reads more again");
+        }
+    }
+
+    fn write(&mut self, point: &Point) -> io::Result<()> {
         let Some(ledger) = &mut self.ledger else { return Ok(()) };
         if self.size > LARGE {
             return self.rewrite();
@@ -259,3 +273,6 @@ fn read<T: serde::de::DeserializeOwned>(line: &[u8]) -> Option<T> {
 fn check(bytes: &[u8]) -> String {
     id::hex(&Md5::digest(bytes)[..8])
 }
+
+#[cfg(test)]
+mod tests;

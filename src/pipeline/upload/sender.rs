@@ -89,6 +89,8 @@ pub(super) struct Sender {
     before: Option<u64>,
     /// How many members have all of it.
     received: u32,
+    /// This connection has told of it.
+    listed: bool,
     members: BTreeMap<MemberId, String>,
     orders: Option<mpsc::Sender<Order>>,
     /// None when all was read that comes out of a pipe.
@@ -123,6 +125,7 @@ impl Sender {
             number: None,
             before: None,
             received: 0,
+            listed: false,
             members: BTreeMap::new(),
             orders: None,
             items: None,
@@ -329,7 +332,7 @@ impl Sender {
 
     fn handle_report(&mut self, report: Option<Report>) -> Result<(), Error> {
         match report {
-            Some(Report::At(point)) => self.memory.note(&point).map_err(Error::Ledger)?,
+            Some(Report::At(point)) => self.memory.note(&point),
             Some(Report::Done(sums)) => (self.sums, self.reports) = (Some(sums), None),
             // The reader says why, where it still can.
             None if self.items.is_some() => self.reports = None,
@@ -393,18 +396,21 @@ impl Sender {
         self.job.layout.total().is_none() && self.flow.is_drained()
     }
 
-    fn say_how_to_go_on(&self, report: &mut impl FnMut(News<'_>)) {
+    /// How much of it is on the server's disk, where that can be told.
+    fn percent(&self) -> Option<u64> {
         let figures = self.figures();
+        let total = figures.total.filter(|total| *total > 0)?;
+        Some((u128::from(figures.done) * 100 / u128::from(total)) as u64)
+    }
+
+    fn say_how_to_go_on(&self, report: &mut impl FnMut(News<'_>)) {
         if self.number.is_none() {
             return;
         }
-        let note = match (self.stage, figures.total) {
-            (Stage::Sealed, _) => "it is all there, and stays in the room".to_owned(),
+        let note = match (self.stage, self.percent()) {
+            (Stage::Sealed, _) => "all of it is on the server, and stays there".to_owned(),
             _ if !self.memory.is_kept() => "stopped; what was sent of it cannot be gone on with".to_owned(),
-            (_, Some(total)) if total > 0 => {
-                let percent = u128::from(figures.done) * 100 / u128::from(total);
-                format!("stopped at {percent} %; the same command goes on from there")
-            }
+            (_, Some(percent)) => format!("stopped at {percent} %; the same command goes on from there"),
             _ => "stopped; the same command goes on from there".to_owned(),
         };
         report(News::Note(&note));

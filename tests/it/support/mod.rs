@@ -1,8 +1,12 @@
 //! What the tests need to play the other side.
 
+pub mod cable;
 pub mod files;
 pub mod peer;
 pub mod programs;
+pub mod random;
+pub mod scene;
 pub mod take;
+pub mod taker;
 pub mod talk;
 pub mod watcher;

@@ -8,7 +8,7 @@ use crate::net::client::{self, End, Event};
 use crate::time;
 use crate::transfer::Ranges;
 use crate::wire::control::Refusal;
-use crate::wire::offer::{Offer, OfferState, Offered};
+use crate::wire::offer::{Going, Offer, OfferState, Offered};
 use crate::wire::{Code, Frame, Part, Piece};
 
 /// Numbers of requests: one of each kind is under way at a time.
@@ -30,6 +30,7 @@ impl Sender {
             Event::Up { welcome, .. } => {
                 client::tell_other_name(self.wishes.name.take().as_deref(), &welcome.name);
                 self.members.clear();
+                self.listed = false;
                 if self.wishes.to.is_none() {
                     self.ask().await;
                 }
@@ -49,6 +50,10 @@ impl Sender {
             Event::Offered(offered) if self.stage == Stage::Asked => self.handle_offered(offered, report)?,
             Event::Kept { offer, chunks } if Some(offer) == self.number => self.flow.handle_kept(&chunks),
             Event::OfferState(state) => self.handle_offer_state(&state).await,
+            // A new life of the server may know nothing of it.
+            Event::OffersListed if self.stage == Stage::Sealed && !self.listed => {
+                return Err(Error::Gone(Going::Removed));
+            }
             Event::OfferGone { offer, reason } if Some(offer) == self.number => {
                 self.memory.forget();
                 return Err(Error::Gone(reason));
@@ -136,6 +141,9 @@ impl Sender {
                 size: self.job.manifest.total(),
                 before,
             });
+            if let Some(percent) = self.percent().filter(|_| self.memory.is_resumed()) {
+                report(News::Note(&format!("going on from where it broke off, at {percent} %")));
+            }
         }
         if offered.sealed {
             // An earlier run was not told any more. What is left are the sums.
@@ -184,6 +192,7 @@ impl Sender {
         }
         if Some(state.offer) == self.number && state.offer_id == self.memory.offer() {
             self.received = state.received;
+            self.listed = true;
         }
     }
 
