@@ -31,8 +31,10 @@ use crate::wire::{Code, Frame, Rendition};
 #[derive(Debug)]
 pub(super) struct Hall {
     state: Mutex<State>,
-    /// The room's next timeout may have moved, or the store is to be asked.
+    /// The room's next timeout has moved, or the store is to be asked.
     changed: Notify,
+    /// Something was added that is to be written with what follows.
+    unwritten: Notify,
     /// The source from which the room was made.
     pub(super) maker: IpAddr,
     /// What has become of the room's password.
@@ -79,10 +81,21 @@ struct State {
     fans: HashMap<TrackId, Arc<Fan>>,
     /// Connections to which something was added that is not written yet.
     dirty: Vec<Arc<Outbox>>,
+    /// When that was last done.
+    written: Moment,
+    /// When the room's clock will look next, if at all.
+    alarm: Option<Moment>,
     /// What the store is to be asked, for whom. At most one for each connection.
     fetches: VecDeque<(ConnectionId, Fetch, Option<PublicKey>)>,
     /// Bytes of the log that are in the budget.
     log_bytes: usize,
+}
+
+impl State {
+    /// When the room or its offers have something to do by themselves.
+    fn poll_timeout(&self) -> Option<Moment> {
+        self.room.poll_timeout().into_iter().chain(self.shelf.poll_timeout()).min()
+    }
 }
 
 impl Hall {
@@ -100,10 +113,13 @@ impl Hall {
             outboxes: HashMap::new(),
             fans: HashMap::new(),
             dirty: Vec::new(),
+            written: Moment::default(),
+            alarm: None,
             fetches: VecDeque::new(),
             log_bytes: 0,
         };
-        Self { state: Mutex::new(state), changed: Notify::new(), maker, password, keeping, depot, budget }
+        let (changed, unwritten) = (Notify::new(), Notify::new());
+        Self { state: Mutex::new(state), changed, unwritten, maker, password, keeping, depot, budget }
     }
 
     /// Whether a connection that was challenged with `nonce` may come in as far as the password goes.
@@ -268,13 +284,33 @@ impl Hall {
         self.state().fetches.pop_front()
     }
 
-    /// Watches the room's clock, and fetches what its readers miss, until it is over or `stop`.
+    /// Watches the room's clock, fetches what its readers miss and writes what was gathered, until the room
+    /// is over or `stop`.
     pub(super) async fn keep_time(&self, stop: &CancellationToken) {
+        tokio::select! {
+            // The store may take its time to answer, and what was gathered must not wait for it.
+            () = self.write_gathered() => {}
+            () = self.watch_clock(stop) => {}
+        }
+    }
+
+    /// Writes what [`Self::carry_out`] left to be written, when it is time. Never ends.
+    async fn write_gathered(&self) {
+        loop {
+            self.unwritten.notified().await;
+            let due = self.state().written + limits::GATHER;
+            tokio::time::sleep(due.since(time::now())).await;
+            self.carry_out(self.state(), time::now());
+        }
+    }
+
+    async fn watch_clock(&self, stop: &CancellationToken) {
         loop {
             self.fetch().await;
             let timeout = {
-                let state = self.state();
-                state.room.poll_timeout().into_iter().chain(state.shelf.poll_timeout()).min()
+                let mut state = self.state();
+                state.alarm = state.poll_timeout();
+                state.alarm
             };
             let now = time::now();
             let wait = async {
@@ -314,8 +350,14 @@ impl Hall {
                 self.obey(&mut state, output, now);
             }
             self.oblige(&mut state);
-            for outbox in std::mem::take(&mut state.dirty) {
-                outbox.flush();
+            let catching_up = state.room.behind().next().is_some();
+            if !catching_up && now.since(state.written) < limits::GATHER {
+                break;
+            }
+            let dirty = std::mem::take(&mut state.dirty);
+            if !dirty.is_empty() {
+                state.written = now;
+                dirty.iter().for_each(|outbox| outbox.flush());
             }
             // Who has taken everything at once is given more of what it missed.
             let State { room, outboxes, .. } = &mut *state;
@@ -327,8 +369,17 @@ impl Hall {
             ready.into_iter().for_each(|connection| room.handle_drained(connection));
         }
         self.account(&mut state);
+        let unwritten = !state.dirty.is_empty();
+        // Waking the clock costs more than looking whether it would be for nothing.
+        let sooner = state.poll_timeout().is_some_and(|at| state.alarm.is_none_or(|alarm| at < alarm));
+        let changed = sooner || !state.fetches.is_empty();
         drop(state);
-        self.changed.notify_one();
+        if unwritten {
+            self.unwritten.notify_one();
+        }
+        if changed {
+            self.changed.notify_one();
+        }
     }
 
     fn obey(&self, state: &mut State, output: Output, now: Moment) {

@@ -62,6 +62,25 @@ fn position(log: Option<Log>, after: u64) -> Messages {
 }
 
 #[test]
+fn of_what_is_said_all_at_once_by_many_nothing_is_left_unwritten() {
+    let host = Host::start();
+    let mut talkers: Vec<Peer> = (0..20).map(|n| reader(&host, &format!("t{n}"), NEW).0).collect();
+    let (mut bob, _) = reader(&host, "Bob", NEW);
+    for round in 1..=5 {
+        for (number, talker) in talkers.iter_mut().enumerate() {
+            post(talker, letter(SourceId([number as u8; 16]), round), "x");
+        }
+        // Nothing more is said until all of it is there, so nothing that comes later carries it along.
+        for told in (round - 1) * 20 + 1..=round * 20 {
+            assert_eq!(next(&mut bob).0, told);
+        }
+        for talker in &mut talkers {
+            acked(talker, |ack| ack.relayed == round);
+        }
+    }
+}
+
+#[test]
 fn everybody_gets_a_message_in_one_order_and_its_sender_an_acknowledgement() {
     let host = Host::start();
     let (mut ann, welcome) = reader(&host, "Ann", NEW);
