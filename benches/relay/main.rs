@@ -55,11 +55,7 @@ fn main() -> anyhow::Result<()> {
 }
 
 fn measure() -> anyhow::Result<()> {
-    rustix::process::setrlimit(rustix::process::Resource::Nofile, {
-        let mut limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
-        limit.current = limit.maximum;
-        limit
-    })?;
+    process::raise_descriptors()?;
     let cores = std::thread::available_parallelism()?;
     println!("relay: {PICTURE}-byte pictures at {RATE}/s, loopback, no TLS, {cores} cores\n");
     println!("subscribers  sender      CPU/copy    p50       p99       max       lost");

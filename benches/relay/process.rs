@@ -66,9 +66,14 @@ pub(crate) struct Server {
 }
 
 impl Server {
+    /// One that keeps nothing.
     pub(crate) fn start() -> anyhow::Result<Self> {
+        Self::start_with(&["--ephemeral"])
+    }
+
+    pub(crate) fn start_with(args: &[&str]) -> anyhow::Result<Self> {
         let mut command = Command::new(env!("CARGO_BIN_EXE_conf-serve"));
-        command.args(["--quiet", "--ephemeral", "127.0.0.1:0"]);
+        command.args(["--quiet", "127.0.0.1:0"]).args(args);
         let mut child = Child::start(command)?;
         for _ in 0..50 {
             let line = child.line()?;
@@ -87,6 +92,14 @@ impl Server {
     pub(crate) fn address(&self) -> &str {
         &self.address
     }
+}
+
+/// As many descriptors as this process may have.
+pub(crate) fn raise_descriptors() -> anyhow::Result<()> {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    Ok(setrlimit(Resource::Nofile, limit)?)
 }
 
 /// CPU time of a process so far, in microseconds: all its threads, user and kernel.

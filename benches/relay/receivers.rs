@@ -64,11 +64,7 @@ const ON_ITS_WAY: u64 = 250_000;
 /// subscribe to nothing, `stall` as subscribers who never read. Then says `ready` and obeys `reset` and
 /// `report` on stdin, whose end ends it.
 pub(crate) fn run(mode: &str, address: &str, room: &str, count: usize) -> anyhow::Result<()> {
-    rustix::process::setrlimit(rustix::process::Resource::Nofile, {
-        let mut limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
-        limit.current = limit.maximum;
-        limit
-    })?;
+    crate::process::raise_descriptors()?;
     let address: SocketAddr = address.parse()?;
     let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
     let mut connections = Vec::with_capacity(count);
