@@ -108,7 +108,10 @@ impl Index {
             directory.map_or_else(|| PathBuf::from(":memory:"), |directory| directory.join("index.db"));
         let database = |error: rusqlite::Error| OpenError::Database { file: file.clone(), error };
         let mut connection = match directory {
-            Some(_) => Connection::open(&file),
+            Some(_) => {
+                private(&file);
+                Connection::open(&file)
+            }
             None => Connection::open_in_memory(),
         }
         .map_err(database)?;
@@ -126,9 +129,6 @@ impl Index {
             }
             (_, APPLICATION, _) => {}
             _ => return Err(OpenError::NotOurs(file)),
-        }
-        if directory.is_some() {
-            private(&file);
         }
         Ok(Self { connection, begun: false })
     }
@@ -318,10 +318,14 @@ fn found(connection: &mut Connection) -> rusqlite::Result<()> {
     ))
 }
 
-/// For its owner only, like the directory around it, where the file system can do that.
+/// For its owner only, like the directory around it, where the file system can do that; made where there
+/// is none, because SQLite gives its other files the mode of this one. What is wrong with it is found when
+/// it is opened.
 fn private(file: &Path) {
-    use std::os::unix::fs::PermissionsExt;
-    let _ = std::fs::set_permissions(file, std::fs::Permissions::from_mode(0o600));
+    use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+    let mut options = std::fs::OpenOptions::new();
+    let made = options.read(true).write(true).create(true).truncate(false).mode(0o600).open(file);
+    let _ = made.and_then(|file| file.set_permissions(std::fs::Permissions::from_mode(0o600)));
 }
 
 fn record(line: &Line<'_>) -> rusqlite::Result<Record> {

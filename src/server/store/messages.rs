@@ -135,7 +135,8 @@ fn settle(
 ) -> rusqlite::Result<()> {
     transaction
         .prepare_cached(
-            "UPDATE room SET last = max(last, ?2), last_public = max(last_public, ?3), last_received = max(last_received, ?4),
+            "UPDATE room SET last = max(last, ?2), last_public = max(last_public, ?3),
+                 last_received = nullif(max(coalesce(last_received, 0), ?4), 0),
                  messages = messages + ?5, bytes = bytes + ?6, reserved = max(reserved, ?7)
              WHERE key = ?1",
         )?

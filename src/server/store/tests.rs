@@ -115,6 +115,7 @@ async fn what_was_stored_is_there_again_with_all_that_was_known_of_it() {
     );
     let listed = store.rooms().await.unwrap();
     assert_eq!((listed[0].messages, listed[0].bytes, listed[0].password), (3, 14, true));
+    assert_eq!(listed[0].last_message, Some(WALL));
     assert!(store.remove(&name("a")).await.unwrap() && !store.remove(&name("a")).await.unwrap());
     assert!(!store.append(record(made.key, 4, "too late")));
     assert_eq!(store.load(&name("a")).await.unwrap(), None);
