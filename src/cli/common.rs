@@ -123,7 +123,7 @@ impl Meeting {
             password: self.password(&address.room)?,
             address,
             name: self.nick()?,
-            key: identity::load(),
+            key: identity::load()?,
             client: format!("{client} {}", env!("CARGO_PKG_VERSION")),
             subscribe,
             messages: None,

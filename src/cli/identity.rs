@@ -3,32 +3,48 @@
 //! `CONF_IDENTITY_FILE` names another file.
 //!
 //! Where nothing can be kept, or where what is there belongs to somebody else, the program runs without
-//! an identity (it is then a member of its own) and says so in the log.
+//! an identity (it is then a member of its own) and says so in the log. A file of one's own that is
+//! damaged, or that others can read, ends the program: nobody becomes another person without noticing.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use super::state;
+use super::{Exit, Failure, state};
 use crate::id::Secret;
 use crate::session::Key;
 
+/// Why there is no key.
+#[derive(Debug, thiserror::Error)]
+enum Unusable {
+    /// There is none of this person, and none can be kept.
+    #[error(transparent)]
+    Absent(#[from] io::Error),
+    /// There is something, which must be looked at first.
+    #[error("{0}")]
+    Damaged(String),
+}
+
 /// The key of whoever runs this program, if there is one.
-pub fn load() -> Option<Key> {
+pub fn load() -> Result<Option<Key>, Failure> {
     let Some(path) = path() else {
         tracing::warn!("no HOME and no XDG_STATE_HOME: this program is a member of its own");
-        return None;
+        return Ok(None);
     };
+    let shown = path.display();
     match load_or_make(&path) {
-        Ok(seed) => Some(Key::from_seed(&seed)),
-        Err(error) => {
-            let path = path.display();
+        Ok(seed) => Ok(Some(Key::from_seed(&seed))),
+        Err(Unusable::Absent(error)) => {
             tracing::warn!(
-                "cannot use the identity in {path} ({error}): this program is a member of its own"
+                "cannot keep an identity in {shown} ({error}): this program is a member of its own"
             );
-            None
+            Ok(None)
         }
+        Err(Unusable::Damaged(why)) => Err(Failure::new(
+            Exit::File,
+            format!("the identity in {shown} {why}; without it you would be somebody else to the others"),
+        )),
     }
 }
 
@@ -39,9 +55,9 @@ fn path() -> Option<PathBuf> {
     state::directory().map(|state| state.join("identity"))
 }
 
-fn load_or_make(path: &Path) -> io::Result<Secret<32>> {
+fn load_or_make(path: &Path) -> Result<Secret<32>, Unusable> {
     match read(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+        Err(Unusable::Absent(error)) if error.kind() == io::ErrorKind::NotFound => {
             make(path)?;
             // Another program may have been faster; what is there now counts.
             read(path)
@@ -50,22 +66,40 @@ fn load_or_make(path: &Path) -> io::Result<Secret<32>> {
     }
 }
 
-fn read(path: &Path) -> io::Result<Secret<32>> {
+fn read(path: &Path) -> Result<Secret<32>, Unusable> {
+    let damaged = |why: String| Err(Unusable::Damaged(why));
     let no_link = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
-    let file = OpenOptions::new().read(true).custom_flags(no_link.bits() as i32).open(path)?;
+    let file = match OpenOptions::new().read(true).custom_flags(no_link.bits() as i32).open(path) {
+        Err(error) if error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) => {
+            return damaged(
+                "is a symbolic link; put the file itself there, or name it in CONF_IDENTITY_FILE".into(),
+            );
+        }
+        other => other?,
+    };
     let about = file.metadata()?;
-    if !about.is_file() {
-        return Err(io::Error::other("it is not a file"));
-    }
     belongs_to_us(&about)?;
-    if about.mode() & 0o077 != 0 {
-        file.set_permissions(fs::Permissions::from_mode(0o600))?;
+    if !about.is_file() {
+        return damaged("is not a file; move it away to get a new one".into());
     }
-    let mut text = String::new();
-    (&file).take(128).read_to_string(&mut text)?;
-    text.trim()
-        .parse()
-        .map_err(|()| io::Error::other("it does not hold 64 hex digits; delete it to get a new one"))
+    let mode = about.mode() & 0o777;
+    if mode & 0o077 != 0 {
+        return damaged(format!(
+            "can be read by others (mode {mode:04o}): chmod 600 it, or delete it to get a new one"
+        ));
+    }
+    let mut bytes = Vec::new();
+    (&file).take(128).read_to_end(&mut bytes)?;
+    let seed = std::str::from_utf8(&bytes).ok().and_then(|text| text.trim().parse().ok());
+    seed.map_or_else(
+        || {
+            damaged(
+                "is damaged (it does not hold 64 hex digits): put back a copy, or delete it to get a new one"
+                    .into(),
+            )
+        },
+        Ok,
+    )
 }
 
 /// Written beside its place and linked into it, so that no reader ever sees half of it and of two
@@ -100,6 +134,8 @@ fn belongs_to_us(about: &fs::Metadata) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     #[test]
@@ -128,15 +164,37 @@ mod tests {
     }
 
     #[test]
-    fn x02_links_fifos_and_damaged_files_are_not_used() {
+    fn a17_a18_what_is_damaged_or_open_to_others_is_never_replaced() {
         let home = tempfile::tempdir().unwrap();
+        let damaged = |path: &Path| match load_or_make(path) {
+            Err(Unusable::Damaged(why)) => why,
+            other => panic!("expected a refusal, not {other:?}"),
+        };
         let link = home.path().join("link");
         std::os::unix::fs::symlink("/etc/passwd", &link).unwrap();
-        assert!(load_or_make(&link).is_err());
-        let damaged = home.path().join("damaged");
-        fs::write(&damaged, "00ff").unwrap();
-        assert!(load_or_make(&damaged).is_err());
-        assert_eq!(fs::read_to_string(&damaged).unwrap(), "00ff", "never silently a new identity");
-        assert!(load_or_make(Path::new("/proc/nowhere/identity")).is_err());
+        assert!(damaged(&link).contains("symbolic link"));
+        let file = home.path().join("file");
+        for content in [&b"00ff"[..], b"", b"\xff\xfe", &[b'z'; 64]] {
+            write_new(&file, "").unwrap();
+            fs::write(&file, content).unwrap();
+            assert!(damaged(&file).contains("64 hex digits"));
+            assert_eq!(fs::read(&file).unwrap(), content, "never silently a new identity");
+            fs::remove_file(&file).unwrap();
+        }
+        let good = load_or_make(&file).unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
+        assert!(damaged(&file).contains("0644"));
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+        assert_eq!(load_or_make(&file).unwrap(), good);
+        let fifo = home.path().join("fifo");
+        rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR, 0)
+            .unwrap();
+        assert!(damaged(&fifo).contains("not a file"));
+        assert!(damaged(home.path()).contains("not a file"));
+    }
+
+    #[test]
+    fn x02_where_nothing_can_be_kept_there_is_no_identity() {
+        assert!(matches!(load_or_make(Path::new("/proc/nowhere/identity")), Err(Unusable::Absent(_))));
     }
 }

@@ -157,7 +157,7 @@ pub fn view(args: View) -> anyhow::Result<()> {
             let config = client::Config {
                 address: address.clone(),
                 name: args.meeting.nick()?,
-                key: identity::load(),
+                key: identity::load()?,
                 password: args.meeting.password(&address.room)?,
                 messages: None,
                 offers: false,

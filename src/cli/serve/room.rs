@@ -13,7 +13,7 @@ use crate::server::local::{Answer, Create, Question, RoomLine};
 use crate::{limits, session, time};
 
 /// What to do with rooms.
-#[derive(Debug, Subcommand)]
+#[derive(Debug, Clone, Subcommand)]
 pub(super) enum Room {
     /// Make a room that stays when it is empty
     #[command(before_help = CREATE)]
@@ -43,7 +43,7 @@ Examples:
 ";
 
 /// Which server.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub(super) struct Which {
     /// The server's port, where several are running
     #[arg(long, value_name = "PORT")]
@@ -51,7 +51,7 @@ pub(super) struct Which {
 }
 
 /// A room to be made.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub(super) struct Make {
     /// Its name
     pub name: RoomName,
@@ -105,7 +105,7 @@ fn create(make: &Make) -> Result<String, Failure> {
         Some(file) => Some(password::from_file(file)?),
         None => None,
     };
-    let owner = identity::load().map(|key| key.public());
+    let owner = identity::load()?.map(|key| key.public());
     let question = Question::Create(Create {
         name: name.clone(),
         owner,
