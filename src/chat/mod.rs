@@ -17,6 +17,7 @@ mod inbox;
 mod log;
 mod numbers;
 mod outbox;
+mod states;
 #[cfg(test)]
 mod tests;
 
@@ -25,3 +26,4 @@ pub use entry::{Addressee, Author, Entry, Origin, Reader};
 pub use inbox::{Inbox, Received, Verdict};
 pub use log::{Accepted, Found, Item, Log, Missing, Page, Past, Standing, Start};
 pub use outbox::{Full, NOBODY, Outbox, Pending, Progress};
+pub use states::States;

@@ -1,7 +1,7 @@
 //! Who is in the room, as the terminal shows it.
 
+use crate::chat::States;
 use crate::id::MemberId;
-use crate::text;
 
 /// A member and what it shares. Texts are scrubbed.
 #[derive(Debug, Clone, PartialEq)]
@@ -65,26 +65,19 @@ impl Person {
 
     /// What it shares and how it is, in words.
     pub fn states(&self) -> Vec<String> {
-        let mut states: Vec<String> = Vec::new();
-        let mut add = |is: bool, what: &str| {
-            if is {
-                states.push(what.to_owned());
-            }
+        let states = States {
+            reconnecting: self.reconnecting,
+            poor: self.poor,
+            // Shown beside the name, where it comes and goes without moving anything.
+            typing: false,
+            camera: self.camera,
+            screen: self.screen,
+            microphone: self.microphone,
+            watching: self.watching,
+            muted: self.muted,
+            away: self.away.clone(),
         };
-        add(self.reconnecting, "reconnecting");
-        add(self.poor && !self.reconnecting, "poor connection");
-        add(self.camera, "camera");
-        add(self.screen, "screen");
-        add(self.microphone == Some(false), "mic");
-        add(self.microphone == Some(true), "mic off");
-        add(self.watching, "watching");
-        add(self.muted, "muted");
-        match &self.away {
-            Some(why) if why.is_empty() => states.push("away".into()),
-            Some(why) => states.push(format!("away: {}", text::shorten(why, 40))),
-            None => {}
-        }
-        states
+        states.words()
     }
 
     /// The mark before the name: here, away, reconnecting.

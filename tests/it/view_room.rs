@@ -10,12 +10,14 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::support::programs::{Running, Serve};
+use crate::support::talk::{Lines, Town};
 use crate::view::{Display, is};
 
 /// Longer than anything that is waited for in a test that succeeds.
 const PATIENCE: Duration = Duration::from_secs(40);
 const BANNER: [u8; 3] = [0xff, 0xb4, 0x54];
 const OWN: [u8; 3] = [0x6c, 0xb6, 0xff];
+const SAID: [u8; 3] = [0x8b, 0x95, 0xa1];
 const EMPTY: [u8; 3] = [0x11, 0x14, 0x18];
 
 fn program(path: &str, room: &str, identity: &Path, arguments: &[&str]) -> Command {
@@ -141,4 +143,47 @@ fn s24_the_server_stands_still_and_pictures_go_on_when_it_does() {
     viewer.session("up");
     viewer.flowing();
     display.until(&window, "the picture again", |width, pixels| shows(pixels, width, false));
+}
+
+/// How much is written in the colour of what is said of a member, in the lower part of the window.
+fn said(width: usize, pixels: &[[u8; 3]]) -> usize {
+    pixels[400 * width..].iter().filter(|pixel| is(**pixel, SAID)).count()
+}
+
+#[test]
+fn who_is_away_or_typing_is_seen_beside_the_picture_and_in_who() {
+    let Some(display) = Display::start() else { return };
+    let mut town = Town::new();
+    let server = town.serve();
+    // One person with three programs.
+    let home = town.path("Ann");
+    std::fs::create_dir_all(&home).unwrap();
+    let _camera = camera(&server.room, &home.join("state/confkit/identity"));
+    let mut ann = town.talk("Ann", &["--json"]);
+    let heard = Lines::of(&mut ann);
+    heard.object("caught_up");
+    let viewer = Viewer::start(&server.room, &town.path("bob"), &display);
+    viewer.flowing();
+    let window = display.window();
+    let most = std::cell::Cell::new(0);
+    display.until(&window, "since when Ann is here", |width, pixels| {
+        most.set(said(width, pixels));
+        most.get() > 0
+    });
+    let plain = most.get();
+    ann.feed(b"{\"type\":\"away\",\"text\":\"tea\"}\n");
+    display.until(&window, "that Ann is away", |width, pixels| {
+        most.set(said(width, pixels));
+        most.get() > plain
+    });
+    let away = most.get();
+    let (code, table, why) = town.ask("Cy", &["--who"]);
+    assert_eq!(code, 0, "{why}");
+    assert!(table.contains("camera") && table.contains("away: tea"), "{table}");
+    // Ann, and the watcher, who wanted the same name.
+    assert_eq!(table.matches("Ann").count(), 2, "one row for all programs of a person: {table}");
+    ann.feed(b"{\"type\":\"typing\"}\n");
+    display.until(&window, "that Ann is typing", |width, pixels| said(width, pixels) > away);
+    ann.feed(b"{\"type\":\"typing\",\"typing\":false}\n{\"type\":\"back\"}\n");
+    display.until(&window, "that Ann is back", |width, pixels| said(width, pixels) == plain);
 }

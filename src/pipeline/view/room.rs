@@ -7,12 +7,13 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::{Error, Person, Session, Stage, Unit};
+use crate::chat::States;
 use crate::id::{MemberId, TrackId};
 use crate::net::client::{self, Event, Handle};
 use crate::session::client::End;
 use crate::time::{self, Moment};
 use crate::wire::Rendition;
-use crate::wire::control::{Member, Presence, Track, TrackKind};
+use crate::wire::control::{Member, Presence, Quality, Track, TrackKind};
 
 /// The server is said to be silent when nothing has come for this long while tracks are there. Its pings come
 /// every four seconds only, but pictures far more often.
@@ -41,8 +42,8 @@ pub fn join(
             let name = named.then(|| config.name.to_string());
             let (handle, events) = client::connect(config);
             let received = (0, time::now());
-            let (names, tracks) = (HashMap::new(), HashMap::new());
-            Room { stage, name, own: None, names, tracks, up: false, received, handle }
+            let (members, tracks) = (HashMap::new(), HashMap::new());
+            Room { stage, name, own: None, members, tracks, up: false, received, handle }
                 .run(events, stop)
                 .await;
         });
@@ -71,7 +72,8 @@ struct Room {
     /// The name that the user has chosen, until the first welcome.
     name: Option<String>,
     own: Option<MemberId>,
-    names: HashMap<MemberId, String>,
+    members: HashMap<MemberId, Member>,
+    /// With those that bring no pictures.
     tracks: HashMap<TrackId, Track>,
     up: bool,
     /// How many bytes had come when that was last looked at, and since when it has been so many.
@@ -138,7 +140,7 @@ impl Room {
                 client::tell_other_name(self.name.take().as_deref(), &welcome.name);
                 self.own = Some(welcome.member);
                 if !resumed {
-                    self.names.clear();
+                    self.members.clear();
                     self.tracks.clear();
                 }
                 self.up = true;
@@ -154,12 +156,12 @@ impl Room {
                     .map(|id| id.0)
                     .collect();
                 let left: Vec<u32> = self
-                    .names
+                    .members
                     .keys()
                     .filter(|id| !state.members.iter().any(|m| m.member == **id))
                     .map(|id| id.0)
                     .collect();
-                if self.tracks.is_empty() && self.names.is_empty() {
+                if self.tracks.is_empty() && self.members.is_empty() {
                     self.stage.clear();
                 }
                 gone.into_iter().for_each(|id| self.gone(TrackId(id)));
@@ -196,40 +198,81 @@ impl Room {
     }
 
     fn member(&mut self, member: Member) {
-        let person = Person {
-            name: member.name.clone(),
-            own: self.own == Some(member.member),
-            reconnecting: (member.state == Presence::Reconnecting).then(time::now),
-        };
-        self.stage.meet(member.member.0, person);
-        let renamed =
-            self.names.insert(member.member, member.name.clone()).is_some_and(|old| old != member.name);
+        let id = member.member;
+        let before = self.members.insert(id, member);
+        self.introduce(id);
+        let renamed = before.is_some_and(|before| before.name != self.members[&id].name);
         if renamed {
-            let theirs: Vec<Track> =
-                self.tracks.values().filter(|t| t.member == member.member).cloned().collect();
-            theirs.into_iter().for_each(|track| self.track(track));
+            let theirs: Vec<Track> = self.tracks.values().filter(|t| t.member == id).cloned().collect();
+            theirs.into_iter().for_each(|track| self.show(track));
         }
     }
 
+    /// Puts on stage what is known of a member.
+    fn introduce(&self, id: MemberId) {
+        let Some(member) = self.members.get(&id) else { return };
+        let own = self.own == Some(id);
+        let tracks = || self.tracks.values().filter(|track| track.member == id);
+        let mut sound = tracks().filter(|track| track.source.kind == TrackKind::Audio).peekable();
+        let has_sound = sound.peek().is_some();
+        let silent = sound.all(|track| track.source.muted);
+        let reconnecting = member.state == Presence::Reconnecting;
+        let states = States {
+            // The picture says that itself.
+            reconnecting: false,
+            camera: false,
+            poor: member.connection == Quality::Poor && !reconnecting,
+            typing: member.typing && !own,
+            screen: tracks().any(|t| t.source.kind == TrackKind::Video && t.source.label == "screen"),
+            microphone: has_sound.then_some(silent),
+            watching: member.watching,
+            muted: member.muted,
+            away: member.away.clone(),
+        };
+        let person = Person {
+            name: member.name.clone(),
+            own,
+            reconnecting: reconnecting.then(time::now),
+            states,
+            since: clock(member.since),
+        };
+        self.stage.meet(id.0, person);
+    }
+
     fn left(&mut self, id: MemberId) {
-        self.names.remove(&id);
+        self.members.remove(&id);
         self.stage.part(id.0);
     }
 
     fn track(&mut self, track: Track) {
+        let member = track.member;
+        self.tracks.insert(track.track, track.clone());
+        self.show(track);
+        self.introduce(member);
+    }
+
+    /// Puts a track with pictures on stage.
+    fn show(&self, track: Track) {
         if track.source.kind != TrackKind::Video {
             return;
         }
         let mut about = super::pipe::about(&track.source);
-        about.member =
-            self.names.get(&track.member).cloned().unwrap_or_else(|| format!("member {}", track.member.0));
+        let name = self.members.get(&track.member).map(|member| member.name.clone());
+        about.member = name.unwrap_or_else(|| format!("member {}", track.member.0));
         about.own = self.own == Some(track.member);
         self.stage.add(track.track.0, about);
-        self.tracks.insert(track.track, track);
     }
 
     fn gone(&mut self, id: TrackId) {
-        self.tracks.remove(&id);
         self.stage.remove(id.0);
+        if let Some(track) = self.tracks.remove(&id) {
+            self.introduce(track.member);
+        }
     }
+}
+
+/// `09:00`, where the clock on the wall of this place shows that.
+fn clock(seconds: f64) -> Option<String> {
+    let at = jiff::Timestamp::from_microsecond((seconds * 1e6) as i64).ok().filter(|_| seconds > 0.0)?;
+    Some(at.to_zoned(jiff::tz::TimeZone::system()).strftime("%H:%M").to_string())
 }

@@ -202,6 +202,8 @@ impl Show<'_> {
         self.pictures.retain(|id, _| tracks.iter().any(|(there, _)| there == id));
         for (id, person) in self.stage.people() {
             let has_video = seen.contains(&person.name);
+            let theirs = tiles.iter_mut().zip(&seen).filter(|(_, name)| **name == person.name);
+            theirs.for_each(|(tile, _)| tile.states = person.words());
             let gone = person.reconnecting.map(|since| now.since(since));
             if let Some(gone) = gone.filter(|_| has_video) {
                 let theirs = tiles.iter_mut().zip(&seen).filter(|(_, name)| **name == person.name);
@@ -209,7 +211,8 @@ impl Show<'_> {
             }
             if !has_video && !person.own {
                 let notice = gone.map_or(Notice::CameraOff, |gone| Notice::Reconnecting(gone.as_secs()));
-                tiles.push(Tile { id: PEOPLE + u64::from(id), name: person.name, notice, ..Tile::default() });
+                let (id, states) = (PEOPLE + u64::from(id), person.words());
+                tiles.push(Tile { id, name: person.name, notice, states, ..Tile::default() });
             }
         }
         self.scene.tiles = tiles;
@@ -236,6 +239,7 @@ impl Show<'_> {
             id: u64::from(id),
             name: about.drawn(),
             own: about.own,
+            states: Vec::new(),
             picture,
             aspect: about.size.map(|(width, height)| width as f32 / height as f32),
             notice,

@@ -11,6 +11,7 @@ use super::Error;
 use super::session::Session;
 use super::sink::{Format, Home, Sink, Trouble};
 use super::track::{About, Track, Unit, lock};
+use crate::chat::States;
 use crate::limits;
 use crate::media::Picture;
 use crate::time::Moment;
@@ -75,6 +76,19 @@ pub struct Person {
     pub own: bool,
     /// Since when every connection of this member is broken and the others wait.
     pub reconnecting: Option<Moment>,
+    /// What it shares and how it is, beside its pictures.
+    pub states: States,
+    /// The time of day when it came.
+    pub since: Option<String>,
+}
+
+impl Person {
+    /// What stands behind the name, the most important first.
+    pub(super) fn words(&self) -> Vec<String> {
+        let mut words = self.states.words();
+        words.extend(self.since.as_ref().map(|since| format!("since {since}")));
+        words
+    }
 }
 
 /// What one track is written to.

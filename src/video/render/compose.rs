@@ -60,6 +60,8 @@ pub struct Tile {
     pub name: String,
     /// One's own picture.
     pub own: bool,
+    /// What stands behind the name, a word or a few each, as many as there is room for; already scrubbed.
+    pub states: Vec<String>,
     /// The newest picture.
     pub picture: Option<Arc<Picture>>,
     /// Width over height before the first picture, where that is known.
@@ -110,6 +112,7 @@ struct Painted {
     slot: Slot,
     name: String,
     own: bool,
+    states: Vec<String>,
     notice: Notice,
     statistics: Vec<String>,
 }
@@ -219,6 +222,7 @@ impl Composer {
             slot,
             name: tile.name.clone(),
             own: tile.own,
+            states: tile.states.clone(),
             notice: tile.notice.clone(),
             statistics: if statistics { tile.statistics.clone() } else { Vec::new() },
         };
@@ -266,7 +270,7 @@ impl Composer {
         }
     }
 
-    /// The line under the picture: the name, and "you" at one's own.
+    /// The line under the picture: the name, "you" at one's own, and how the person is.
     fn label(&mut self, tile: &Tile, rect: Rect) {
         if rect.is_empty() {
             return;
@@ -278,8 +282,21 @@ impl Composer {
         let name = self.text.line(&tile.name, Face::Plain, size, rect.width.saturating_sub(taken + 4));
         let y = rect.y + rect.height.saturating_sub(name.height) / 2;
         self.canvas.write(&name, rect.x + 2, y, TEXT, rect);
+        let mut x = rect.x + 2 + name.width + 8;
         if let Some(mark) = own {
-            self.canvas.write(&mark, rect.x + 2 + name.width + 8, y, ACCENT, rect);
+            self.canvas.write(&mark, x, y, ACCENT, rect);
+            x += mark.width + 8;
+        }
+        let smaller = (size * 4 / 5).max(8);
+        for words in &tile.states {
+            let words = self.text.line(words, Face::Plain, smaller, rect.width);
+            // Half a word says nothing, so what does not fit is left out, and so is what is less important.
+            if x + words.width > rect.x + rect.width {
+                break;
+            }
+            let y = rect.y + rect.height.saturating_sub(words.height) / 2;
+            self.canvas.write(&words, x, y, FAINT, rect);
+            x += words.width + size;
         }
     }
 }

@@ -142,3 +142,43 @@ fn statistics_and_help_go_as_they_came() {
     composer.paint(&scene, 640, 480);
     assert_eq!(before, composer.canvas().pixels());
 }
+
+/// How many pixels of the label are in the colour of what is said beside the name, or nearly.
+fn said(composer: &Composer, id: u64) -> usize {
+    let slots = &composer.chrome.as_ref().unwrap().slots;
+    let rect = slots.iter().find(|(i, _)| *i == id).unwrap().1.label;
+    let canvas = composer.canvas();
+    let row = |y: usize| &canvas.pixels()[y * canvas.width() + rect.x..][..rect.width];
+    (rect.y..rect.y + rect.height).flat_map(row).filter(|pixel| is(**pixel, FAINT)).count()
+}
+
+#[test]
+fn how_a_member_is_stands_behind_the_name_and_comes_and_goes() {
+    let mut composer = Composer::default();
+    let mut scene = Scene { tiles: vec![tile(1, Some(red())), tile(2, None)], ..Scene::default() };
+    composer.paint(&scene, 640, 480);
+    let before = said(&composer, 1);
+    scene.tiles[0].states = vec!["typing…".into()];
+    assert!(composer.paint(&scene, 640, 480), "typing is to be seen at once");
+    let typing = said(&composer, 1);
+    assert!(typing > before);
+    scene.tiles[0].states.push("away: tea".into());
+    assert!(composer.paint(&scene, 640, 480));
+    assert!(said(&composer, 1) > typing);
+    scene.tiles[0].states.clear();
+    assert!(composer.paint(&scene, 640, 480));
+    assert_eq!(said(&composer, 1), before);
+}
+
+#[test]
+fn what_does_not_fit_behind_a_name_is_left_out_whole() {
+    let mut composer = Composer::default();
+    let mut long = tile(1, Some(red()));
+    long.name = "a name that leaves nothing of the line to anything else, whatever it may be".into();
+    let scene = Scene { tiles: vec![long.clone()], ..Scene::default() };
+    composer.paint(&scene, 320, 240);
+    let alone = composer.canvas().pixels().to_vec();
+    long.states = vec!["away: tea".into()];
+    composer.paint(&Scene { tiles: vec![long], ..Scene::default() }, 320, 240);
+    assert_eq!(composer.canvas().pixels(), alone, "the name has the line");
+}
