@@ -68,7 +68,7 @@ _conf__serve() {
 
     case "${cmd}" in
         conf__serve)
-            opts="-q -v -h -V --room --qr --max-members --grace --room-grace --store --ephemeral --history --history-age --store-quota --store-days --status --port --quiet --verbose --log-file --log-format --color --no-input --completions --man --help --version room help"
+            opts="-q -v -h -V --room --qr --max-members --grace --room-grace --store --ephemeral --history --history-age --store-quota --store-days --config --status --port --quiet --verbose --log-file --log-format --color --no-input --completions --man --help --version room help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -107,6 +107,10 @@ _conf__serve() {
                     return 0
                     ;;
                 --store-days)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

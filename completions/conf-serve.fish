@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_conf_serve_global_optspecs
-    string join \n room= qr max-members= grace= room-grace= store= ephemeral history= history-age= store-quota= store-days= status= port= q/quiet v/verbose log-file= log-format= color= no-input completions= man h/help V/version
+    string join \n room= qr max-members= grace= room-grace= store= ephemeral history= history-age= store-quota= store-days= config= status= port= q/quiet v/verbose log-file= log-format= color= no-input completions= man h/help V/version
 end
 
 function __fish_conf_serve_needs_command
@@ -33,6 +33,7 @@ complete -c conf-serve -n "__fish_conf_serve_needs_command" -l history -d 'Messa
 complete -c conf-serve -n "__fish_conf_serve_needs_command" -l history-age -d 'How long messages are kept' -r
 complete -c conf-serve -n "__fish_conf_serve_needs_command" -l store-quota -d 'Bytes of files that are kept, of all rooms: 500M, 20G' -r
 complete -c conf-serve -n "__fish_conf_serve_needs_command" -l store-days -d 'Days that a file is kept after the last of it came' -r
+complete -c conf-serve -n "__fish_conf_serve_needs_command" -l config -d 'Settings in a file, each as NAME = VALUE, which take the place of the options --max-members, --grace, --room-grace, --history and --history-age; read again at SIGHUP' -r -F
 complete -c conf-serve -n "__fish_conf_serve_needs_command" -l status -d 'Show how the running server is, instead of starting one' -r -f -a "table\t'For people'
 json\t'For programs'"
 complete -c conf-serve -n "__fish_conf_serve_needs_command" -l port -d 'The port of the server that --status asks, where several are running' -r

@@ -3,6 +3,7 @@
 mod ask;
 mod history;
 mod room;
+mod settings;
 mod status;
 mod table;
 
@@ -17,18 +18,19 @@ use clap::{Parser, Subcommand, ValueEnum};
 use qrcode::QrCode;
 use qrcode::render::unicode::Dense1x2;
 use signal_hook::consts::SIGTERM;
+use tokio::sync::mpsc;
 use tracing::Level;
 
 use super::{Common, Exit, Failure, Program, output, signal};
 use crate::id::RoomName;
-use crate::room::Terms;
+use crate::server::Settings;
 use crate::server::store::Keep;
 use crate::session::Address;
 use crate::session::address::PORT;
 use crate::{limits, net, server};
 
 /// Host meetings on this machine: one TCP port, no accounts, nothing to configure.
-#[derive(Debug, Parser)]
+#[derive(Debug, Clone, Parser)]
 #[command(name = "conf-serve", version, about, before_help = EXAMPLES)]
 #[command(args_conflicts_with_subcommands = true)]
 pub struct Serve {
@@ -80,6 +82,11 @@ pub struct Serve {
     #[arg(long, value_name = "DAYS", default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..=36_500))]
     pub store_days: u32,
 
+    /// Settings in a file, each as NAME = VALUE, which take the place of the options --max-members, --grace,
+    /// --room-grace, --history and --history-age; read again at SIGHUP.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
     /// Show how the running server is, instead of starting one.
     #[arg(long, value_name = "FORMAT", value_enum, num_args = 0..=1, require_equals = true)]
     #[arg(default_missing_value = "table")]
@@ -97,7 +104,7 @@ pub struct Serve {
 }
 
 /// What to do instead of serving.
-#[derive(Debug, Subcommand)]
+#[derive(Debug, Clone, Subcommand)]
 enum Command {
     /// Make, list and remove rooms of the running server
     #[command(subcommand)]
@@ -120,6 +127,7 @@ Examples:
   conf-serve --room standup --qr    print a link to this room, as a QR code too
   conf-serve --ephemeral            keep nothing when it ends
   conf-serve --store-quota 50G      keep more files
+  conf-serve --config serve.conf    settings that can change while it runs
   conf-serve --status               how the running server is
   conf-serve room create standup    make a room in it (see conf-serve room create --help)
 ";
@@ -148,13 +156,21 @@ fn host(args: &Serve) -> anyhow::Result<()> {
     runtime.block_on(async {
         let listener = net::tcp::listen(args.listen).map_err(|error| cannot_listen(args.listen, &error))?;
         let bound = listener.local_addr()?;
-        let (store, depot) = history::open(args)?;
+        let settings = settings::read(args)?;
+        let (store, depot) = history::open(args, settings.keep)?;
         // There before anybody is told that the server is.
         let local = local_socket(bound.port());
         let text = invitation(bound, &server::reachable(), &args.room, args.qr);
         output::stdout()?.write_all(text.as_bytes())?;
-        let terms = Terms { max_members: args.max_members, grace: args.grace, room_grace: args.room_grace };
-        let config = server::Config { terms, store, depot, local, ..server::Config::default() };
+        let changes = args.config.is_some().then(|| changes(args.clone())).transpose()?;
+        let config = server::Config {
+            terms: settings.terms,
+            store,
+            depot,
+            local,
+            changes,
+            ..server::Config::default()
+        };
         server::run(listener, config, stop).await?;
         anyhow::Ok(())
     })?;
@@ -163,6 +179,17 @@ fn host(args: &Serve) -> anyhow::Result<()> {
         signal::acknowledge();
     }
     Ok(())
+}
+
+/// The settings as the file has them at each SIGHUP, where it has no mistake.
+fn changes(args: Serve) -> std::io::Result<mpsc::Receiver<Settings>> {
+    let (tell, changes) = mpsc::channel(1);
+    signal::on_hangup(move || match settings::read(&args) {
+        // One that waits there was read just now.
+        Ok(settings) => drop(tell.try_send(settings)),
+        Err(failure) => tracing::error!("the settings stay as they are: {failure}"),
+    })?;
+    Ok(changes)
 }
 
 /// The socket for `--status` and `room`. Meetings go on without it.

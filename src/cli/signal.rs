@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::flag;
 use signal_hook::iterator::Signals;
 use tokio_util::sync::CancellationToken;
@@ -30,6 +30,15 @@ pub fn install() -> io::Result<CancellationToken> {
         }
     })?;
     Ok(token)
+}
+
+/// Does something at every SIGHUP, instead of ending.
+pub fn on_hangup(mut action: impl FnMut() + Send + 'static) -> io::Result<()> {
+    let mut signals = Signals::new([SIGHUP])?;
+    std::thread::Builder::new()
+        .name("hangup".into())
+        .spawn(move || signals.forever().for_each(|_| action()))?;
+    Ok(())
 }
 
 /// The signal that asked the program to finish, if one did.

@@ -25,7 +25,7 @@ use crate::wire::Code;
 use crate::wire::control::{self, Control, Messages, Quality, Refusal, Source, TrackKind};
 
 /// What a room allows and for how long.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Terms {
     /// Members at once; [`limits::MEMBERS`] at the most.
     pub max_members: usize,

@@ -220,7 +220,7 @@ impl Connection {
     /// Does what the bytes that were read ask for.
     fn act(&mut self, now: Moment) {
         let server = Arc::clone(&self.server);
-        let inspect = |header: &Header| server.config.inspect.iter().for_each(|inspect| inspect(header));
+        let inspect = |header: &Header| server.inspect.iter().for_each(|inspect| inspect(header));
         while !self.outbox.is_ending()
             && self.joining.is_none()
             && self.held.is_none()
@@ -575,7 +575,7 @@ impl Server {
             token: admitted.token,
             resumed: admitted.resumed,
             heartbeat_ms: limits::HEARTBEAT.as_millis() as u64,
-            grace_ms: self.config.terms.grace.as_millis() as u64,
+            grace_ms: self.terms().grace.as_millis() as u64,
             log: admitted.log,
         }
     }

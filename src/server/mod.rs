@@ -43,7 +43,7 @@ use crate::chat::Log;
 use crate::id::{ConnectionId, LogId, RoomName, Secret};
 use crate::limits;
 use crate::net::tcp;
-use crate::room::{Room, Settings, Terms};
+use crate::room::{self, Room, Terms};
 use crate::time::{self, Moment};
 use crate::wire::control::{Control, Refusal};
 use crate::wire::{Code, Frame, Header};
@@ -54,10 +54,19 @@ use hall::{Budget, Hall};
 use keeping::Keeping;
 use outbox::Outbox;
 use shelf::Shelf;
-use store::{Archive, Commit, Commits, Founding, RoomKey, Store, StoreError};
+use store::{Archive, Commit, Commits, Founding, Keep, RoomKey, Store, StoreError};
 
 /// Is called with the header of every frame that a peer sends, before the server acts on it.
 pub type Inspect = Arc<dyn Fn(&Header) + Send + Sync>;
+
+/// What can change while it runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Settings {
+    /// What rooms allow that are opened from then on.
+    pub terms: Terms,
+    /// How much is kept of each room.
+    pub keep: Keep,
+}
 
 /// How the server behaves.
 #[derive(Default)]
@@ -70,13 +79,16 @@ pub struct Config {
     pub depot: Option<(Depot, Reports)>,
     /// The Unix socket at which it answers the person who runs it ([`local`]).
     pub local: Option<(PathBuf, UnixListener)>,
+    /// Settings that take the place of those before.
+    pub changes: Option<tokio::sync::mpsc::Receiver<Settings>>,
     /// Watches what comes in (figures, tests).
     pub inspect: Option<Inspect>,
 }
 
 /// What all connections share.
 struct Server {
-    config: Config,
+    inspect: Option<Inspect>,
+    terms: Mutex<Terms>,
     store: Option<Store>,
     depot: Option<Depot>,
     /// Why nothing can be stored at present.
@@ -117,10 +129,11 @@ pub async fn run(listener: TcpListener, mut config: Config, stop: CancellationTo
     let (new_rooms, mut made) = tokio::sync::mpsc::channel(NEW_ROOMS);
     let (store, commits) = config.store.take().unzip();
     let (depot, reports) = config.depot.take().unzip();
-    let local = config.local.take();
+    let (local, mut changes) = (config.local.take(), config.changes.take());
     let gate = Arc::new(Gate::new(descriptor_budget()));
     let server = Arc::new(Server {
-        config,
+        inspect: config.inspect,
+        terms: Mutex::new(config.terms),
         store: store.clone(),
         depot: depot.clone(),
         failing: Mutex::default(),
@@ -159,6 +172,7 @@ pub async fn run(listener: TcpListener, mut config: Config, stop: CancellationTo
             Some(end) = connections.join_next() => report(end),
             Some(end) = clocks.join_next() => report(end),
             Some(end) = turned_away.join_next() => report(end),
+            Some(settings) = next(&mut changes) => server.change(settings),
             Some((name, hall)) = made.recv() => {
                 clocks.spawn(keep_room(Arc::clone(&server), name, hall, stop.clone()));
             }
@@ -207,6 +221,14 @@ pub async fn run(listener: TcpListener, mut config: Config, stop: CancellationTo
     }
     clocks.shutdown().await;
     Ok(())
+}
+
+/// The next settings; never any where they cannot change.
+async fn next(changes: &mut Option<tokio::sync::mpsc::Receiver<Settings>>) -> Option<Settings> {
+    match changes {
+        Some(changes) => changes.recv().await,
+        None => std::future::pending().await,
+    }
 }
 
 async fn serve(
@@ -304,6 +326,27 @@ async fn turn_away(socket: TcpStream, refusal: Refusal) {
 }
 
 impl Server {
+    /// Other settings are in force.
+    fn change(&self, settings: Settings) {
+        let Settings { terms, keep } = settings;
+        *lock(&self.terms) = terms;
+        if let Some(store) = &self.store {
+            store.change(keep);
+        }
+        info!(
+            max_members = terms.max_members,
+            grace = ?terms.grace,
+            room_grace = ?terms.room_grace,
+            history = keep.messages,
+            history_age = ?keep.age,
+            "other settings are in force"
+        );
+    }
+
+    fn terms(&self) -> Terms {
+        *lock(&self.terms)
+    }
+
     /// The room of this name, which is made where there is none.
     async fn hall(&self, name: &RoomName, from: IpAddr) -> Result<Arc<Hall>, Refusal> {
         if let Some(hall) = self.room(name, from)? {
@@ -390,13 +433,13 @@ impl Server {
         let budget = Arc::clone(&self.budget);
         let depot = self.depot.clone().filter(|_| shelved.is_some());
         let shelf = Shelf::new(shelved.zip(depot.as_ref().map(Depot::age)));
-        let mut terms = self.config.terms;
+        let mut terms = self.terms();
         let (now, name) = (time::now(), name.clone());
         let Some((archive, store)) = archive.zip(self.store.clone()) else {
             let mut id = [0; 8];
             getrandom::fill(&mut id)
                 .map_err(|_| Refusal::new(Code::Internal, "the server has no randomness"))?;
-            let room = Room::new(name, terms, Log::new(LogId(id)), Settings::default(), now);
+            let room = Room::new(name, terms, Log::new(LogId(id)), room::Settings::default(), now);
             return Ok(Hall::new((room, shelf), from, None, None, depot, budget));
         };
         let password = archive.password.map(Secret);

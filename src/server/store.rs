@@ -158,6 +158,12 @@ impl Store {
         let _ = self.0.0.ask(Request::Release(room));
     }
 
+    /// Keeps as much from now on.
+    pub fn change(&self, keep: Keep) {
+        // A store that has ended keeps what it has.
+        let _ = self.0.0.ask(Request::Keep(keep));
+    }
+
     /// All rooms, by name.
     pub async fn rooms(&self) -> Result<Vec<Listed>, StoreError> {
         self.ask(Request::Rooms).await

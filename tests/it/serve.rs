@@ -9,7 +9,8 @@ use confkit::wire::control::{Control, Hello};
 use rustix::process::Signal;
 
 use crate::support::peer::{Peer, hello};
-use crate::support::programs::{Serve, program};
+use crate::support::programs::{PATIENCE, Running, Serve, program};
+use crate::support::talk::Town;
 
 #[test]
 fn s17_sigterm_says_goodbye_with_a_time_to_come_back_and_ends_in_order() {
@@ -27,6 +28,107 @@ fn s17_sigterm_says_goodbye_with_a_time_to_come_back_and_ends_in_order() {
     returns.sort_unstable();
     assert!(returns[299] - returns[0] > 500, "they do not all come back at once");
     assert!(std::net::TcpStream::connect(serve.address).is_err());
+}
+
+/// What a server says when it cannot start.
+fn refused(store: &std::path::Path) -> (i32, String) {
+    let mut serve = program("conf-serve", store.parent().unwrap());
+    serve.args(["127.0.0.1:0", "--store"]).arg(store).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut serve = Running::start(serve);
+    let code = serve.wait(PATIENCE);
+    (code, serve.stderr())
+}
+
+/// A history in which something was said.
+fn history(town: &mut Town) -> std::path::PathBuf {
+    let mut serve = town.serve();
+    let (code, _, why) = town.ask("Ann", &["-m", "something"]);
+    assert_eq!(code, 0, "{why}");
+    serve.running.signal(Signal::TERM);
+    assert_eq!(serve.running.wait(PATIENCE), 0);
+    town.path("store/history.db")
+}
+
+#[test]
+fn s22_a_history_of_a_later_version_ends_with_10_and_is_left_as_it_is() {
+    let mut town = Town::new();
+    let file = history(&mut town);
+    // The version of the format, which SQLite keeps for its users (file format, 1.3.14).
+    let mut bytes = std::fs::read(&file).unwrap();
+    bytes[60..64].copy_from_slice(&u32::MAX.wrapping_shr(1).to_be_bytes());
+    std::fs::write(&file, &bytes).unwrap();
+    let (code, said) = refused(file.parent().unwrap());
+    assert_eq!(code, 10, "{said}");
+    assert!(said.contains("history.db") && said.contains("--store"), "{said}");
+    assert_eq!(std::fs::read(&file).unwrap(), bytes, "untouched");
+}
+
+#[test]
+fn s21_a_damaged_history_ends_with_6_says_what_to_do_and_is_left_as_it_is() {
+    let mut town = Town::new();
+    let file = history(&mut town);
+    let good = std::fs::read(&file).unwrap();
+    let mut bytes = good.clone();
+    bytes[100..4096].fill(0xa5);
+    std::fs::write(&file, &bytes).unwrap();
+    let (code, said) = refused(file.parent().unwrap());
+    assert_eq!(code, 6, "{said}");
+    assert!(said.contains("nothing was changed") && said.contains("--ephemeral"), "{said}");
+    assert_eq!(std::fs::read(&file).unwrap(), bytes, "untouched");
+    std::fs::write(&file, &good).unwrap();
+    let _serve = town.serve();
+    let (_, said, _) = town.ask("Ann", &["--export", "txt"]);
+    assert!(said.contains("something"), "{said}");
+}
+
+#[test]
+fn s18_a_reload_with_a_mistake_keeps_the_settings_and_one_without_takes_them() {
+    let home = tempfile::tempdir().unwrap();
+    let (file, log) = (home.path().join("conf"), home.path().join("log"));
+    std::fs::write(&file, "max-members = 1\n").unwrap();
+    let mut command = program("conf-serve", home.path());
+    command.args(["127.0.0.1:0", "--ephemeral", "--config"]).arg(&file);
+    command.arg("--log-file").arg(&log).stdout(Stdio::piped());
+    let serve = Serve::from_command(command);
+    // Whether a room takes a second member.
+    let takes_two = |room: &str| {
+        let mut ann = Peer::connect(serve.address);
+        ann.hello(Hello { room: room.into(), ..hello("Ann") });
+        let mut bo = Peer::connect(serve.address);
+        bo.say(&Control::Hello(Hello { room: room.into(), ..hello("Bo") }));
+        bo.wait(|op| match op {
+            Control::Welcome(_) => Some(true),
+            Control::Error(refusal) if refusal.code == Code::Full => Some(false),
+            _ => None,
+        })
+    };
+    let reload = |text: &str, until: &str| {
+        std::fs::write(&file, text).unwrap();
+        serve.running.signal(Signal::HUP);
+        let started = confkit::time::now();
+        while !std::fs::read_to_string(&log).unwrap().contains(until) {
+            assert!(confkit::time::now().since(started) < PATIENCE, "never said: {until}");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    };
+    assert!(!takes_two("at first"));
+    reload("max-members = 2\nhistory = many\n", "line 2: expected a number of messages");
+    assert!(!takes_two("after a mistake"), "nothing of a file with a mistake counts");
+    reload("max-members = 2\n", "other settings are in force");
+    assert!(takes_two("after a reload"));
+}
+
+#[test]
+fn s18_a_server_does_not_start_with_a_mistake_in_its_settings() {
+    let home = tempfile::tempdir().unwrap();
+    let file = home.path().join("conf");
+    std::fs::write(&file, "room-grace 5\n").unwrap();
+    for (path, code) in [(file, 2), (home.path().join("nowhere"), 9)] {
+        let mut serve = program("conf-serve", home.path());
+        let ended = serve.args(["127.0.0.1:0", "--config"]).arg(&path).output().unwrap();
+        assert_eq!(ended.status.code(), Some(code));
+        assert!(String::from_utf8(ended.stderr).unwrap().contains(path.to_str().unwrap()));
+    }
 }
 
 #[test]

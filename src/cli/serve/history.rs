@@ -34,8 +34,8 @@ type History = Option<(Store, Commits)>;
 /// The files, and what has become of them.
 type Files = Option<(Depot, Reports)>;
 
-/// Opens the history and the files that the options ask for.
-pub(super) fn open(args: &Serve) -> Result<(History, Files), Failure> {
+/// Opens the history, of which so much is kept, and the files that the options ask for.
+pub(super) fn open(args: &Serve, keep: Keep) -> Result<(History, Files), Failure> {
     let age = Duration::from_secs(u64::from(args.store_days) * 24 * 60 * 60);
     let files = depot::Keep { bytes: args.store_quota, age };
     let directory = match args.ephemeral {
@@ -49,7 +49,6 @@ pub(super) fn open(args: &Serve) -> Result<(History, Files), Failure> {
         let depot = Depot::open(None, files).map_err(|error| files_failure(&error))?;
         return Ok((None, Some(depot)));
     };
-    let keep = Keep { messages: args.history, age: args.history_age };
     let history = Store::open(&directory, keep, time::wall()).map_err(|error| failure(&error, &directory))?;
     // Behind the history, which holds the lock of the directory.
     let depot = Depot::open(Some(&directory), files).map_err(|error| files_failure(&error))?;

@@ -71,7 +71,7 @@ impl Server {
             for kept in kept {
                 let line = RoomLine {
                     members: 0,
-                    max_members: kept.max_members.unwrap_or(self.config.terms.max_members),
+                    max_members: kept.max_members.unwrap_or(self.terms().max_members),
                     password: kept.password,
                     locked: kept.locked,
                     permanent: kept.permanent,

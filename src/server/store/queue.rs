@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, oneshot};
 
-use super::types::{Archive, Commit, Founding, Health, Listed, Record, RoomKey, StoreError};
+use super::types::{Archive, Commit, Founding, Health, Keep, Listed, Record, RoomKey, StoreError};
 use crate::id::{PublicKey, RoomName};
 
 /// What may wait to be written, in bytes.
@@ -61,6 +61,7 @@ pub(super) enum Request {
     Rooms(Answer<Vec<Listed>>),
     Remove(RoomName, Answer<bool>),
     Release(RoomKey),
+    Keep(Keep),
     Close(oneshot::Sender<()>),
     #[cfg(test)]
     Limit(u64, Answer<()>),

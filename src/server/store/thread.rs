@@ -139,6 +139,7 @@ impl Thread {
             }
             Request::Remove(name, answer) => reply(answer, self.remove(&name)),
             Request::Release(room) => self.release(room),
+            Request::Keep(keep) => self.keep = keep,
             Request::Close(_) => {}
             #[cfg(test)]
             Request::Limit(pages, answer) => {
