@@ -12,6 +12,7 @@ use tokio::sync::{Notify, oneshot};
 
 use super::types::{Archive, Commit, Founding, Health, Keep, Listed, Record, RoomKey, StoreError};
 use crate::id::{PublicKey, RoomName};
+use crate::time::{self, Moment};
 
 /// What may wait to be written, in bytes.
 pub(super) const WAITING_BYTES: usize = 16 * 1024 * 1024;
@@ -145,13 +146,17 @@ impl Queue {
             return false;
         }
         numbers.given = seq;
+        let first = state.writes.is_empty();
         if !state.push(Write::Record(record)) {
             state.health.refused += 1;
             state.note_hole(room, seq);
             return false;
         }
         drop(state);
-        self.work.notify_one();
+        // The thread knows of the others, and waits for more of them.
+        if first {
+            self.work.notify_one();
+        }
         true
     }
 
@@ -179,13 +184,18 @@ impl Queue {
         Ok(())
     }
 
-    /// Waits for something to do, at most `limit`. What was written before a request was made is
-    /// taken with it or before it.
-    pub(super) fn take(&self, limit: Duration) -> Work {
-        let idle =
-            |state: &mut State| state.writes.is_empty() && state.requests.is_empty() && !state.abandoned;
+    /// Waits for something to do, at most `limit`; for writes alone also until `due`, so that more of them
+    /// come together. What was written before a request was made is taken with it or before it.
+    pub(super) fn take(&self, limit: Duration, due: Moment) -> Work {
+        let calm = |state: &mut State| state.requests.is_empty() && !state.abandoned;
+        let idle = |state: &mut State| state.writes.is_empty() && calm(state);
         let waited = self.work.wait_timeout_while(self.state(), limit, idle);
         let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        let gather = due.since(time::now());
+        if !state.writes.is_empty() && !gather.is_zero() {
+            let waited = self.work.wait_timeout_while(state, gather, calm);
+            (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        }
         let count = state.requests.len().min(REQUESTS_AT_ONCE);
         let mut writes = std::mem::take(&mut state.writes);
         for (room, range) in std::mem::take(&mut state.holes) {

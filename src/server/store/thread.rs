@@ -19,6 +19,9 @@ use crate::time::{self, Moment};
 const TRANSACTION: usize = 2_048;
 /// The largest message, with its header.
 const LARGEST: usize = 4 + limits::HEADER + limits::MESSAGE;
+/// From one transaction to the next, where there is enough to do: an fsync costs the same for ten messages as
+/// for one. What comes after a pause is stored at once.
+const GROUP: Duration = Duration::from_millis(5);
 /// Pause between attempts while nothing can be stored.
 const RETRY: Duration = Duration::from_secs(1);
 /// Pause between looks for what can be given up, where there was nothing.
@@ -39,6 +42,8 @@ pub(super) struct Thread {
     opened: (u64, Moment),
     /// What was taken and is not on disk.
     unsaved: Vec<Write>,
+    /// When the last transaction began.
+    began: Moment,
     /// Nothing can be stored; the next attempt is due then.
     retry: Option<Moment>,
     /// The room that was looked at last for what can be given up, and when to go on.
@@ -58,6 +63,7 @@ impl Thread {
             keep,
             opened: (wall, now),
             unsaved: Vec::new(),
+            began: Moment::default(),
             retry: None,
             sweep,
             logged: 0,
@@ -67,7 +73,7 @@ impl Thread {
     /// Works until the store is closed or nobody has it any more.
     pub(super) fn run(mut self) {
         let closed = loop {
-            let work = self.queue.take(self.rest());
+            let work = self.queue.take(self.rest(), self.began + GROUP);
             self.unsaved.extend(work.writes);
             self.commit();
             let mut closed = None;
@@ -101,6 +107,7 @@ impl Thread {
         while !self.unsaved.is_empty() {
             let count = self.unsaved.len().min(TRANSACTION);
             let started = time::now();
+            self.began = started;
             let through = |room| self.queue.numbers(room).map(|numbers| numbers.through);
             let writes = &self.unsaved[..count];
             match messages::commit(&mut self.database.connection, writes, through) {
