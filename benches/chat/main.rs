@@ -189,7 +189,7 @@ fn typing() -> anyhow::Result<()> {
 }
 
 fn memory() -> anyhow::Result<()> {
-    const IDLE: usize = 1_000;
+    const IDLE: usize = 900;
     println!("\nmemory of the server per idle member ({IDLE} in one room, resident)");
     for kind in [Kind::Ephemeral, Kind::Stored] {
         let server = Running::start(kind)?;
