@@ -23,6 +23,8 @@ struct Run {
     /// Texts that the client has taken.
     taken: BTreeSet<u64>,
     acknowledged: u64,
+    /// How often a program was killed.
+    kills: u64,
 }
 
 #[test]
@@ -34,14 +36,15 @@ fn t25_kill_9_of_server_and_client_loses_nothing_and_doubles_nothing() {
     let mut town = Town::new();
     let server = Some(town.serve());
     let mut run =
-        Run { town, server, random: Random(seed), next: 1, taken: BTreeSet::new(), acknowledged: 0 };
+        Run { town, server, random: Random(seed), next: 1, taken: BTreeSet::new(), acknowledged: 0, kills: 0 };
     for round in 1..=rounds {
         run.round();
         if round % LOOK == 0 || round == rounds {
             run.check();
         }
     }
-    eprintln!("{} taken, {} acknowledged as stored", run.taken.len(), run.acknowledged);
+    let (taken, acknowledged, kills) = (run.taken.len(), run.acknowledged, run.kills);
+    eprintln!("{taken} taken, {acknowledged} acknowledged as stored, {kills} kills");
 }
 
 impl Run {
@@ -63,7 +66,9 @@ impl Run {
         client.feed(text.as_bytes());
         // The client dies when it has told of so many things, the server some time before.
         let moment = self.random.between(0, count * 2);
-        match self.random.between(0, 3) {
+        let kind = self.random.between(0, 3);
+        self.kills += [1, 1, 2, 0][kind as usize];
+        match kind {
             0 => {
                 self.listen(&heard, Some(moment));
                 drop(client);
