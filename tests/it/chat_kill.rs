@@ -35,8 +35,15 @@ fn t25_kill_9_of_server_and_client_loses_nothing_and_doubles_nothing() {
     eprintln!("CONF_SEED={seed} repeats this run of {rounds} rounds");
     let mut town = Town::new();
     let server = Some(town.serve());
-    let mut run =
-        Run { town, server, random: Random(seed), next: 1, taken: BTreeSet::new(), acknowledged: 0, kills: 0 };
+    let mut run = Run {
+        town,
+        server,
+        random: Random(seed),
+        next: 1,
+        taken: BTreeSet::new(),
+        acknowledged: 0,
+        kills: 0,
+    };
     for round in 1..=rounds {
         run.round();
         if round % LOOK == 0 || round == rounds {
