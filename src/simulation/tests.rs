@@ -16,7 +16,7 @@ fn number(name: &str) -> Option<u64> {
 const TALKS: u64 = 600;
 
 /// ... and of files on their way.
-const TRANSFERS: u64 = 1_000;
+const TRANSFERS: u64 = 300;
 
 #[test]
 fn s09_w10_w35_through_any_faults_everybody_comes_back_as_who_they_were_and_sees_all() {

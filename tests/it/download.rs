@@ -79,6 +79,12 @@ fn f11_archives_stay_what_they_are() {
     assert!(fs::read(scene.town.path("got/it.tar.gz")).unwrap() == sent);
 }
 
+/// What interrupts calls that wait.
+fn stop_and_go(running: &Running) {
+    running.signal(Signal::STOP);
+    running.signal(Signal::CONT);
+}
+
 #[test]
 fn f14_pipes_that_take_and_give_little_and_signals_in_between_change_nothing() {
     let scene = Scene::new();
@@ -95,7 +101,7 @@ fn f14_pipes_that_take_and_give_little_and_signals_in_between_change_nothing() {
             let (part, rest) = left.split_at((random.between(1, 70_000) as usize).min(left.len() - until));
             stdin.write_all(part).unwrap();
             if random.between(0, 9) == 0 {
-                [Signal::STOP, Signal::CONT].map(|signal| sending.signal(signal));
+                stop_and_go(sending);
             }
             left = rest;
         }
@@ -116,7 +122,7 @@ fn f14_pipes_that_take_and_give_little_and_signals_in_between_change_nothing() {
         }
         got.extend_from_slice(&some[..count]);
         if random.between(0, 50) == 0 {
-            [Signal::STOP, Signal::CONT].map(|signal| receiving.signal(signal));
+            stop_and_go(&receiving);
         }
     }
     assert_eq!(receiving.wait(PATIENCE), 0, "{}", receiving.stderr());
@@ -297,4 +303,30 @@ fn f05_a_directory_that_becomes_a_link_while_it_is_received_into_leads_nowhere()
     stop.store(true, std::sync::atomic::Ordering::Relaxed);
     racer.join().unwrap();
     eprintln!("{placed} of {rounds} placed");
+}
+
+#[test]
+fn f32_ctrl_c_ends_a_stream_into_a_pipe_and_a_download() {
+    let scene = Scene::new();
+    let mut command = scene.command(&scene.room(), &["--stdin-name", "log"]);
+    command.stdin(Stdio::piped());
+    let mut sending = Running::start(command);
+    sending.feed(&crate::support::scene::content(1, MIB));
+    watch_for(&scene, 1);
+    let mut streaming = Running::start(scene.receiver(&scene.room(), "got", &["--yes", "-o", "-", "1"]));
+    let mut some = [0; 1_000];
+    streaming.child.stdout.as_mut().unwrap().read_exact(&mut some).unwrap();
+    let cable = scene.cable_from();
+    let mut receiving = Running::start(scene.receiver(&cable.room(), "got", &["--yes", "1"]));
+    cable.wait_for(MIB as u64 / 2);
+    for (running, signal, code) in [(&mut streaming, Signal::INT, 130), (&mut receiving, Signal::TERM, 143)] {
+        running.signal(signal);
+        assert_eq!(running.wait(PATIENCE), code);
+        let said = running.stderr();
+        assert!(said.contains("interrupted"), "{said}");
+    }
+    assert!(names(&scene.town.path("got")).contains(&"log.part".into()));
+    drop(sending.child.stdin.take());
+    assert_eq!(sending.wait(PATIENCE), 0, "{}", sending.stderr());
+    assert_eq!(scene.receive("got", &["--yes", "1"]).0, 0);
 }

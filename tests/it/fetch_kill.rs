@@ -16,7 +16,7 @@ use crate::support::taker::Taker;
 /// Bytes that are fetched between two looks of the checker, in two files and an empty one.
 const BYTES: usize = 28 * 1024 * 1024;
 /// Kills while they are fetched.
-const KILLS: u64 = 10;
+const KILLS: u64 = 20;
 
 #[tokio::test]
 async fn f29_f35_whatever_is_killed_what_is_fetched_is_right_and_no_break_costs_more_than_a_window() {
@@ -34,7 +34,7 @@ async fn f29_f35_whatever_is_killed_what_is_fetched_is_right_and_no_break_costs_
         scene.file(&format!("{name}/c"), 0);
         // Every other one is fetched while it is still being sent.
         let live = round % 2 == 1;
-        let mut sending = scene.start(&scene.room(), &["--limit-rate", "40M", &name]);
+        let mut sending = send(&scene, &name);
         let mut watcher = Taker::join(&scene.room(), "Cy").await;
         watcher.state(|state| u64::from(state.offer.0) == round + 1 && (state.sealed || live)).await;
         drop(watcher);
@@ -106,6 +106,7 @@ impl<'a> Fetching<'a> {
                 }
             }
             self.look();
+            self.tend();
             if ended(&mut self.receiving) {
                 break;
             }
@@ -127,6 +128,7 @@ impl<'a> Fetching<'a> {
         let start = confkit::time::now();
         while !ended(&mut self.receiving) && confkit::time::now().since(start) < PATIENCE {
             std::thread::sleep(std::time::Duration::from_millis(5));
+            self.tend();
         }
         let over = ended(&mut self.receiving);
         let sent = ended(&mut self.sending);
@@ -135,6 +137,18 @@ impl<'a> Fetching<'a> {
         if !over || code != 0 {
             let sending = self.sending.stderr();
             panic!("{code}, over: {over}: {}\nsender, over: {sent}: {sending}", self.receiving.stderr());
+        }
+    }
+
+    /// Who finds no server when it starts does not try again; its user does.
+    fn tend(&mut self) {
+        const CONNECT: Option<i32> = Some(3);
+        let code = |running: &mut Running| running.child.try_wait().unwrap().and_then(|status| status.code());
+        if code(&mut self.sending) == CONNECT {
+            self.sending = send(self.scene, self.name);
+        }
+        if code(&mut self.receiving) == CONNECT {
+            self.receiving = receive(self.scene, &self.cable, &self.offer);
         }
     }
 
@@ -172,8 +186,7 @@ impl<'a> Fetching<'a> {
         if !ended(&mut self.sending) {
             self.sending.child.kill().unwrap();
             self.sending.child.wait().unwrap();
-            let room = self.scene.room();
-            self.sending = self.scene.start(&room, &["--limit-rate", "40M", self.name]);
+            self.sending = send(self.scene, self.name);
         }
     }
 
@@ -208,6 +221,10 @@ impl<'a> Fetching<'a> {
         }
         assert!(!whole || self.safe == BYTES as u64, "{said}");
     }
+}
+
+fn send(scene: &Scene, name: &str) -> Running {
+    scene.start(&scene.room(), &["--limit-rate", "40M", name])
 }
 
 fn receive(scene: &Scene, cable: &Cable, offer: &str) -> Running {
