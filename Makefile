@@ -81,9 +81,12 @@ bench-view: ## pictures per second of decoding and drawing
 bench-terminal: ## a key until it is drawn, with 10,000 messages and while 10,000 come every second
 	$(CARGO) bench --bench chat_screen
 
-soak: ## SEEDS=50000 simulated meetings with faults, ROUNDS=250 of kills in chats, KILLS=1000 in uploads, then a meeting for MINUTES=10 with kills and suspensions
+soak: ## SEEDS=50000 simulated meetings and transfers with faults, ROUNDS=250 of kills in chats, KILLS=1000 in uploads and as many in downloads, 20,000 hostile lists, 100,000 rounds of a race of links, then a meeting for MINUTES=10 with kills and suspensions
 	CONF_SIM_SEEDS=$${SEEDS:-50000} $(CARGO) test --lib simulation::
 	CONF_SOAK=$${ROUNDS:-250} $(CARGO) test --test it chat_kill:: -- --nocapture
 	CONF_SOAK=$${KILLS:-1000} $(CARGO) test --test it upload_kill:: -- --nocapture
+	CONF_SOAK=$${KILLS:-1000} $(CARGO) test --test it fetch_kill:: -- --nocapture
+	CONF_SOAK=20000 $(CARGO) test --test it f01_f02_f03_f05 -- --nocapture
+	CONF_SOAK=100000 $(CARGO) test --test it f05_a_directory -- --nocapture
 	$(CARGO) build --release --bins
 	@scripts/soak $${MINUTES:-10}

@@ -8,6 +8,8 @@ Written from docs/protocol.md alone; the numbers in comments are its sections.
     example.py receive  conf://HOST[:PORT]/ROOM TRACK FILE   writes the pictures of a track into a file
     example.py say      conf://HOST[:PORT]/ROOM TEXT         says something and waits until it is relayed
     example.py read     conf://HOST[:PORT]/ROOM              prints the last 100 messages
+    example.py send     conf://HOST[:PORT]/ROOM FILE         puts a file before the room
+    example.py fetch    conf://HOST[:PORT]/ROOM OFFER DIR    writes what an offer holds below a directory
 
 Options: --name NAME, --fps N (publish), --loop N times (publish), --pictures N (receive).
 """
@@ -243,6 +245,135 @@ def read(room, _):
             break
 
 
+CHUNK = 262144  # 13.5
+WINDOW = 8388608
+
+
+def piece(offer, part, index, payload):
+    return write_frame("file", payload, offer=offer, part=part, index=index)
+
+
+def answer(room, request):
+    """The operation that answers a request; what comes before it is for the caller."""
+    while True:
+        header, body = next_frame(room)
+        if header["type"] == "control" and body["op"] == "error" and body.get("id") == request:
+            raise SystemExit(f"refused: {body['code']}: {body.get('message')}")
+        yield header, body
+        if header["type"] == "control" and body["op"] in ("offered", "done") and body["id"] == request \
+                and not body.get("more"):
+            return
+
+
+def send(room, options):
+    name, size = os.path.basename(options.file), os.path.getsize(options.file)
+    room.control({"op": "offer", "id": 1, "offer": os.urandom(16).hex(), "chunk_size": CHUNK, "size": size})
+    for header, body in answer(room, 1):
+        pass
+    offer = body["offer"]
+    about = {"title": name, "files": 1, "size": size, "kind": "files", "first": [name]}  # 13.3
+    entry = {"path": [name], "size": size, "mtime": int(os.path.getmtime(options.file))}  # 13.4
+    room.send(piece(offer, "about", 0, json.dumps(about).encode()))
+    room.send(piece(offer, "manifest", 0, json.dumps({"files": [entry]}).encode()))
+
+    count, md5, flying, again = -(-size // CHUNK), hashlib.md5(), set(), []
+    with open(options.file, "rb") as file:
+        ahead = 0
+        while ahead < count or flying:
+            if again or ahead < count and (len(flying) + 1) * CHUNK <= WINDOW:
+                index = again.pop() if again else ahead
+                file.seek(index * CHUNK)
+                chunk = file.read(CHUNK)
+                if index == ahead:
+                    md5.update(chunk)
+                    ahead += 1
+                flying.add(index)
+                room.send(piece(offer, "chunk", index, chunk))
+                if room.frames.empty():
+                    continue
+            header, body = next_frame(room)
+            if header["type"] != "control":
+                continue
+            if body["op"] == "kept" and body["offer"] == offer:
+                for begin, end in body["chunks"]:
+                    flying.difference_update(range(begin, end))
+            elif body["op"] == "error" and body.get("part") == "chunk" and body["code"] in ("checksum", "internal"):
+                again.append(body["index"])
+            elif body["op"] == "error":
+                raise SystemExit(f"refused: {body['code']}: {body.get('message')}")
+    sums = {"files": [{"md5": md5.hexdigest(), "size": size}]}  # 13.6
+    room.send(piece(offer, "sums", 0, json.dumps(sums).encode()))
+    room.control({"op": "seal", "id": 2, "offer": offer, "chunks": count, "manifest": 1, "sums": 1})
+    for _ in answer(room, 2):
+        pass
+    print(f"offer {offer}", file=sys.stderr)
+    print(f"{md5.hexdigest()}  {name}")
+
+
+def pieces(room, request, offer, part):
+    """Everything of one part of an offer, in order (13.8)."""
+    room.control({"op": "fetch", "id": request, "offer": offer, "part": part, "ranges": [[0, None]]})
+    for header, body in answer(room, request):
+        if header["type"] == "file" and header["offer"] == offer and header["part"] == part:
+            yield body
+
+
+def listed(room, request, offer, part):
+    return [entry for body in pieces(room, request, offer, part) for entry in json.loads(body)["files"]]
+
+
+def check_names(entries):
+    """Refuses a list that leads out of the directory, or means a file twice (13.4)."""
+    files, above = set(), set()
+    for entry in entries:
+        path = tuple(name.casefold() for name in entry["path"])
+        bad = not 1 <= len(path) <= 32 or any(
+            name in ("", ".", "..") or len(name.encode()) > 255 or any(c in "/\\" or c < " " for c in name)
+            for name in path)
+        if bad or path in files:
+            raise SystemExit("the list of files is not acceptable")
+        files.add(path)
+        above.update(path[:n] for n in range(1, len(path)))
+    if above & {tuple(n.casefold() for n in e["path"]) for e in entries if not e.get("dir")}:
+        raise SystemExit("the list of files is not acceptable")
+
+
+def fetch(room, options):
+    offer, entries = options.offer, listed(room, 1, options.offer, "manifest")
+    check_names(entries)
+    for entry in (e for e in entries if e.get("dir")):
+        os.makedirs(os.path.join(options.directory, *entry["path"]), exist_ok=True)
+    files = [e for e in entries if not e.get("dir")]
+    stream = pieces(room, 2, offer, "chunk")
+    rest, parts = b"", []
+    for entry in files:
+        path = os.path.join(options.directory, *entry["path"])
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        left, md5 = entry.get("size"), hashlib.md5()  # without a size: to the end of the stream
+        with open(path + ".part", "xb") as file:
+            while left is None or left > 0:
+                rest = rest or next(stream, b"")
+                if not rest:
+                    break
+                taken, rest = rest[:left], rest[len(rest) if left is None else left:]
+                left = left and left - len(taken)
+                md5.update(taken)
+                file.write(taken)
+            file.flush()
+            os.fsync(file.fileno())
+        parts.append((path, md5.hexdigest()))
+    for _ in stream:
+        raise SystemExit("there is more than the list says")
+    sums = listed(room, 3, offer, "sums")
+    for (path, md5), entry in zip(parts, sums, strict=True):
+        if md5 != entry["md5"]:
+            raise SystemExit(f"{path}.part is damaged")
+        os.link(path + ".part", path)  # takes nobody's place
+        os.unlink(path + ".part")
+        print(f"{md5}  {path}")
+    room.control({"op": "received", "offer": offer})  # 13.9
+
+
 def next_frame(room):
     frame = room.frames.get()
     if frame is None:
@@ -277,6 +408,15 @@ def main():
     one = commands.add_parser("read")
     one.add_argument("room")
     one.set_defaults(run=read, messages={"history": 100})
+    one = commands.add_parser("send")
+    one.add_argument("room")
+    one.add_argument("file")
+    one.set_defaults(run=send)
+    one = commands.add_parser("fetch")
+    one.add_argument("room")
+    one.add_argument("offer", type=int)
+    one.add_argument("directory")
+    one.set_defaults(run=fetch)
     options = parser.parse_args()
     room = Room(options.room, options.name, messages=getattr(options, "messages", None))
     options.run(room, options)

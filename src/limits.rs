@@ -80,6 +80,11 @@ pub const QUEUE_AGE_T2: Duration = Duration::from_millis(60);
 pub const QUEUE_AGE_T1: Duration = Duration::from_millis(120);
 /// ... from which the rest of the group of pictures is given up.
 pub const QUEUE_AGE_GOP: Duration = Duration::from_millis(250);
+/// Age of the oldest waiting picture from which files on the same line step back: before the first stage of the
+/// ladder, so that no picture is dropped for a file.
+pub const YIELD_AGE: Duration = Duration::from_millis(30);
+/// Bytes per second that the files of one line may always go on with.
+pub const YIELD_FLOOR: u64 = 64 * 1024;
 /// What the server keeps per rendition to start a late joiner with.
 pub const GOP_CACHE: usize = 4 * 1024 * 1024;
 /// What the server keeps in all for that; a cache that would go beyond is given up.
@@ -95,6 +100,9 @@ pub const NOTSENT_LOWAT: u32 = 32 * 1024;
 /// The same for a connection that carries files: what it holds delays only pings, so as much as keeps the way
 /// full.
 pub const NOTSENT_LOWAT_BULK: u32 = 512 * 1024;
+
+/// And for one whose files step back for media.
+pub const NOTSENT_LOWAT_YIELDING: u32 = 16 * 1024;
 
 /// Control frames per second and in a burst (one program at work needs about one).
 pub const CONTROL_RATE: (u32, u32) = (100, 200);
@@ -171,6 +179,12 @@ pub const OFFERS: usize = 256;
 pub const OPEN_OFFERS: usize = 16;
 /// Bytes of chunks on their way that are not known to be kept: what an interruption costs at the most.
 pub const UPLOAD_WINDOW: usize = 8 * 1024 * 1024;
+/// A server that knows files tells what there is behind its welcome, and answers an offer, within this time;
+/// one that does not is an older one.
+pub const ANSWER: Duration = Duration::from_secs(10);
+/// Nothing becomes of what was sent or asked for for so long although the connection lives: longer than the
+/// largest chunk takes at [`FRAME_RATE`].
+pub const STALLED: Duration = Duration::from_secs(300);
 /// Requests for pieces of a connection that wait for their turn.
 pub const FETCHES: usize = 64;
 /// Ranges of one such request.
@@ -198,6 +212,8 @@ pub const CONNECTIONS_PER_ADDRESS: usize = 2_000;
 pub const DESCRIPTORS: f64 = 0.9;
 /// What one read takes from a socket at the most.
 pub const READ: usize = 64 * 1024;
+/// And at the least, where files step back for media.
+pub const READ_LEAST: usize = 4 * 1024;
 
 /// Files and directories of one offer: a list that a person can still look through, and a bound for the memory
 /// of a receiver.

@@ -17,6 +17,7 @@ use self::memory::Memory;
 use super::progress::Style;
 use super::{Common, Exit, Failure, Meeting, Program, ended, is_reader_gone, output, signal, units};
 use crate::id::OfferId;
+use crate::limits;
 use crate::pipeline::download::{self, Error, IfExists, Room};
 use crate::pipeline::offers::Offer;
 use crate::session::Address;
@@ -32,8 +33,8 @@ Examples:
   conf-recv db.sql -o - | psql    as it comes
 ";
 
-/// A server that is there tells of all offers in this time.
-const LISTED: Duration = Duration::from_secs(20);
+/// A server that is there tells of all offers in this time, also where there are many and the way is slow.
+const LISTED: Duration = limits::ANSWER.saturating_mul(2);
 
 /// Receive files that the room was sent.
 #[derive(Debug, Parser)]
@@ -304,7 +305,7 @@ fn told(error: Error, address: &Address, part: Option<&str>) -> Failure {
             .and_then(|inner| inner.downcast_ref())
             .cloned()
             .unwrap_or_else(|| Failure::new(Exit::Other, error.to_string())),
-        Error::Missing => Failure::new(Exit::Incomplete, again(error.to_string())),
+        Error::Missing | Error::Silent => Failure::new(Exit::Incomplete, again(error.to_string())),
         Error::Sink(full) if full.is_full() => {
             Failure::new(Exit::File, again(format!("{error}; make room, then receive it again")))
         }
@@ -316,7 +317,7 @@ fn exit_of(error: &Error) -> Exit {
     match error {
         Error::Ended(_) | Error::Over => Exit::Connect,
         Error::Gone { .. } | Error::Refused(_) | Error::Judged(_) | Error::Large(_) => Exit::Refused,
-        Error::Missing | Error::Interrupted => Exit::Incomplete,
+        Error::Missing | Error::Silent | Error::Interrupted => Exit::Incomplete,
         Error::Sink(_) | Error::Exists(_) | Error::Space { .. } => Exit::File,
         Error::Io(error) if is_reader_gone(error) => Exit::Done,
         Error::Io(_) => Exit::Other,

@@ -36,6 +36,11 @@ pub fn configure_bulk(stream: &TcpStream) -> io::Result<()> {
     SockRef::from(stream).set_tcp_notsent_lowat(limits::NOTSENT_LOWAT_BULK)
 }
 
+/// Prepares a connection whose files step back for media: what the kernel has taken goes as fast as it can.
+pub fn configure_yielding(stream: &TcpStream) -> io::Result<()> {
+    SockRef::from(stream).set_tcp_notsent_lowat(limits::NOTSENT_LOWAT_YIELDING)
+}
+
 /// Listens on `address`; on `[::]` for IPv4 as well, and on `0.0.0.0` alone where the machine has no
 /// IPv6.
 pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {

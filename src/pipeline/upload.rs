@@ -26,11 +26,11 @@ use crate::files::ledger::Ledger;
 use crate::files::source::{self, Found, Reader};
 use crate::id::OfferNumber;
 use crate::net::client::{self, Config, End, Event};
-use crate::text;
 use crate::transfer::{self, About, Item, Kind, Layout, Manifest, Rules, Sum, Sums, chunk_size};
 use crate::wire::Code;
 use crate::wire::control::Refusal;
 use crate::wire::offer::Going;
+use crate::{limits, text};
 
 /// Bytes that are read ahead of what may be sent.
 const AHEAD: usize = 4 * 1024 * 1024;
@@ -152,6 +152,15 @@ pub enum Error {
     /// The connection does not come back, and what was sent is kept.
     #[error("broken off: {0}; the same command goes on from there")]
     BrokenOff(End),
+    /// The server does not know what an offer is.
+    #[error("this server does not answer an offer: it is an older conf-serve, which takes no files")]
+    Unknowing,
+    /// The server lives and does not do its work.
+    #[error(
+        "broken off: the server has not said for {} s what became of it; the same command goes on",
+        limits::STALLED.as_secs()
+    )]
+    Silent,
     /// The session ended.
     #[error("{0}")]
     Ended(End),
@@ -194,19 +203,30 @@ pub async fn run(
 pub async fn withdraw(offer: OfferNumber, config: Config) -> Result<(), Error> {
     const REQUEST: u64 = 1;
     let (handle, mut events) = client::connect(config);
-    let mut result = Ok(());
-    while let Some(event) = events.next().await {
+    let mut limit = None;
+    let result = loop {
+        let event = match limit {
+            None => events.next().await,
+            Some(limit) => match tokio::time::timeout_at(limit, events.next()).await {
+                Ok(event) => event,
+                Err(_) => break Err(Error::Unknowing),
+            },
+        };
         match event {
-            Event::Up { .. } => handle.withdraw(REQUEST, offer).await,
-            Event::Done { id: REQUEST } => break,
-            Event::Refused(refusal) if refusal.id == Some(REQUEST) => {
-                result = Err(Error::Refused(refusal));
-                break;
+            Some(Event::Up { .. }) => {
+                handle.withdraw(REQUEST, offer).await;
+                limit = Some(tokio::time::Instant::now() + limits::ANSWER);
             }
-            Event::Ended(end) => return Err(Error::Ended(end)),
-            _ => {}
+            // The session decides how long it tries to come back.
+            Some(Event::Down { .. }) => limit = None,
+            Some(Event::Done { id: REQUEST }) | None => break Ok(()),
+            Some(Event::Refused(refusal)) if refusal.id == Some(REQUEST) => {
+                break Err(Error::Refused(refusal));
+            }
+            Some(Event::Ended(end)) => return Err(Error::Ended(end)),
+            Some(_) => {}
         }
-    }
+    };
     let both = async { tokio::join!(handle.close(), async { while events.next().await.is_some() {} }) };
     // The request is answered; a goodbye that does not get through changes nothing.
     let _ = tokio::time::timeout(sender::LEAVE, both).await;

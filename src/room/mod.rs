@@ -7,10 +7,12 @@
 mod core;
 mod fan;
 mod gop;
+mod pace;
 mod presence;
 pub mod queue;
 
 pub use core::{Admitted, Fetch, Join, Output, Person, Room, Settings, Terms};
 pub use fan::{Ask, Delivery, Fan, Receiver};
 pub use gop::Gop;
+pub use pace::{Pace, Transit};
 pub use queue::{Drops, Flow, Overflow, Queue};

@@ -195,12 +195,23 @@ impl Queue {
 
     /// The bytes to write next, in order, as many slices as `into` has places for. How many were filled.
     pub fn slices<'a>(&'a self, into: &mut [IoSlice<'a>]) -> usize {
+        self.slices_of(usize::MAX, into)
+    }
+
+    /// The first `most` of them.
+    pub fn slices_of<'a>(&'a self, mut most: usize, into: &mut [IoSlice<'a>]) -> usize {
         let mut skip = self.written;
         let mut filled = 0;
         for (place, item) in into.iter_mut().zip(&self.items) {
-            *place = IoSlice::new(&item.bytes[skip..]);
+            let bytes = &item.bytes[skip..];
+            let part = bytes.len().min(most);
+            *place = IoSlice::new(&bytes[..part]);
+            most -= part;
             skip = 0;
             filled += 1;
+            if most == 0 {
+                break;
+            }
         }
         filled
     }
@@ -260,6 +271,11 @@ impl Queue {
     pub fn starved(&self) -> impl Iterator<Item = Flow> + '_ {
         let ready = self.items.is_empty();
         self.flows.iter().filter(move |g| ready && g.gate == Gate::Key).map(|g| g.flow)
+    }
+
+    /// Whether the receiver wants any media.
+    pub fn wants_media(&self) -> bool {
+        !self.tracks.is_empty()
     }
 
     /// The receiver wants `track`, from its next keyframe on.

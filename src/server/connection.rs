@@ -17,12 +17,13 @@ use super::fan::Fan;
 use super::fetcher::{Fetcher, Served};
 use super::gate::Ticket;
 use super::hall::Hall;
+use super::lines;
 use super::outbox::Outbox;
 use super::quality::Observer;
 use crate::id::{ConnectionId, Nick, OfferNumber, RoomName, Secret, TrackId};
 use crate::limits;
 use crate::net::tcp;
-use crate::room::{Admitted, Join};
+use crate::room::{Admitted, Join, Transit};
 use crate::session::Peer;
 use crate::session::peer::Demand;
 use crate::time::{self, Moment};
@@ -34,6 +35,9 @@ use crate::wire::{Code, Frame, Header, Part};
 /// peer's last bytes are read in this time: closing with bytes unread would reset the connection and
 /// destroy the reason that was just written.
 pub(super) const LINGER: Duration = Duration::from_secs(1);
+
+/// While files step back, it is looked this often whether they still have to.
+const YIELD_LOOK: Duration = Duration::from_millis(20);
 
 /// A fetched piece is sent when less than this waits for the connection.
 const AHEAD: usize = 256 * 1024;
@@ -49,7 +53,7 @@ pub(super) struct Connection {
     seat: Option<Seat>,
     ticket: Ticket,
     /// Tracks that this connection publishes, as far as it has sent frames of them.
-    fans: Vec<(TrackId, Arc<Fan>)>,
+    fans: Vec<(TrackId, Arc<Fan>, Transit)>,
     /// It wants to join; what it sent behind that waits.
     joining: Option<Wish>,
     /// Offers that this connection uploads, as far as it has sent chunks of them.
@@ -62,6 +66,13 @@ pub(super) struct Connection {
     fetcher: Fetcher,
     /// It sends or takes chunks: the kernel may hold more.
     bulk: bool,
+    /// Bytes that have been read, and how many of those that moved either way its line knows of.
+    read: u64,
+    told: u64,
+    /// Its files step back for media: the kernel may hold less.
+    yielding: bool,
+    /// How long the way to it is, while it receives media beside files.
+    way: Transit,
     /// Messages of the read that is being taken apart, which are taken in together.
     messages: Vec<Frame>,
     observer: Observer,
@@ -117,6 +128,10 @@ impl Connection {
             held: None,
             fetcher: Fetcher::default(),
             bulk: false,
+            read: 0,
+            told: 0,
+            yielding: false,
+            way: Transit::default(),
             messages: Vec::new(),
             observer: Observer::new(now),
         }
@@ -144,12 +159,16 @@ impl Connection {
                 return Ok(());
             }
             let now = time::now();
-            let deadline = self.peer.poll_timeout(self.outbox.poll_timeout());
-            if self.held.is_some() {
+            if self.held.is_some() || self.yielding {
                 self.peer.handle_not_reading(now);
             }
-            let resting = self.peer.is_resting(now) || self.held.is_some();
-            let hungry = !self.fetcher.is_idle() && self.outbox.waiting() < AHEAD;
+            let may = self.step_back(now);
+            let watching = self.outbox.queue().wants_media();
+            let deadline = self.peer.poll_timeout(self.outbox.poll_timeout());
+            let deadline = if self.yielding { deadline.min(now + YIELD_LOOK) } else { deadline };
+            let full = may == 0 && !self.uploads.is_empty();
+            let resting = self.peer.is_resting(now) || self.held.is_some() || full;
+            let hungry = !self.fetcher.is_idle() && self.outbox.waiting() < AHEAD && may > 0;
             let files = self.seat.as_ref().and_then(|seat| seat.hall.depot());
             tokio::select! {
                 biased;
@@ -157,17 +176,18 @@ impl Connection {
                     self.say_closing();
                     return Ok(());
                 }
-                () = self.outbox.wake.notified() => self.drain()?,
-                writable = self.outbox.socket.writable(), if !self.outbox.is_empty() => {
+                () = self.outbox.wake.notified() => self.drain(may)?,
+                writable = self.outbox.socket.writable(), if !self.outbox.is_empty() && may > 0 => {
                     writable?;
-                    self.drain()?;
+                    self.drain(may)?;
                 }
                 readable = self.outbox.socket.readable(), if !resting => {
                     readable?;
-                    if let Next::Gone = self.read()? {
+                    if let Next::Gone = self.read(may)? {
                         return Ok(());
                     }
                 }
+                () = files_begin(&self.outbox), if watching => {}
                 Some(room) = room_for(files, &self.share, &self.held) => self.store(room),
                 Some(served) = serve_next(files, &mut self.fetcher), if hungry => self.send(served),
                 () = tokio::time::sleep(deadline.since(now)) => {}
@@ -180,9 +200,43 @@ impl Connection {
         }
     }
 
-    /// Writes what waits and, when all of it is written, asks for the keyframes that it now lacks.
-    fn drain(&self) -> io::Result<()> {
-        self.outbox.drain(time::now())?;
+    /// How many bytes of files may go now, either way: while media waits on the same line they step back. Where
+    /// media goes over this connection as well, its own queue decides.
+    fn step_back(&mut self, now: Moment) -> usize {
+        let wants_media = self.outbox.queue().wants_media();
+        let Some(place) = self.outbox.place() else { return usize::MAX };
+        if wants_media || !self.fans.is_empty() {
+            place.mark_media(now);
+            // What waits on the way is seen by an answer that takes longer than it did.
+            let watched = wants_media && place.has_files(now);
+            self.peer.watch(watched.then_some(lines::PROBE), now);
+            if let Some(delay) = self.peer.delay(now).filter(|_| watched) {
+                let sent = now.micros().saturating_sub(delay.as_micros() as u64);
+                if self.way.handle_arrival(sent, now) > limits::QUEUE_AGE_T2 {
+                    place.mark_late(now);
+                }
+            }
+            return usize::MAX;
+        }
+        if !self.bulk || self.server.config.unyielding {
+            return usize::MAX;
+        }
+        let moved = self.read + self.outbox.sent();
+        let may = self.server.lines.pass(place, moved - self.told, now);
+        self.told = moved;
+        if self.yielding != may.is_some() {
+            self.yielding = may.is_some();
+            let configure = if self.yielding { tcp::configure_yielding } else { tcp::configure_bulk };
+            // Without it the connection is slower, or less polite, and nothing else.
+            let _ = configure(&self.outbox.socket);
+        }
+        may.unwrap_or(usize::MAX)
+    }
+
+    /// Writes what waits, `most` bytes of it at the most, and, when all of it is written, asks for the keyframes
+    /// that it now lacks.
+    fn drain(&self, most: usize) -> io::Result<()> {
+        self.outbox.drain(most, time::now())?;
         if let Some(seat) = &self.seat {
             if self.outbox.is_empty() {
                 seat.hall.drained(self.outbox.id);
@@ -194,22 +248,27 @@ impl Connection {
         Ok(())
     }
 
-    /// Reads what has come and acts on it.
-    fn read(&mut self) -> io::Result<Next> {
+    /// Reads what has come, `most` bytes at the most, and acts on it.
+    fn read(&mut self, most: usize) -> io::Result<Next> {
         thread_local! {
             /// Where bytes land before the parser takes them; one for all connections of a thread.
             static LANDING: RefCell<Vec<u8>> = RefCell::new(vec![0; limits::READ]);
         }
         let peer = &mut self.peer;
         let read: io::Result<(usize, Moment)> = LANDING.with_borrow_mut(|landing| {
-            let count = self.outbox.socket.try_read(landing)?;
+            // Who only takes files still says what it wants.
+            let most = most.clamp(limits::READ_LEAST, limits::READ);
+            let count = self.outbox.socket.try_read(&mut landing[..most])?;
             let now = time::now();
             peer.handle_bytes(&landing[..count], now);
             Ok((count, now))
         });
         let now = match read {
             Ok((0, _)) => return Ok(self.handle_end()),
-            Ok((_, now)) => now,
+            Ok((count, now)) => {
+                self.read += count as u64;
+                now
+            }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Next::Go),
             Err(error) => return Err(error),
         };
@@ -302,7 +361,7 @@ impl Connection {
         match demand {
             Demand::Publish(publish) => seat.hall.handle(|room, _| room.handle_publish(id, publish)),
             Demand::Unpublish(track) => {
-                self.fans.retain(|(known, _)| *known != track);
+                self.fans.retain(|(known, ..)| *known != track);
                 seat.hall.handle(|room, _| room.handle_unpublish(id, track));
             }
             Demand::Subscribe(tracks) => {
@@ -344,9 +403,13 @@ impl Connection {
 
     /// Gives a frame to those who receive its track.
     fn deliver(&mut self, frame: &Frame, now: Moment) {
-        let Some(track) = frame.header.media.map(|media| media.track) else { return };
+        let Some(media) = frame.header.media else { return };
+        let track = media.track;
         match self.fan(track) {
-            Some(fan) => fan.deliver(frame, now),
+            Some(fan) => {
+                fan.deliver(frame, now);
+                self.look_at_the_way(track, media.key, media.pts, now);
+            }
             None => {
                 let message = format!("track {track} is not published by this connection");
                 self.outbox.send(&Control::Error(Refusal::new(Code::Track, message)));
@@ -354,14 +417,27 @@ impl Connection {
         }
     }
 
+    /// Pictures that take longer than usual wait on their sender's side: files on that line step back. A key is
+    /// larger and takes longer in any case.
+    fn look_at_the_way(&mut self, track: TrackId, key: bool, pts: u64, now: Moment) {
+        let Some((.., transit)) = self.fans.iter_mut().find(|(known, ..)| *known == track) else { return };
+        let late = transit.handle_arrival(pts, now);
+        if late > limits::QUEUE_AGE_T2
+            && !key
+            && let Some(place) = self.outbox.place()
+        {
+            place.mark_late(now);
+        }
+    }
+
     /// The fan of a track that this connection publishes.
     fn fan(&mut self, track: TrackId) -> Option<&Fan> {
-        if let Some(place) = self.fans.iter().position(|(known, _)| *known == track) {
+        if let Some(place) = self.fans.iter().position(|(known, ..)| *known == track) {
             return Some(&self.fans[place].1);
         }
         let fan = self.seat.as_ref()?.hall.fan_of(self.outbox.id, track)?;
-        self.fans.push((track, fan));
-        self.fans.last().map(|(_, fan)| &**fan)
+        self.fans.push((track, fan, Transit::default()));
+        self.fans.last().map(|(_, fan, _)| &**fan)
     }
 
     /// Takes a piece of an offer in.
@@ -440,7 +516,8 @@ impl Connection {
     fn send(&self, served: Served) {
         match served {
             Served::Piece(bytes) => {
-                if self.outbox.append(bytes) {
+                // Where files step back, the loop writes it bit by bit.
+                if self.outbox.append(bytes) && !self.yielding {
                     self.outbox.flush();
                 }
             }
@@ -453,6 +530,9 @@ impl Connection {
         if !std::mem::replace(&mut self.bulk, true) {
             // Without it the connection is slower and nothing else.
             let _ = tcp::configure_bulk(&self.outbox.socket);
+            if let Some(place) = self.outbox.place() {
+                place.begin_files(time::now());
+            }
         }
     }
 
@@ -478,6 +558,7 @@ impl Connection {
             messages: hello.messages,
             wall: time::wall(),
         };
+        self.outbox.settle(self.server.lines.place(self.ticket.source(), hello.key));
         let welcome = |admitted: &Admitted| {
             self.outbox.send(&Control::Welcome(self.server.welcome(protocol, &room, admitted)));
         };
@@ -521,7 +602,7 @@ impl Connection {
         let last = async {
             while !self.outbox.is_empty() {
                 socket.writable().await?;
-                self.outbox.drain(time::now())?;
+                self.outbox.drain(usize::MAX, time::now())?;
             }
             rustix::net::shutdown(socket, rustix::net::Shutdown::Write)?;
             read_to_end(socket).await
@@ -540,6 +621,14 @@ async fn room_for(
     match (depot, held) {
         (Some(depot), Some((_, frame))) => depot.room(share, frame.bytes().len()).await,
         _ => std::future::pending().await,
+    }
+}
+
+/// Waits until files begin to move on the line of a connection.
+async fn files_begin(outbox: &Outbox) {
+    match outbox.place() {
+        Some(place) => place.files_begin().await,
+        None => std::future::pending().await,
     }
 }
 

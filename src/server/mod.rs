@@ -17,6 +17,7 @@ mod fetcher;
 mod gate;
 mod hall;
 mod keeping;
+mod lines;
 pub mod local;
 mod outbox;
 mod quality;
@@ -52,6 +53,7 @@ use depot::{Depot, Reports, Shelved};
 use gate::{Gate, Ticket};
 use hall::{Budget, Hall};
 use keeping::Keeping;
+use lines::Lines;
 use outbox::Outbox;
 use shelf::Shelf;
 use store::{Archive, Commit, Commits, Founding, Keep, RoomKey, Store, StoreError};
@@ -73,6 +75,8 @@ pub struct Settings {
 pub struct Config {
     /// What rooms allow.
     pub terms: Terms,
+    /// Files do not step back for pictures and sound; only to measure what that is worth.
+    pub unyielding: bool,
     /// Where messages are kept, and what becomes of them; without it they live as long as their room.
     pub store: Option<(Store, Commits)>,
     /// Where files are kept, and what it tells; without it none are taken.
@@ -102,6 +106,8 @@ struct Server {
     new_rooms: tokio::sync::mpsc::Sender<(RoomName, Arc<Hall>)>,
     /// Memory that the rooms share.
     budget: Arc<Budget>,
+    /// Who shares a line with whom.
+    lines: Lines,
     refused: AtomicU64,
     started: Moment,
     gate: Arc<Gate>,
@@ -142,6 +148,7 @@ pub async fn run(listener: TcpListener, mut config: Config, stop: CancellationTo
         rooms: Mutex::default(),
         new_rooms,
         budget: Arc::default(),
+        lines: Lines::default(),
         refused: AtomicU64::new(0),
         started: time::now(),
         gate: Arc::clone(&gate),

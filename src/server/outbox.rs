@@ -5,13 +5,14 @@
 
 use std::io::{self, IoSlice};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use bytes::Bytes;
 use rustix::net::{SendFlags, send};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
+use super::lines::{self, Place};
 use crate::id::ConnectionId;
 use crate::room::{Flow, Gop, Queue};
 use crate::time::{self, Moment};
@@ -32,6 +33,8 @@ pub(super) struct Outbox {
     pub(super) wake: Notify,
     /// Nothing more is accepted; what waits is written, then the connection ends.
     ending: AtomicBool,
+    /// Whom it shares a line with, when it is known whose it is.
+    place: OnceLock<Place>,
 }
 
 impl Outbox {
@@ -42,7 +45,19 @@ impl Outbox {
             queue: Mutex::new(Queue::new(now)),
             wake: Notify::new(),
             ending: AtomicBool::new(false),
+            place: OnceLock::new(),
         }
+    }
+
+    /// It is known whose connection it is.
+    pub(super) fn settle(&self, place: Place) {
+        // Nobody says hello twice.
+        let _ = self.place.set(place);
+    }
+
+    /// Whom it shares a line with.
+    pub(super) fn place(&self) -> Option<&Place> {
+        self.place.get()
     }
 
     /// Sends an operation.
@@ -100,6 +115,9 @@ impl Outbox {
             return;
         }
         let mut queue = self.queue();
+        if !queue.is_empty() && lines::is_late(queue.age(now)) {
+            self.place.get().into_iter().for_each(|place| place.mark_late(now));
+        }
         if !queue.admit_media(media, bytes.len(), now) {
             return;
         }
@@ -182,33 +200,36 @@ impl Outbox {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Writes what waits as far as the kernel takes it. For the connection's task.
-    pub(super) fn drain(&self, now: Moment) -> io::Result<()> {
+    /// Writes what waits as far as the kernel takes it, and about `most` bytes of it. For the connection's task.
+    pub(super) fn drain(&self, most: usize, now: Moment) -> io::Result<()> {
         let mut queue = self.queue();
-        self.write_some(&mut queue, now)
+        self.write_some(&mut queue, most, now)
     }
 
     fn write(&self, mut queue: MutexGuard<'_, Queue>, now: Moment) {
         // A fault of the socket is found by the connection's task, which reads it; here it only means
         // that nothing can be written.
-        let written = self.write_some(&mut queue, now);
+        let written = self.write_some(&mut queue, usize::MAX, now);
         if written.is_err() || !queue.is_empty() {
             drop(queue);
             self.wake.notify_one();
         }
     }
 
-    fn write_some(&self, queue: &mut Queue, now: Moment) -> io::Result<()> {
-        while !queue.is_empty() {
+    fn write_some(&self, queue: &mut Queue, mut most: usize, now: Moment) -> io::Result<()> {
+        while !queue.is_empty() && most > 0 {
             let mut slices = [IoSlice::new(&[]); SLICES];
-            let filled = queue.slices(&mut slices);
+            let filled = queue.slices_of(most, &mut slices);
             // One buffer goes by send, which is cheaper than sendmsg.
             let result = match &slices[..filled] {
                 [one] => self.socket.try_write(one),
                 many => self.socket.try_write_vectored(many),
             };
             match result {
-                Ok(count) => queue.wrote(count, now),
+                Ok(count) => {
+                    queue.wrote(count, now);
+                    most = most.saturating_sub(count);
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) => return Err(error),
             }

@@ -56,6 +56,8 @@ pub struct Heartbeat {
     proof: Option<(u64, Moment)>,
     /// A pause has been noticed and its ping has not gone out yet.
     check: bool,
+    /// Pings go out this often besides, each when the one before is answered; and when the next may.
+    watch: Option<(Duration, Moment)>,
 }
 
 impl Heartbeat {
@@ -71,7 +73,23 @@ impl Heartbeat {
             rtt: None,
             proof: None,
             check: false,
+            watch: None,
         }
+    }
+
+    /// Pings as often as this, or no more often than needed: shows how long the way is now.
+    pub fn watch(&mut self, every: Option<Duration>, now: Moment) {
+        match (every, &mut self.watch) {
+            (None, watch) => *watch = None,
+            (Some(every), Some(watch)) => watch.0 = every,
+            (Some(every), watch) => *watch = Some((every, now)),
+        }
+    }
+
+    /// The round-trip time, or how long an answer has been waited for where that is longer.
+    pub fn delay(&self, now: Moment) -> Option<Duration> {
+        let waited = self.awaited.map(|_| now.since(self.pinged));
+        self.rtt.max(waited)
     }
 
     /// Bytes of the peer have come in. Also to be called when this side deliberately did not read, since
@@ -92,6 +110,9 @@ impl Heartbeat {
         if self.awaited == Some(id) {
             self.rtt = Some(now.since(self.pinged));
             self.awaited = None;
+            if let Some((_, next)) = &mut self.watch {
+                *next = now.max(*next);
+            }
         }
         if self.proof.is_some_and(|(wanted, _)| id >= wanted) {
             self.proof = None;
@@ -112,6 +133,9 @@ impl Heartbeat {
         self.sent = now;
         self.pinged = now;
         self.awaited = Some(id);
+        if let Some((every, next)) = &mut self.watch {
+            *next = now + *every;
+        }
         if std::mem::take(&mut self.check) && self.side == Side::Client {
             self.proof = Some((id, now + limits::WAKE));
         }
@@ -129,10 +153,14 @@ impl Heartbeat {
     }
 
     fn ping_at(&self) -> Moment {
-        match self.side {
+        let quiet = match self.side {
             _ if self.check => Moment::default(),
             Side::Server => self.sent + limits::HEARTBEAT,
             Side::Client => self.pinged + limits::HEARTBEAT,
+        };
+        match self.watch {
+            Some((_, next)) if self.awaited.is_none() => quiet.min(next),
+            _ => quiet,
         }
     }
 
@@ -240,5 +268,25 @@ mod tests {
         beat.handle_pong(1, at(3_600.1));
         assert_eq!(beat.handle_timeout(at(3_604.0)), Action::Ping(2));
         assert_eq!(beat.handle_timeout(at(3_607.0)), Action::None);
+    }
+
+    #[test]
+    fn who_watches_the_way_pings_often_and_sees_an_answer_that_does_not_come() {
+        let at = |ms: u64| Moment::from_micros(60_000_000 + ms * 1_000);
+        let mut heart = Heartbeat::new(Side::Server, at(0));
+        heart.handle_received(at(3_000));
+        heart.handle_sent(at(3_000));
+        let every = Duration::from_millis(100);
+        heart.watch(Some(every), at(3_500));
+        assert_eq!(heart.handle_timeout(at(3_500)), Action::Ping(1));
+        assert_eq!(heart.delay(at(3_700)), Some(Duration::from_millis(200)));
+        assert_eq!(heart.handle_timeout(at(3_700)), Action::None, "one at a time");
+        heart.handle_pong(1, at(3_720));
+        assert_eq!(heart.delay(at(3_800)), Some(Duration::from_millis(220)));
+        assert_eq!(heart.handle_timeout(at(3_720)), Action::Ping(2));
+        heart.handle_pong(2, at(3_725));
+        assert_eq!(heart.handle_timeout(at(3_800)), Action::None);
+        heart.watch(None, at(3_800));
+        assert_eq!(heart.handle_timeout(at(5_000)), Action::None);
     }
 }

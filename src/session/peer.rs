@@ -242,6 +242,16 @@ impl Peer {
         self.heartbeat.rtt()
     }
 
+    /// Pings as often as this, or no more often than needed.
+    pub fn watch(&mut self, every: Option<Duration>, now: Moment) {
+        self.heartbeat.watch(every, now);
+    }
+
+    /// The round-trip time, or how long an answer has been waited for where that is longer.
+    pub fn delay(&self, now: Moment) -> Option<Duration> {
+        self.heartbeat.delay(now)
+    }
+
     /// Whether nothing is to be read now.
     pub fn is_resting(&self, now: Moment) -> bool {
         self.rest_until.is_some_and(|until| now < until)

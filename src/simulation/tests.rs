@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::files;
 use super::world::World;
 
 /// How many seeds a run of the tests takes; `CONF_SIM_SEEDS=N` takes more.
@@ -14,6 +15,9 @@ fn number(name: &str) -> Option<u64> {
 /// ... and of meetings in writing.
 const TALKS: u64 = 600;
 
+/// ... and of files on their way.
+const TRANSFERS: u64 = 300;
+
 #[test]
 fn s09_w10_w35_through_any_faults_everybody_comes_back_as_who_they_were_and_sees_all() {
     run(SEEDS, |seed| World::new(seed).run());
@@ -22,6 +26,11 @@ fn s09_w10_w35_through_any_faults_everybody_comes_back_as_who_they_were_and_sees
 #[test]
 fn t16_t18_t20_s05_through_any_faults_nothing_is_lost_and_nothing_comes_twice() {
     run(TALKS, |seed| World::of_talk(seed).talk());
+}
+
+#[test]
+fn f15_f17_f18_f23_f24_f29_f35_through_any_faults_what_arrives_is_what_was_sent_and_little_goes_twice() {
+    run(TRANSFERS, |seed| files::World::new(seed).run());
 }
 
 fn run(seeds: u64, meeting: impl Fn(u64) + Sync + std::panic::RefUnwindSafe) {

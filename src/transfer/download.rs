@@ -154,6 +154,11 @@ impl Download {
         self.damaged.join(chunks);
     }
 
+    /// Whether a request is not over yet.
+    pub fn is_asking(&self) -> bool {
+        !self.requests.is_empty()
+    }
+
     /// Whether everything that is to be had is safe. Of a stream whose end is not known, as far as it is seen.
     pub fn is_complete(&self) -> bool {
         self.total.or(self.end).is_some() && self.missing().is_empty() && self.asked.is_empty()

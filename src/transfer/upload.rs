@@ -147,6 +147,11 @@ impl<L: Load> Upload<L> {
         self.ready_bytes + self.wanted.len() * chunk_size
     }
 
+    /// Whether chunks are on their way.
+    pub fn is_flying(&self) -> bool {
+        !self.flying.is_empty()
+    }
+
     /// Whether chunks are looked at that are not sent.
     pub fn is_looking(&self) -> bool {
         self.ordered > 0 && self.wanted.is_empty() && self.ready.is_empty()

@@ -5,12 +5,13 @@
 use std::fs;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use confkit::files::sink::{Directory, Error, Existing, Item, Part, There};
 use tempfile::TempDir;
+
+use crate::support::mount::Mount;
 
 /// Long after the times in these tests.
 const NOW: i64 = 2_000_000_000;
@@ -48,35 +49,6 @@ fn items(paths: &[Vec<String>]) -> impl Iterator<Item = Item<'_>> {
         directory: false,
         mtime: Some(1_000_000_000),
     })
-}
-
-/// Mounts a file system that goes with the value; nothing where that is not allowed.
-struct Mount {
-    at: TempDir,
-}
-
-impl Mount {
-    fn tmpfs(options: &str) -> Option<Self> {
-        let at = tempfile::tempdir().unwrap();
-        let mut mount = Command::new("mount");
-        mount.args(["-t", "tmpfs", "-o", options, "confkit-test"]).arg(at.path());
-        let done = mount.output().is_ok_and(|output| output.status.success());
-        if !done {
-            eprintln!("skipped: mounting is not allowed here");
-        }
-        done.then_some(Self { at })
-    }
-
-    fn read_only(&self) {
-        let mount = Command::new("mount").args(["-o", "remount,ro"]).arg(self.at.path()).status();
-        assert!(mount.unwrap().success());
-    }
-}
-
-impl Drop for Mount {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(self.at.path()).status();
-    }
 }
 
 #[test]
@@ -214,7 +186,7 @@ fn f08_a_file_that_is_there_stays_unless_it_is_to_be_replaced() {
 
 #[test]
 fn f12_a_full_disk_is_told_and_the_part_stays() {
-    let Some(small) = Mount::tmpfs("size=16m") else { return };
+    let Some(small) = Mount::small() else { return };
     let held = Directory::open(small.at.path()).unwrap();
     assert!(held.free().unwrap() <= 16 << 20);
     let part = Part::create(&held, "big", false).unwrap();

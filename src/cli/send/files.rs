@@ -168,7 +168,8 @@ fn conclude(sent: Result<Option<Done>, Error>, address: &Address) -> Result<Opti
         }
         Error::Changed { .. } => Exit::Integrity,
         Error::Read(..) | Error::List(_) | Error::Io(_) => Exit::File,
-        Error::BrokenOff(_) => Exit::Incomplete,
+        Error::BrokenOff(_) | Error::Silent => Exit::Incomplete,
+        Error::Unknowing => Exit::Protocol,
         Error::Nobody { .. } | Error::Gone(_) => Exit::Refused,
         Error::Lost => Exit::Connect,
         Error::Refused(refusal) => match refusal.code {

@@ -18,7 +18,14 @@ pub(super) const MISSING: Duration = limits::ROOM_GRACE;
 pub async fn fetch_list(room: &mut Room, id: OfferId, part: Part) -> Result<Vec<Bytes>, Error> {
     loop {
         present(room, id).await?;
-        if let Some(pieces) = attempt(room, id, part).await? {
+        let sealed = room.offer(id).is_some_and(|offer| offer.state.sealed);
+        let attempt = attempt(room, id, part);
+        let came = match sealed {
+            true => tokio::time::timeout(limits::STALLED, attempt).await.map_err(|_| Error::Silent)?,
+            // It comes when its sender has sent it.
+            false => attempt.await,
+        };
+        if let Some(pieces) = came? {
             return Ok(pieces);
         }
     }

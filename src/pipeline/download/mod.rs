@@ -22,6 +22,7 @@ use std::io;
 
 use crate::files::sink;
 use crate::id::{OfferId, OfferNumber};
+use crate::limits;
 use crate::net::client::End;
 use crate::pipeline::offers::Offer;
 use crate::transfer::{self, Layout, Manifest, Rules};
@@ -71,6 +72,9 @@ pub enum Error {
     /// The server was restarted without it.
     #[error("the server does not know this offer any more; it goes on when its sender sends it again")]
     Missing,
+    /// The server lives and does not do its work.
+    #[error("the server has sent nothing of it for {} s", limits::STALLED.as_secs())]
+    Silent,
     /// The server does not hand it out.
     #[error("the server refused: {0}")]
     Refused(Refusal),

@@ -14,11 +14,11 @@ use super::{Error, Happened, IfExists, Listed, Room, Target, whole};
 use crate::pipeline::figures::{Bound, Doing, Figures, Moving};
 use crate::pipeline::offers::Change;
 use crate::time::{self, Moment};
-use crate::transfer;
 use crate::transfer::download::Damaged;
 use crate::transfer::{Download, Entry, Manifest, Ranges, Sum, Sums};
 use crate::wire::control::Refusal;
 use crate::wire::{Code, Frame, Part};
+use crate::{limits, transfer};
 
 /// Between two reports.
 const TICK: Duration = Duration::from_millis(100);
@@ -108,6 +108,9 @@ struct Run<'a> {
     /// When the last piece came, and when the offer was seen the last time.
     heard: Moment,
     seen: Moment,
+    /// When the clock was last looked at, and when nothing was last waited for.
+    looked: Moment,
+    asked: Moment,
     /// Nothing is asked for before.
     not_before: Moment,
     /// The sender's absence was told.
@@ -123,8 +126,11 @@ impl<'a> Run<'a> {
         report: &'a mut (dyn FnMut(Note<'_>) + Send),
     ) -> Result<Self, Error> {
         let Opened { listed, place, mut record, mut found } = opened;
+        let there = found.bytes(&listed.layout);
         let mut figures = Figures {
             doing: Doing::Checking,
+            done: there,
+            before: there,
             total: listed.manifest.total(),
             files: listed.manifest.files().len() as u32,
             ..Figures::default()
@@ -174,11 +180,14 @@ impl<'a> Run<'a> {
             sums: None,
             heard: now,
             seen: now,
+            looked: now,
+            asked: now,
             not_before: now,
             told_away: false,
             figures: std::mem::take(&mut figures),
         };
         run.figures.before = run.done();
+        run.figures.done = run.figures.before;
         Ok(run)
     }
 
@@ -394,8 +403,17 @@ impl<'a> Run<'a> {
         } else if now.since(self.seen) > MISSING {
             return Err(Error::Missing);
         }
+        let late = now.since(self.looked) > limits::PAUSE;
+        self.looked = now;
+        if late || !self.room.is_up() || !self.chunks.is_asking() {
+            // Stopped itself, or nothing is to come.
+            self.asked = now;
+        }
         let quiet = now.since(self.heard) > QUIET;
         let waiting = offer.is_none_or(|offer| !offer.state.sealed && offer.state.kept <= kept.count());
+        if !waiting && now.since(self.asked.max(self.heard)) > limits::STALLED {
+            return Err(Error::Silent);
+        }
         let away = offer.is_some_and(|offer| offer.is_waiting() && offer.state.kept <= kept.count());
         if away && quiet && !self.told_away {
             let name = offer.map_or("", |offer| offer.state.name.as_str());

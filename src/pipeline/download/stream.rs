@@ -15,6 +15,7 @@ use crate::pipeline::figures::{Doing, Figures};
 use crate::pipeline::offers::Change;
 use crate::transfer::{self, Chain, Sums};
 use crate::wire::{Frame, Part, checksum};
+use crate::{limits, time};
 
 /// Chunks that wait for the reader of the pipe.
 const WAITING: usize = 8;
@@ -43,7 +44,9 @@ pub async fn stream(
         () = stop.cancelled() => Err(Error::Interrupted),
         moved = streaming.run() => moved,
     };
-    let Streaming { room, .. } = streaming;
+    let Streaming { room, chunks, .. } = streaming;
+    // The writer ends when nothing more can come.
+    drop(chunks);
     let written = writer.await.map_err(|error| Error::Io(std::io::Error::other(error)))?;
     let (md5, size) = match (moved, written) {
         // A reader that has gone ends everything else.
@@ -113,12 +116,18 @@ impl Streaming<'_> {
         let end = self.listed.layout.chunks();
         let request = self.room.fetch(number, Part::Chunk, vec![(self.next, end)]).await;
         let mut clock = tokio::time::interval(TICK);
+        let mut heard = time::now();
         loop {
             let happened = tokio::select! {
                 happened = self.room.next() => happened?,
                 () = self.chunks.closed() => return Ok(true),
                 _ = clock.tick() => {
                     self.tell();
+                    if self.is_waiting() {
+                        heard = time::now();
+                    } else if time::now().since(heard) > limits::STALLED {
+                        return Err(Error::Silent);
+                    }
                     continue;
                 }
             };
@@ -139,6 +148,7 @@ impl Streaming<'_> {
                         return Ok(false);
                     }
                     self.take(frame).await?;
+                    heard = time::now();
                 }
                 Happened::Done(done) if done == request => {
                     let all = end.is_none_or(|end| end == self.next);
@@ -176,9 +186,14 @@ impl Streaming<'_> {
         Ok(())
     }
 
-    fn tell(&mut self) {
+    /// Its sender has sent no more so far.
+    fn is_waiting(&self) -> bool {
         let offer = self.room.offer(self.listed.id);
-        let waiting = offer.is_none_or(|offer| !offer.state.sealed && offer.state.kept <= self.next);
+        offer.is_none_or(|offer| !offer.state.sealed && offer.state.kept <= self.next)
+    }
+
+    fn tell(&mut self) {
+        let waiting = self.is_waiting();
         self.figures.done = self.done;
         self.figures.doing = match self.room.is_up() {
             false => Doing::Reconnecting,

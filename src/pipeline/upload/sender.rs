@@ -91,6 +91,8 @@ pub(super) struct Sender {
     received: u32,
     /// This connection has told of it.
     listed: bool,
+    /// This connection has told what is offered: the server knows files.
+    told: bool,
     members: BTreeMap<MemberId, String>,
     orders: Option<mpsc::Sender<Order>>,
     /// None when all was read that comes out of a pipe.
@@ -105,6 +107,9 @@ pub(super) struct Sender {
     sum_pieces_sent: usize,
     /// How often the server has said that something is missing.
     incomplete: u32,
+    /// When the server was last asked, or last said what became of that; when the clock was looked at.
+    answered: Moment,
+    looked: Moment,
     sending: Option<Sending>,
     /// When the next chunk may go, by the user's limit.
     due: Moment,
@@ -126,6 +131,7 @@ impl Sender {
             before: None,
             received: 0,
             listed: false,
+            told: false,
             members: BTreeMap::new(),
             orders: None,
             items: None,
@@ -135,6 +141,8 @@ impl Sender {
             sum_pieces: Vec::new(),
             sum_pieces_sent: 0,
             incomplete: 0,
+            answered: Moment::default(),
+            looked: Moment::default(),
             sending: None,
             due: Moment::default(),
             blame: Blame::default(),
@@ -183,7 +191,10 @@ impl Sender {
                 item = came(&mut self.items) => self.handle_item(item)?,
                 news = came(&mut self.reports) => self.handle_report(news)?,
                 () = tokio::time::sleep(pause.unwrap_or_default()), if pause.is_some() => {}
-                _ = clock.tick() => report(News::Figures(&self.figures())),
+                _ = clock.tick() => {
+                    self.look_at_the_clock(time::now())?;
+                    report(News::Figures(&self.figures()));
+                }
             }
             if let Some(done) = self.done() {
                 self.tell_end(&done, report);
@@ -200,6 +211,25 @@ impl Sender {
         let both = async { tokio::join!(closing, async { while self.events.next().await.is_some() {} }) };
         // What counts was said and answered before; a goodbye that does not get through changes nothing.
         let _ = tokio::time::timeout(if well { LEAVE } else { LEAVE_NOW }, both).await;
+    }
+
+    /// No answer is waited for without end.
+    fn look_at_the_clock(&mut self, now: Moment) -> Result<(), Error> {
+        let late = now.since(self.looked) > limits::PAUSE;
+        self.looked = now;
+        if late || matches!(self.stage, Stage::Away | Stage::Alone | Stage::Sealed) {
+            // This program was stopped itself, or nothing is waited for.
+            self.answered = now;
+        }
+        // Nothing is to come for what a limit or the network still keeps here.
+        if self.stage == Stage::Sending && (self.sending.is_some() || !self.flow.is_flying()) {
+            self.answered = now;
+        }
+        match self.stage {
+            Stage::Asked if !self.told && now.since(self.answered) > limits::ANSWER => Err(Error::Unknowing),
+            _ if now.since(self.answered) > limits::STALLED => Err(Error::Silent),
+            _ => Ok(()),
+        }
     }
 
     /// Has chunks read, as far ahead as there is room for them.

@@ -1,4 +1,4 @@
-//! A way to the server that can be cut, and that counts what goes over it.
+//! A way to the server that can be cut, and that counts what goes over it: to the server, or from it.
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
@@ -11,7 +11,14 @@ use confkit::wire::{Frame, Incoming, Parser, Part};
 /// After so long nothing more is awaited.
 const QUIET: Duration = Duration::from_secs(1);
 
-/// What went to the server, and when to cut.
+/// The direction in which one counts.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Up,
+    Down,
+}
+
+/// What went that way, and when to cut.
 #[derive(Default)]
 struct Traffic {
     /// How often each chunk went, and its size.
@@ -27,13 +34,25 @@ struct Traffic {
 pub struct Cable {
     pub address: SocketAddr,
     server: SocketAddr,
+    way: Way,
     traffic: Arc<(Mutex<Traffic>, Condvar)>,
 }
 
 impl Cable {
+    /// Counts what goes to the server.
     pub fn to(server: SocketAddr) -> Self {
+        Self::lay(server, Way::Up)
+    }
+
+    /// Counts what comes from it.
+    pub fn from(server: SocketAddr) -> Self {
+        Self::lay(server, Way::Down)
+    }
+
+    fn lay(server: SocketAddr, way: Way) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let cable = Self { address: listener.local_addr().unwrap(), server, traffic: Arc::default() };
+        let address = listener.local_addr().unwrap();
+        let cable = Self { address, server, way, traffic: Arc::default() };
         let this = cable.clone();
         std::thread::spawn(move || {
             for client in listener.incoming().flatten() {
@@ -48,12 +67,19 @@ impl Cable {
         format!("conf://{}/main", self.address)
     }
 
-    /// Cuts every connection as soon as so many bytes more have gone to the server.
+    /// Cuts every connection as soon as so many bytes more have gone.
     pub fn cut_after(&self, bytes: u64) {
         self.traffic.0.lock().unwrap().left = Some(bytes);
     }
 
-    /// Waits until so many bytes more have gone to the server, or for a while in which none did.
+    /// Does so, and waits until it is done, or for a while in which nothing went.
+    pub fn cut(&self, bytes: u64) {
+        self.cut_after(bytes);
+        self.wait_for(bytes);
+        self.traffic.0.lock().unwrap().left = None;
+    }
+
+    /// Waits until so many bytes more have gone, or for a while in which none did.
     pub fn wait_for(&self, bytes: u64) {
         let (traffic, more) = &*self.traffic;
         let mut now = traffic.lock().unwrap();
@@ -73,6 +99,11 @@ impl Cable {
         traffic.chunks.values().map(|(times, size)| (*times as usize - 1) * size).sum()
     }
 
+    /// Bytes of different chunks that went.
+    pub fn once(&self) -> usize {
+        self.traffic.0.lock().unwrap().chunks.values().map(|(_, size)| size).sum()
+    }
+
     /// How many chunks went.
     pub fn chunks(&self) -> usize {
         self.traffic.0.lock().unwrap().chunks.len()
@@ -84,12 +115,16 @@ impl Cable {
         let ends = [&client, &server].map(|end| end.try_clone().unwrap());
         self.traffic.0.lock().unwrap().open.extend(ends);
         let (back_from, back_to) = (server.try_clone().unwrap(), client.try_clone().unwrap());
-        std::thread::spawn(move || copy(back_from, back_to, |_| true));
+        let (counted, other) = match self.way {
+            Way::Up => ((client, server), (back_from, back_to)),
+            Way::Down => ((back_from, back_to), (client, server)),
+        };
+        std::thread::spawn(move || copy(other.0, other.1, |_| true));
         let this = self.clone();
         std::thread::spawn(move || {
             let mut parser = Parser::new();
             parser.trust_files();
-            copy(client, server, |bytes| this.count(&mut parser, bytes));
+            copy(counted.0, counted.1, |bytes| this.count(&mut parser, bytes));
         });
     }
 

@@ -2,6 +2,8 @@
 
 pub mod cable;
 pub mod files;
+pub mod liar;
+pub mod mount;
 pub mod peer;
 pub mod programs;
 pub mod random;
@@ -9,4 +11,5 @@ pub mod scene;
 pub mod take;
 pub mod taker;
 pub mod talk;
+pub mod thin;
 pub mod watcher;

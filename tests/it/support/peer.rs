@@ -67,6 +67,12 @@ impl Peer {
         Self { socket, parser: Parser::new() }
     }
 
+    /// The other end of a connection that somebody made; it may be silent for as long as it likes.
+    pub fn over(socket: TcpStream) -> Self {
+        socket.set_nodelay(true).unwrap();
+        Self { socket, parser: Parser::new() }
+    }
+
     /// Connects and joins as `name`, with everything that is in the room subscribed to.
     pub fn join(address: SocketAddr, name: &str) -> (Self, Welcome) {
         let mut peer = Self::connect(address);
@@ -162,6 +168,12 @@ impl Peer {
                 Err(error) => panic!("nothing came: {error}"),
             }
         }
+    }
+
+    /// Bytes that came, whatever they are.
+    pub fn some(&mut self) -> usize {
+        let mut bytes = [0; 64 * 1024];
+        self.socket.read(&mut bytes).unwrap()
     }
 
     /// Waits for an operation that `pick` accepts; everything else is passed over.

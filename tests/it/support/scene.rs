@@ -29,6 +29,11 @@ impl Scene {
         Cable::to(self.server.as_ref().unwrap().address)
     }
 
+    /// One that counts what comes from the server.
+    pub fn cable_from(&self) -> Cable {
+        Cable::from(self.server.as_ref().unwrap().address)
+    }
+
     /// Where the files are, relative to which they are named.
     pub fn path(&self, name: &str) -> PathBuf {
         self.town.path("files").join(name)
@@ -61,6 +66,23 @@ impl Scene {
     /// The exit code, stdout and stderr of one that ends by itself.
     pub fn send(&self, arguments: &[&str]) -> (i32, String, String) {
         output(self.command(&self.room(), arguments))
+    }
+
+    /// Bob's conf-recv, whose directory stays, and which receives into `into`.
+    pub fn receiver(&self, room: &str, into: &str, arguments: &[&str]) -> Command {
+        let (home, into) = (self.town.path("bob"), self.town.path(into));
+        std::fs::create_dir_all(&home).unwrap();
+        std::fs::create_dir_all(&into).unwrap();
+        let mut command = program("conf-recv", &home);
+        command.args(arguments).env("CONF_ROOM", room).env("CONF_NAME", "Bob");
+        command.current_dir(into);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    /// The exit code, stdout and stderr of one that ends by itself.
+    pub fn receive(&self, into: &str, arguments: &[&str]) -> (i32, String, String) {
+        output(self.receiver(&self.room(), into, arguments))
     }
 
     /// Uploads that somebody could go on with.

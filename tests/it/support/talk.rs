@@ -15,19 +15,22 @@ use super::programs::{PATIENCE, Running, Serve, program};
 /// A place for a server's store and for what the people keep.
 pub struct Town {
     pub home: TempDir,
+    /// The server's, where it is not within that.
+    pub store: PathBuf,
     /// Where the server listens, as soon as it is known.
     listen: String,
 }
 
 impl Town {
     pub fn new() -> Self {
-        Self { home: tempfile::tempdir().unwrap(), listen: "127.0.0.1:0".into() }
+        let home = tempfile::tempdir().unwrap();
+        Self { store: home.path().join("store"), home, listen: "127.0.0.1:0".into() }
     }
 
     /// A server that goes on where the last one ended.
     pub fn serve(&mut self) -> Serve {
         let mut command = program("conf-serve", self.home.path());
-        command.arg(&self.listen).arg("--store").arg(self.path("store"));
+        command.arg(&self.listen).arg("--store").arg(&self.store);
         command.arg("--log-file").arg(self.path("serve.log")).stdout(Stdio::piped());
         let serve = Serve::from_command(command);
         self.listen = serve.address.to_string();

@@ -30,7 +30,7 @@ impl Sender {
             Event::Up { welcome, .. } => {
                 client::tell_other_name(self.wishes.name.take().as_deref(), &welcome.name);
                 self.members.clear();
-                self.listed = false;
+                (self.listed, self.told) = (false, false);
                 if self.wishes.to.is_none() {
                     self.ask().await;
                 }
@@ -48,12 +48,16 @@ impl Sender {
             }
             Event::MemberLeft(member) => drop(self.members.remove(&member)),
             Event::Offered(offered) if self.stage == Stage::Asked => self.handle_offered(offered, report)?,
-            Event::Kept { offer, chunks } if Some(offer) == self.number => self.flow.handle_kept(&chunks),
+            Event::Kept { offer, chunks } if Some(offer) == self.number => {
+                self.answered = time::now();
+                self.flow.handle_kept(&chunks);
+            }
             Event::OfferState(state) => self.handle_offer_state(&state).await,
             // A new life of the server may know nothing of it.
             Event::OffersListed if self.stage == Stage::Sealed && !self.listed => {
                 return Err(Error::Gone(Going::Removed));
             }
+            Event::OffersListed => self.told = true,
             Event::OfferGone { offer, reason } if Some(offer) == self.number => {
                 self.memory.forget();
                 return Err(Error::Gone(reason));
@@ -108,6 +112,7 @@ impl Sender {
             return;
         }
         self.stage = Stage::Asked;
+        self.answered = time::now();
         let offer = Offer {
             id: OFFER,
             offer: self.memory.offer(),
@@ -186,6 +191,10 @@ impl Sender {
     }
 
     async fn handle_offer_state(&mut self, state: &OfferState) {
+        if !self.told {
+            // It is still telling.
+            self.answered = time::now();
+        }
         if Some(state.offer_id) == self.wishes.former {
             self.wishes.former = None;
             self.handle.withdraw(WITHDRAW, state.offer).await;
@@ -213,7 +222,12 @@ impl Sender {
             return Ok(());
         }
         match (refusal.code, piece.part) {
-            (Code::Checksum, Part::Chunk) if self.flow.handle_damaged(piece.index) < DAMAGED => Ok(()),
+            // Damaged on the way, or lost by the server's disk.
+            (Code::Checksum | Code::Internal, Part::Chunk)
+                if self.flow.handle_damaged(piece.index) < DAMAGED =>
+            {
+                Ok(())
+            }
             (Code::Checksum, _) if self.incomplete < INCOMPLETE => {
                 self.incomplete += 1;
                 self.ask().await;
