@@ -139,6 +139,13 @@ impl Device {
     }
 }
 
+impl Device {
+    /// Gives the terminal back; nothing is drawn any more.
+    pub fn close(&mut self) {
+        restore();
+    }
+}
+
 impl Drop for Device {
     fn drop(&mut self) {
         restore();

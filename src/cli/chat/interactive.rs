@@ -1,16 +1,21 @@
 //! The room on a terminal: the session and the screen in one loop, keys before everything else.
 
+mod files;
+
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
 use signal_hook::consts::{SIGHUP, SIGINT};
 use tokio::sync::mpsc;
 
+use super::board::Board;
 use super::log::Log;
 use super::roster::{Roster, hue_of};
+use super::transfers::{self, Transfers};
 use super::voice::Voice;
 use super::{Chat, pipe};
 use crate::chat::{Content, Inbox, Outbox, Received};
+use crate::cli::recv::Memory;
 use crate::cli::{ended, logging, signal};
 use crate::id::{MemberId, Nick};
 use crate::net::client::{self, Config, Correspondence, End, Events, Handle};
@@ -38,7 +43,11 @@ pub(super) fn run(args: &Chat) -> anyhow::Result<()> {
     let correspondence = Correspondence { history, inbox: Inbox::default(), outbox };
     let log = args.log.as_deref().map(Log::open).transpose()?;
     let voice = Voice::new(false, false, log)?;
-    let config = Config { messages: Some(correspondence), ..args.meeting.config("conf-chat", Vec::new())? };
+    let config = Config {
+        messages: Some(correspondence),
+        offers: true,
+        ..args.meeting.config("conf-chat", Vec::new())?
+    };
     let address = config.address.clone();
     let runtime = pipe::runtime()?;
     logging::hold();
@@ -75,6 +84,7 @@ fn talk(
     let (device, keys) = Device::open(!args.no_mouse)?;
     let roster = Roster::new(config.key.as_ref().map(crate::session::Key::public));
     let address = config.address.clone();
+    let transfers = Transfers::new(&config);
     let (room, events) = {
         let _inside = runtime.enter();
         client::connect(config)
@@ -85,6 +95,11 @@ fn talk(
         room,
         roster,
         voice,
+        board: Board::default(),
+        listed: false,
+        memory: Memory::load(),
+        transfers,
+        warned: false,
         address,
         notify: args.notify,
         chosen: args.meeting.name.clone().filter(|name| !name.is_empty()),
@@ -104,6 +119,14 @@ struct Table {
     roster: Roster,
     /// Writes the log.
     voice: Voice,
+    board: Board,
+    /// Offers were told once.
+    listed: bool,
+    /// What was received before.
+    memory: Memory,
+    transfers: Transfers,
+    /// It was said that leaving breaks transfers off.
+    warned: bool,
     address: Address,
     notify: Notify,
     /// The name that was asked for, until it is known whether it was given.
@@ -120,6 +143,7 @@ struct Table {
 enum Wake {
     Input(Option<Input>),
     Room(Option<client::Event>),
+    Transfer(transfers::News),
     Tick,
 }
 
@@ -130,7 +154,7 @@ impl Table {
         mut keys: mpsc::Receiver<Input>,
         mut events: Events,
     ) -> anyhow::Result<Option<End>> {
-        loop {
+        let over = loop {
             self.draw_in_time()?;
             let since = time::now().since(self.drawn);
             let pause = if self.dirty { FRAME.saturating_sub(since) } else { TICK };
@@ -139,6 +163,7 @@ impl Table {
                 biased;
                 input = keys.recv() => Wake::Input(input),
                 event = events.next() => Wake::Room(event),
+                news = self.transfers.next() => Wake::Transfer(news),
                 () = tokio::time::sleep(pause) => Wake::Tick,
             };
             let left = match wake {
@@ -155,10 +180,14 @@ impl Table {
                     self.draw()?;
                     left
                 }
-                Wake::Room(None) => return Ok(None),
-                Wake::Room(Some(client::Event::Ended(end))) => return Ok(Some(end)),
+                Wake::Room(None) => break None,
+                Wake::Room(Some(client::Event::Ended(end))) => break Some(end),
                 Wake::Room(Some(event)) => {
                     self.handle_room(event).await?;
+                    false
+                }
+                Wake::Transfer(news) => {
+                    self.handle_transfer(news);
                     false
                 }
                 Wake::Tick => {
@@ -167,12 +196,17 @@ impl Table {
                 }
             };
             if left || self.may_leave() {
-                break;
+                break None;
             }
+        };
+        self.device.close();
+        // Both at once: neither has to wait for the other.
+        let room = self.room.clone();
+        match over {
+            Some(_) => self.break_off().await,
+            None => drop(tokio::join!(self.break_off(), pipe::leave(&room, &mut events))),
         }
-        drop(self.device);
-        pipe::leave(&self.room, &mut events).await;
-        Ok(None)
+        Ok(over)
     }
 
     /// Leaving waits until everything that was said has arrived, for a while.
@@ -238,7 +272,8 @@ impl Table {
 
     async fn handle_room(&mut self, event: client::Event) -> anyhow::Result<()> {
         self.dirty = true;
-        for event in self.translate(event) {
+        let offered = self.offered(&event);
+        for event in self.translate(event).into_iter().chain(offered) {
             if let Event::Gap(what) = &event {
                 self.voice.note(now().wall, what);
             }
@@ -268,10 +303,18 @@ impl Table {
                     let text = statistics(&self.room.stats(), &self.address);
                     self.screen.handle_event(Event::Notice(text), now());
                 }
+                Action::Get { offers, directory } => self.get(offers, directory.as_ref()),
+                Action::Send { to, paths } => self.send(to, &paths),
+                Action::Cancel(transfers) => self.cancel(&transfers),
+                Action::Withdraw(offer) => self.withdraw(offer).await,
+                Action::Paths(typed) => self.look_for_paths(typed).await,
                 Action::Ring => drop(self.device.ring(self.notify.bytes())),
                 Action::Suspend => self.device.suspend()?,
                 Action::Redraw => self.device.forget(),
                 Action::Quit | Action::Interrupt => {
+                    if self.warn_of_transfers() {
+                        continue;
+                    }
                     if action == Action::Interrupt {
                         signal::note(SIGINT);
                     }
