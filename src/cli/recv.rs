@@ -143,7 +143,7 @@ pub fn recv(args: Recv) -> anyhow::Result<()> {
     {
         return Ok(());
     }
-    let config = args.meeting.config("conf-recv", Vec::new())?;
+    let config = args.meeting.config(&args.common, "conf-recv", Vec::new())?;
     let address = config.address.clone();
     let stop = signal::install()?;
     // Beyond `ulimit -f` a write fails instead of ending the program without a word.

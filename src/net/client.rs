@@ -13,7 +13,7 @@ use std::future::Future;
 use std::io::{self, IoSlice};
 use std::net::Shutdown;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -27,13 +27,13 @@ use tokio::task::JoinHandle;
 use super::dial::dial;
 use super::tcp;
 use crate::chat::{Content, Full};
-use crate::id::{MemberId, Nick, OfferNumber, Secret, TrackId};
+use crate::id::{MemberId, Nick, OfferNumber, RoomName, Secret, TrackId};
 pub use crate::session::client::{Correspondence, Counts, Down, End, Event};
 use crate::session::client::{Profile, Want};
 use crate::session::{Address, Client, Key};
 use crate::wire::control::{Action, Publish, Status, TrackKind};
 use crate::wire::offer::{Fetch, Offer, Seal};
-use crate::wire::{Control, Frame, Rendition, Slot};
+use crate::wire::{Code, Control, Frame, Rendition, Slot};
 use crate::{limits, time};
 
 /// Events that may wait for the program: a quarter of a second of nine tracks at 30 pictures.
@@ -74,6 +74,24 @@ pub struct Config {
     pub reconnect: Option<u32>,
     /// How long one try to connect may take, the wait for the welcome included.
     pub connect_timeout: Duration,
+    /// Who says the room's password where none is there, or another one is wanted.
+    pub ask: Option<Ask>,
+}
+
+/// Somebody who can be asked for the password of a room.
+///
+/// Called on a thread where it may wait, with the number of answers so far that were wrong; gives what the
+/// password becomes, or nothing for no answer. Once the flag is up nobody waits for it any more.
+#[derive(Clone)]
+pub struct Ask(pub Arc<Question>);
+
+/// See [`Ask`].
+pub type Question = dyn Fn(&RoomName, u32, &AtomicBool) -> Option<Secret<32>> + Send + Sync;
+
+impl std::fmt::Debug for Ask {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Ask")
+    }
 }
 
 /// What a session has done so far.
@@ -199,6 +217,8 @@ pub fn connect(config: Config) -> (Handle, Events) {
         stats: Arc::clone(&stats),
         traffic: (0, 0),
         abandoned: false,
+        wrong: 0,
+        refused: None,
     };
     let task = tokio::spawn(task.run());
     (Handle { orders, words, hurry, stats }, Events { queue: events, weight, task })
@@ -421,6 +441,10 @@ struct Task {
     traffic: (u64, u64),
     /// Nobody gives orders any more.
     abandoned: bool,
+    /// Passwords that were asked for and not the right ones.
+    wrong: u32,
+    /// The end of the session, unless somebody knows the password.
+    refused: Option<Event>,
 }
 
 impl Task {
@@ -429,6 +453,11 @@ impl Task {
         let mut buffer = vec![0; limits::READ];
         loop {
             self.collect(&mut link);
+            if let Some(end) = self.refused.take() {
+                link = Link::Idle;
+                self.ask(end).await;
+                continue;
+            }
             if self.follow(&mut link) && self.undelivered.is_empty() {
                 return;
             }
@@ -471,6 +500,10 @@ impl Task {
     /// Passes on what the core has to say to the program and to the server.
     fn collect(&mut self, link: &mut Link) {
         while let Some(event) = self.client.poll_event() {
+            if self.config.ask.is_some() && is_refused_password(&event) {
+                self.refused = Some(event);
+                continue;
+            }
             log(&event);
             self.weight.add(&event);
             self.undelivered.push_back(event);
@@ -502,6 +535,43 @@ impl Task {
             up: self.client.is_up(),
             counts: self.client.counts(),
         };
+    }
+
+    /// Asks for the room's password; without an answer the session has ended with `end`.
+    async fn ask(&mut self, end: Event) {
+        let (enough, room, wrong) =
+            (Arc::new(AtomicBool::new(false)), self.config.address.room.clone(), self.wrong);
+        let answer = self.config.ask.clone().map(|ask| {
+            let enough = Arc::clone(&enough);
+            tokio::task::spawn_blocking(move || ask.0(&room, wrong, &enough))
+        });
+        let Some(mut answer) = answer else { return };
+        let password = loop {
+            tokio::select! {
+                answer = &mut answer => break answer.ok().flatten(),
+                () = self.events.closed() => break None,
+                () = self.hurry.notified() => break None,
+                order = self.orders.recv() => match order {
+                    None | Some(Order::Leave) => break None,
+                    order => self.handle_order(order, &mut Link::Idle),
+                },
+                Some(order) = self.words.recv() => self.handle_order(Some(order), &mut Link::Idle),
+            }
+        };
+        enough.store(true, Ordering::Relaxed);
+        match password {
+            Some(password) => {
+                self.wrong += 1;
+                self.client.handle_password(password);
+            }
+            None => {
+                // The terminal is given back before anything else happens.
+                if !answer.is_finished() {
+                    let _ = answer.await;
+                }
+                self.undelivered.push_back(end);
+            }
+        }
     }
 
     /// Brings the connection in line with what the core wants; whether all is over.
@@ -695,6 +765,11 @@ impl Open {
         }
         Ok(count)
     }
+}
+
+/// Whether a session has ended because the password was missing or wrong.
+fn is_refused_password(event: &Event) -> bool {
+    matches!(event, Event::Ended(End::Refused(refusal)) if refusal.code == Code::Password)
 }
 
 fn unless_blocked(result: io::Result<usize>) -> Option<io::Result<usize>> {

@@ -59,6 +59,11 @@ pub enum Input {
     Gone,
 }
 
+/// Whether the terminal is in the hands of a [`Device`].
+pub fn is_taken() -> bool {
+    ACTIVE.load(Ordering::SeqCst)
+}
+
 /// The terminal, in raw mode and on its other screen.
 #[derive(Debug)]
 pub struct Device {

@@ -194,21 +194,21 @@ impl Files {
     }
 }
 
-/// What stands in the conversation when an offer is new or complete.
-pub(super) fn told(offer: &Offer, complete: bool) -> String {
+/// What is said of an offer that is new; `fetch` is the command that fetches it.
+pub fn offered(offer: &Offer, fetch: &str) -> String {
     let what = named(offer);
     let many = if offer.files > 1 { format!(", {} files", offer.files) } else { String::new() };
-    let done = if complete { ", complete" } else { "" };
+    let done = if offer.complete { ", complete" } else { "" };
     let size = &offer.size;
     match (&offer.to, offer.own) {
         (None, true) => format!("you offer {what}{many}, {size}{done}"),
         (Some(to), true) => format!("you offer {what}{many}, {size}, to {to} alone{done}"),
         (None, false) => {
-            format!("{} offers {what}{many}, {size}{done}; /get {} fetches it", offer.from, offer.number)
+            format!("{} offers {what}{many}, {size}{done}; {fetch} {} fetches it", offer.from, offer.number)
         }
         (Some(_), false) => {
             format!(
-                "{} offers you alone {what}{many}, {size}{done}; /get {} fetches it",
+                "{} offers you alone {what}{many}, {size}{done}; {fetch} {} fetches it",
                 offer.from, offer.number
             )
         }
@@ -216,7 +216,7 @@ pub(super) fn told(offer: &Offer, complete: bool) -> String {
 }
 
 /// An offer in a sentence; a name with spaces stands in quotes.
-pub(super) fn named(offer: &Offer) -> String {
+pub fn named(offer: &Offer) -> String {
     let title = text::shorten(&offer.title, TITLE);
     match title.contains(char::is_whitespace) {
         true => format!("#{} \"{title}\"", offer.number),
@@ -302,24 +302,22 @@ mod tests {
 
     #[test]
     fn the_list_keeps_its_columns() {
-        assert_eq!(
-            some().list(70),
-            "\
- #  WHAT             SIZE  FROM    STATE
- 3  report.pdf    2.3 MiB  Bo      complete
- 4  老照片 2024/  1.0 GiB  王小明  42 % so far
-12  notes.txt     2.3 MiB  you     complete, to Bo alone"
-        );
-        assert_eq!(
-            some().list(30),
-            "\
-#3 report.pdf
-  2.3 MiB, Bo, complete
-#4 老照片 2024/
-  1.0 GiB, 王小明, 42 % so far
-#12 notes.txt
-  2.3 MiB, you, complete, to …"
-        );
+        let table = [
+            " #  WHAT             SIZE  FROM    STATE",
+            " 3  report.pdf    2.3 MiB  Bo      complete",
+            " 4  老照片 2024/  1.0 GiB  王小明  42 % so far",
+            "12  notes.txt     2.3 MiB  you     complete, to Bo alone",
+        ];
+        assert_eq!(some().list(70), table.join("\n"));
+        let narrow = [
+            "#3 report.pdf",
+            "  2.3 MiB, Bo, complete",
+            "#4 老照片 2024/",
+            "  1.0 GiB, 王小明, 42 % so far",
+            "#12 notes.txt",
+            "  2.3 MiB, you, complete, to …",
+        ];
+        assert_eq!(some().list(30), narrow.join("\n"));
         assert!(Files::default().list(80).contains("nothing is offered"));
     }
 

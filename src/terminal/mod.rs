@@ -29,7 +29,7 @@ mod words;
 mod wrap;
 
 pub use command::{Command, is_command};
-pub use files::{Offer, OfferNews, Transfer};
+pub use files::{Offer, OfferNews, Transfer, named, offered};
 pub use gauge::{gauge, percent};
 pub use line::{Draft, Kind, Message, Sender};
 pub use members::Person;

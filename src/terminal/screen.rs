@@ -412,12 +412,12 @@ impl Screen {
         let number = offer.number;
         match news {
             OfferNews::New => {
-                let text = files::told(&offer, offer.complete);
+                let text = files::offered(&offer, "/get");
                 self.push(Line::Offer { number, text }, now.wall);
             }
             OfferNews::Complete => {
                 // What was said last becomes the news.
-                let text = files::told(&offer, true);
+                let text = files::offered(&offer, "/get");
                 if !self.lines.change_offer(number, text) {
                     self.push(Line::Notice(format!("{} is complete", files::named_of(&offer))), now.wall);
                 }

@@ -4,11 +4,14 @@
 mod admin;
 mod cam;
 mod chat;
+mod chat_files;
+mod chat_hosts;
 mod chat_kill;
 mod decode;
 mod depot;
 mod messages;
 mod network;
+mod password;
 mod protocol;
 mod python;
 mod send;

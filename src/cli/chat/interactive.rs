@@ -2,6 +2,7 @@
 
 mod files;
 
+use std::io::{self, Write};
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
@@ -33,6 +34,8 @@ const HISTORY: u32 = 200;
 const FRAME: Duration = Duration::from_micros(16_667);
 /// How often the time that passes is looked at.
 const TICK: Duration = Duration::from_millis(250);
+/// A connection that takes longer is told of.
+const PATIENCE: Duration = Duration::from_secs(1);
 /// How long leaving waits for messages that are not acknowledged yet.
 const FAREWELL: Duration = Duration::from_secs(5);
 
@@ -46,11 +49,10 @@ pub(super) fn run(args: &Chat) -> anyhow::Result<()> {
     let config = Config {
         messages: Some(correspondence),
         offers: true,
-        ..args.meeting.config("conf-chat", Vec::new())?
+        ..args.meeting.config(&args.common, "conf-chat", Vec::new())?
     };
     let address = config.address.clone();
     let runtime = pipe::runtime()?;
-    logging::hold();
     let end = talk(args, config, voice, &runtime);
     // What went wrong was told on the screen, when it did.
     logging::release(args.common.verbose > 0);
@@ -81,15 +83,24 @@ fn talk(
         zone: TimeZone::system(),
         theme: Theme::new(no_color, &variable("TERM"), &variable("COLORTERM")),
     };
-    let (device, keys) = Device::open(!args.no_mouse)?;
     let roster = Roster::new(config.key.as_ref().map(crate::session::Key::public));
     let address = config.address.clone();
     let transfers = Transfers::new(&config);
-    let (room, events) = {
+    let (room, mut events) = {
         let _inside = runtime.enter();
         client::connect(config)
     };
-    let table = Table {
+    // A password is asked for on the terminal as it is.
+    let first = match runtime.block_on(first(&mut events, &address)) {
+        None => return Ok(None),
+        Some(client::Event::Ended(end)) => return Ok(Some(end)),
+        Some(first) => first,
+    };
+    // Beyond `ulimit -f` a write fails instead of ending the program without a word.
+    signal_hook::flag::register(signal_hook::consts::SIGXFSZ, std::sync::Arc::default())?;
+    logging::hold();
+    let (device, keys) = Device::open(!args.no_mouse)?;
+    let mut table = Table {
         screen: Screen::new(settings),
         device,
         room,
@@ -108,7 +119,22 @@ fn talk(
         dirty: true,
         drawn: Moment::default(),
     };
-    runtime.block_on(table.sit(keys, events))
+    runtime.block_on(async {
+        table.handle_room(first).await?;
+        table.sit(keys, events).await
+    })
+}
+
+/// What comes first: the room, or why it does not come.
+async fn first(events: &mut Events, address: &Address) -> Option<client::Event> {
+    tokio::select! {
+        biased;
+        event = events.next() => return event,
+        () = tokio::time::sleep(PATIENCE) => {}
+    }
+    let Address { host, port, .. } = address;
+    let _ = writeln!(io::stderr(), "connecting to {host} port {port} ...");
+    events.next().await
 }
 
 /// Screen, terminal and session.

@@ -27,7 +27,7 @@ pub(super) fn send(args: &Send) -> anyhow::Result<()> {
     if args.files.dry_run {
         return dry_run(&what);
     }
-    let mut config = args.meeting.config("conf-send", Vec::new())?;
+    let mut config = args.meeting.config(&args.common, "conf-send", Vec::new())?;
     config.offers = args.files.wait || args.files.restart;
     let ledger = match &what {
         What::Files(found) => {
@@ -70,7 +70,7 @@ pub(super) fn send(args: &Send) -> anyhow::Result<()> {
 
 /// Takes an offer back.
 pub(super) fn withdraw(args: &Send, offer: u32) -> anyhow::Result<()> {
-    let config = args.meeting.config("conf-send", Vec::new())?;
+    let config = args.meeting.config(&args.common, "conf-send", Vec::new())?;
     let address = config.address.clone();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     conclude(runtime.block_on(upload::withdraw(OfferNumber(offer), config)).map(|()| None), &address)?;

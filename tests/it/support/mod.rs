@@ -9,4 +9,5 @@ pub mod scene;
 pub mod take;
 pub mod taker;
 pub mod talk;
+pub mod terminal;
 pub mod watcher;
