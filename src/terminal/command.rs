@@ -41,7 +41,7 @@ commands! {
     Lock "lock" "" "let nobody in any more (host)";
     Unlock "unlock" "" "let people in again (host)";
     Kick "kick" "NICK" "put a member out of the room (host)";
-    Mute "mute" "NICK" "let a member neither speak nor send (host)";
+    Mute "mute" "NICK" "refuse what a member says (host)";
     Unmute "unmute" "NICK" "let a muted member speak again (host)";
     Host "host" "NICK" "make a member a host too (host)";
     Unhost "unhost" "NICK" "make a host a member again (host)";

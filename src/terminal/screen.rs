@@ -487,7 +487,7 @@ impl Screen {
         }
         if before.muted != muted {
             said.push(match muted {
-                true => who("was muted by a host", "were muted by a host: nobody hears or reads you"),
+                true => who("was muted by a host", "were muted by a host: what you say is refused"),
                 false => who("may speak again", "may speak again"),
             });
         }

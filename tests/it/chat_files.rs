@@ -5,15 +5,14 @@ use std::process::{Command, Stdio};
 
 use crate::support::programs::{PATIENCE, Running, program};
 use crate::support::scene::{content, output};
-use crate::support::talk::{Lines, Town};
+use crate::support::talk::{Lines, Town, wait_for};
 use crate::support::terminal::Terminal;
 use serde_json::Value;
 
 const MIB: usize = 1024 * 1024;
 
-/// Ann at a terminal in the room of `town`.
-fn ann(town: &Town, room: &str) -> Terminal {
-    let _ = town;
+/// Ann at a terminal in a room.
+fn ann(room: &str) -> Terminal {
     let ann = Terminal::run(room, "Ann", &[env!("CARGO_BIN_EXE_conf-chat")]);
     ann.wait_for("1 here");
     ann
@@ -59,7 +58,7 @@ fn wait_for_words(terminal: &Terminal, text: &str) {
 fn what_is_offered_is_seen_listed_and_fetched_without_touching_what_is_there() {
     let mut town = Town::new();
     let serve = town.serve();
-    let mut ann = ann(&town, &serve.room);
+    let mut ann = ann(&serve.room);
     let bytes = file(&town, "my report.bin", 3 * MIB / 2);
     let (code, _, said) = output(bo(&town, "conf-send", &serve.room, &["my report.bin"]));
     assert_eq!(code, 0, "{said}");
@@ -101,7 +100,7 @@ fn what_is_offered_is_seen_listed_and_fetched_without_touching_what_is_there() {
 fn progress_is_shown_and_what_is_broken_off_goes_on() {
     let mut town = Town::new();
     let serve = town.serve();
-    let mut ann = ann(&town, &serve.room);
+    let mut ann = ann(&serve.room);
     let bytes = file(&town, "big.bin", 4 * MIB);
     let mut send = Running::start(bo(&town, "conf-send", &serve.room, &["--limit-rate", "1M", "big.bin"]));
     wait_for_words(&ann, "Bo offers #1 big.bin, 4.0 MiB");
@@ -137,7 +136,7 @@ fn progress_is_shown_and_what_is_broken_off_goes_on() {
 fn files_are_sent_from_the_conversation() {
     let mut town = Town::new();
     let serve = town.serve();
-    let mut ann = ann(&town, &serve.room);
+    let mut ann = ann(&serve.room);
     let bytes = content(7, MIB / 2);
     fs::write(ann.path("my notes.txt"), &bytes).unwrap();
     fs::create_dir(ann.path("photos")).unwrap();
@@ -170,7 +169,7 @@ fn files_are_sent_from_the_conversation() {
 fn a_text_is_read_where_it_is_fetched_and_does_nothing_to_the_terminal() {
     let mut town = Town::new();
     let serve = town.serve();
-    let mut ann = ann(&town, &serve.room);
+    let mut ann = ann(&serve.room);
     let text = "line one\nline \x1b]0;title\x07two";
     let (code, _, said) = output(bo(&town, "conf-send", &serve.room, &["--text", text]));
     assert_eq!(code, 0, "{said}");
@@ -185,13 +184,12 @@ fn a_text_is_read_where_it_is_fetched_and_does_nothing_to_the_terminal() {
 fn offers_and_transfers_are_objects_with_json() {
     let mut town = Town::new();
     let serve = town.serve();
-    let room = serve.room.replace("/test", "/main");
+    let room = format!("{}/main", serve.room.rsplit_once('/').unwrap().0);
     let mut chat = town.talk("Cy", &["--json"]);
     let heard = Lines::of(&mut chat);
     let listed = heard.object("offers");
     assert_eq!((&listed["offers"], &listed["id"]), (&Value::Array(Vec::new()), &Value::Null));
     let bytes = file(&town, "a.bin", 300_000);
-    let room = format!("{}main", room.rsplit_once('/').map(|(host, _)| format!("{host}/")).unwrap());
     let (code, _, said) = output(bo(&town, "conf-send", &room, &["a.bin"]));
     assert_eq!(code, 0, "{said}");
     let offer = heard.object("offer");
@@ -255,13 +253,12 @@ fn lines_tell_of_offers_on_stderr_and_what_was_not_fetched_is_how_it_ends() {
     let mut town = Town::new();
     let serve = town.serve();
     let room = format!("{}/main", serve.room.rsplit_once('/').unwrap().0);
-    let mut cy = town.talk("Cy", &["--listen"]);
+    let log = town.path("chat.log");
+    let mut cy = town.talk("Cy", &["--listen", "--log", log.to_str().unwrap()]);
     while !town.ask("Di", &["--who=json"]).1.contains("\"Cy\"") {}
     file(&town, "a.bin", 10);
     assert_eq!(output(bo(&town, "conf-send", &room, &["a.bin"])).0, 0);
-    assert_eq!(town.ask("Di", &["-m", "that was it"]).0, 0);
-    let heard = Lines::of(&mut cy);
-    assert!(heard.next().unwrap().ends_with("Di: that was it"));
+    wait_for(&log, "Bo offers #1 a.bin");
     cy.signal(rustix::process::Signal::TERM);
     assert_eq!(cy.wait(PATIENCE), 143);
     let said = cy.stderr();
