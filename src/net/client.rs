@@ -8,12 +8,14 @@
 //!
 //! File frames are larger: [`EVENT_BYTES`] of them may wait for the program, and [`BULK`] for the kernel.
 
+mod ask;
+
 use std::collections::VecDeque;
 use std::future::Future;
 use std::io::{self, IoSlice};
 use std::net::Shutdown;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -24,16 +26,18 @@ use tokio::net::TcpStream;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
+use self::ask::is_refused_password;
+pub use self::ask::{Ask, Question};
 use super::dial::dial;
 use super::tcp;
 use crate::chat::{Content, Full};
-use crate::id::{MemberId, Nick, OfferNumber, RoomName, Secret, TrackId};
+use crate::id::{MemberId, Nick, OfferNumber, Secret, TrackId};
 pub use crate::session::client::{Correspondence, Counts, Down, End, Event};
 use crate::session::client::{Profile, Want};
 use crate::session::{Address, Client, Key};
 use crate::wire::control::{Action, Publish, Status, TrackKind};
 use crate::wire::offer::{Fetch, Offer, Seal};
-use crate::wire::{Code, Control, Frame, Rendition, Slot};
+use crate::wire::{Control, Frame, Rendition, Slot};
 use crate::{limits, time};
 
 /// Events that may wait for the program: a quarter of a second of nine tracks at 30 pictures.
@@ -76,22 +80,6 @@ pub struct Config {
     pub connect_timeout: Duration,
     /// Who says the room's password where none is there, or another one is wanted.
     pub ask: Option<Ask>,
-}
-
-/// Somebody who can be asked for the password of a room.
-///
-/// Called on a thread where it may wait, with the number of answers so far that were wrong; gives what the
-/// password becomes, or nothing for no answer. Once the flag is up nobody waits for it any more.
-#[derive(Clone)]
-pub struct Ask(pub Arc<Question>);
-
-/// See [`Ask`].
-pub type Question = dyn Fn(&RoomName, u32, &AtomicBool) -> Option<Secret<32>> + Send + Sync;
-
-impl std::fmt::Debug for Ask {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Ask")
-    }
 }
 
 /// What a session has done so far.
@@ -537,43 +525,6 @@ impl Task {
         };
     }
 
-    /// Asks for the room's password; without an answer the session has ended with `end`.
-    async fn ask(&mut self, end: Event) {
-        let (enough, room, wrong) =
-            (Arc::new(AtomicBool::new(false)), self.config.address.room.clone(), self.wrong);
-        let answer = self.config.ask.clone().map(|ask| {
-            let enough = Arc::clone(&enough);
-            tokio::task::spawn_blocking(move || ask.0(&room, wrong, &enough))
-        });
-        let Some(mut answer) = answer else { return };
-        let password = loop {
-            tokio::select! {
-                answer = &mut answer => break answer.ok().flatten(),
-                () = self.events.closed() => break None,
-                () = self.hurry.notified() => break None,
-                order = self.orders.recv() => match order {
-                    None | Some(Order::Leave) => break None,
-                    order => self.handle_order(order, &mut Link::Idle),
-                },
-                Some(order) = self.words.recv() => self.handle_order(Some(order), &mut Link::Idle),
-            }
-        };
-        enough.store(true, Ordering::Relaxed);
-        match password {
-            Some(password) => {
-                self.wrong += 1;
-                self.client.handle_password(password);
-            }
-            None => {
-                // The terminal is given back before anything else happens.
-                if !answer.is_finished() {
-                    let _ = answer.await;
-                }
-                self.undelivered.push_back(end);
-            }
-        }
-    }
-
     /// Brings the connection in line with what the core wants; whether all is over.
     fn follow(&mut self, link: &mut Link) -> bool {
         match self.client.want(time::now()) {
@@ -765,11 +716,6 @@ impl Open {
         }
         Ok(count)
     }
-}
-
-/// Whether a session has ended because the password was missing or wrong.
-fn is_refused_password(event: &Event) -> bool {
-    matches!(event, Event::Ended(End::Refused(refusal)) if refusal.code == Code::Password)
 }
 
 fn unless_blocked(result: io::Result<usize>) -> Option<io::Result<usize>> {

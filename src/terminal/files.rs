@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use super::draw::fit;
 use super::gauge::gauge;
+use super::line::Line;
+use super::screen::{Now, Screen};
 use crate::id::OfferNumber;
 use crate::text;
 
@@ -191,6 +193,32 @@ impl Files {
             lines.push(fit(&format!(" and {} more on their way", all - shown), width));
         }
         lines
+    }
+}
+
+impl Screen {
+    /// An offer came or changed.
+    pub(super) fn handle_offer(&mut self, offer: Offer, news: OfferNews, now: Now) {
+        let number = offer.number;
+        match news {
+            OfferNews::New => {
+                let text = offered(&offer, "/get");
+                self.push(Line::Offer { number, text }, now.wall);
+            }
+            OfferNews::Complete => {
+                // What was said last becomes the news.
+                let text = offered(&offer, "/get");
+                if !self.lines.change_offer(number, text) {
+                    self.push(Line::Notice(format!("{} is complete", named_of(&offer))), now.wall);
+                }
+            }
+            OfferNews::Received(count) if offer.own => {
+                let who = if count == 1 { "1 member has".into() } else { format!("{count} members have") };
+                self.push(Line::Notice(format!("{who} all of {}", named_of(&offer))), now.wall);
+            }
+            OfferNews::Received(_) | OfferNews::Changed => {}
+        }
+        self.files.put(offer);
     }
 }
 

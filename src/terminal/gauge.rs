@@ -53,7 +53,7 @@ mod tests {
     fn what_matters_less_goes_first() {
         let parts = ["2.4 MiB/s", "0:21 left", "as fast as the network"].map(String::from);
         let line = |width| gauge(" 42 %", Some((42, 100)), &parts, width);
-        assert_eq!(line(70), " 42 % [=======>          ] 2.4 MiB/s, 0:21 left, as fast as the network");
+        assert_eq!(line(70), " 42 % [=======>         ] 2.4 MiB/s, 0:21 left, as fast as the network");
         assert_eq!(line(40), " 42 % [====>      ] 2.4 MiB/s, 0:21 left");
         assert_eq!(line(9), " 42 %");
         assert!((5..200).all(|width| text::width(&line(width)) <= width));

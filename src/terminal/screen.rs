@@ -408,29 +408,6 @@ impl Screen {
         actions
     }
 
-    fn handle_offer(&mut self, offer: Offer, news: OfferNews, now: Now) {
-        let number = offer.number;
-        match news {
-            OfferNews::New => {
-                let text = files::offered(&offer, "/get");
-                self.push(Line::Offer { number, text }, now.wall);
-            }
-            OfferNews::Complete => {
-                // What was said last becomes the news.
-                let text = files::offered(&offer, "/get");
-                if !self.lines.change_offer(number, text) {
-                    self.push(Line::Notice(format!("{} is complete", files::named_of(&offer))), now.wall);
-                }
-            }
-            OfferNews::Received(count) if offer.own => {
-                let who = if count == 1 { "1 member has".into() } else { format!("{count} members have") };
-                self.push(Line::Notice(format!("{who} all of {}", files::named_of(&offer))), now.wall);
-            }
-            OfferNews::Received(_) | OfferNews::Changed => {}
-        }
-        self.files.put(offer);
-    }
-
     fn handle_people(&mut self, people: Vec<Person>, now: Now) {
         let names: Vec<(MemberId, String, bool)> =
             people.iter().map(|person| (person.id, person.name.clone(), person.own)).collect();

@@ -178,6 +178,8 @@ fn a_text_is_read_where_it_is_fetched_and_does_nothing_to_the_terminal() {
     wait_for_words(&ann, "#1 line one says: line one line ␛]0;title␇two");
     assert!(ann.glass.0.lock().unwrap().parser.callbacks().strange.is_empty());
     assert_eq!(fs::read_dir(ann.path("")).unwrap().count(), 0);
+    let (code, out, said) = output(bo(&town, "conf-recv", &serve.room, &["1", "-o", "-"]));
+    assert_eq!((code, out.as_str()), (0, text), "{said}");
 }
 
 #[test]

@@ -87,7 +87,7 @@ fn the_other_programs_ask_too_whatever_their_stdin_is() {
         [env!("CARGO_BIN_EXE_conf-send"), env!("CARGO_BIN_EXE_conf-recv"), env!("CARGO_BIN_EXE_conf-chat")]
             .map(quoted);
     for (line, shown) in [
-        (format!("echo some text | {send} --stdin-name a.txt"), "a.txt"),
+        (format!("echo some text | {send} --stdin-name a.txt"), "sent: 10 B"),
         (format!("{recv} --list"), "a.txt"),
         (format!("{recv} 1 --yes"), "a.txt"),
         (format!("echo hello | {chat} && echo all said"), "all said"),

@@ -299,3 +299,73 @@ impl About {
         matches!(self.job, Job::Send(_))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Where nobody listens.
+    fn nowhere() -> Config {
+        Config {
+            address: "conf://127.0.0.1:1/r".parse().unwrap(),
+            name: "Ann".parse().unwrap(),
+            key: None,
+            password: None,
+            client: "test".into(),
+            subscribe: Vec::new(),
+            messages: None,
+            offers: false,
+            reconnect: None,
+            connect_timeout: Duration::from_secs(10),
+            ask: None,
+        }
+    }
+
+    fn get(number: u8) -> Job {
+        Job::Get(Get {
+            offer: OfferId([number; 16]),
+            number: OfferNumber(number.into()),
+            title: "a".into(),
+            directory: PathBuf::new(),
+            text: false,
+        })
+    }
+
+    #[tokio::test]
+    async fn few_run_many_wait_and_too_many_are_refused() {
+        let mut transfers = Transfers::new(&nowhere());
+        let ids: Vec<u32> =
+            (0..(AT_ONCE + WAITING) as u8).map(|n| transfers.begin(get(n), None).unwrap()).collect();
+        assert_eq!(transfers.running.len(), AT_ONCE);
+        assert!(!transfers.is_waiting(ids[0]) && transfers.is_waiting(ids[AT_ONCE]));
+        assert!(transfers.begin(get(200), None).unwrap_err().contains("wait already"));
+        assert!(transfers.begin(get(0), None).unwrap_err().contains("on its way already"));
+        // What has not begun ends at once, and what runs in order.
+        transfers.stop();
+        let mut ended = Vec::new();
+        while transfers.count() > 0 {
+            if let News::Ended { id, end, .. } = transfers.next().await {
+                assert!(matches!(end, End::Stopped | End::Failed(_)), "{end:?}");
+                ended.push(id);
+            }
+        }
+        ended.sort_unstable();
+        assert_eq!(ended, ids);
+    }
+
+    #[tokio::test]
+    async fn what_cannot_connect_fails_and_the_next_has_its_turn() {
+        let mut transfers = Transfers::new(&nowhere());
+        for number in 0..=AT_ONCE as u8 {
+            transfers.begin(get(number), None).unwrap();
+        }
+        let mut failed = 0;
+        while transfers.count() > 0 {
+            if let News::Ended { end: End::Failed(failure), .. } = transfers.next().await {
+                assert!(matches!(failure.exit, Exit::Connect | Exit::Incomplete), "{failure}");
+                failed += 1;
+            }
+        }
+        assert_eq!(failed, AT_ONCE + 1);
+    }
+}

@@ -43,7 +43,9 @@ pub async fn stream(
         () = stop.cancelled() => Err(Error::Interrupted),
         moved = streaming.run() => moved,
     };
-    let Streaming { room, .. } = streaming;
+    let Streaming { room, chunks, .. } = streaming;
+    // The thread that writes ends when nothing more can come.
+    drop(chunks);
     let written = writer.await.map_err(|error| Error::Io(std::io::Error::other(error)))?;
     let (md5, size) = match (moved, written) {
         // A reader that has gone ends everything else.

@@ -59,7 +59,7 @@ fn what_is_offered_stands_in_the_conversation_and_how_it_goes_above_the_bar() {
     screen.handle_event(Event::Moving(moving(0, false, "report.pdf")), at(0.0));
     screen.handle_event(Event::Moving(moving(4, true, "talk.mkv")), at(0.0));
     let expected = " standup                                                               3 here
-────────────────────── Sunday, 22 November 2026 ─────────────────────│● Ann
+───────────────────── Sunday, 22 November 2026 ──────────────────────│● Ann
 09:00          ──   Bo offers #3 report.pdf, 2.3 MiB, complete; /get │● Bo
                     3 fetches it                                     │● 王小明
 09:00          ──   Bo offers #4 \"老照片 2024/\", 2.3 MiB; /get 4     │

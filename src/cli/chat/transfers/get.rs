@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio_util::sync::CancellationToken;
 
 use super::{End, Get, Report, Teller, Whole};
-use crate::cli::recv::{Memory, told};
+use crate::cli::recv::told;
 use crate::cli::{Exit, Failure};
 use crate::files::sink::Directory;
 use crate::limits;
@@ -24,9 +24,6 @@ pub(super) async fn run(job: Get, config: Config, stop: CancellationToken, tell:
     let fetched = fetch(&job, &mut room, address.room.as_str(), &stop, &tell).await;
     if matches!(fetched, Ok(End::Whole(_) | End::Text(_))) {
         room.received(job.offer).await;
-        let (offer, name) = (job.offer, address.room.to_string());
-        // Where it cannot be remembered it is only fetched again by conf-recv --all.
-        let _ = tokio::task::spawn_blocking(move || Memory::load().add(offer, &name)).await;
     }
     room.leave().await;
     match fetched {
