@@ -83,14 +83,19 @@ fn the_other_programs_ask_too_whatever_their_stdin_is() {
     let mut town = Town::new();
     let (_serve, room) = board(&mut town);
     let quoted = |program: &str| format!("'{program}'");
-    let [send, recv, chat] =
-        [env!("CARGO_BIN_EXE_conf-send"), env!("CARGO_BIN_EXE_conf-recv"), env!("CARGO_BIN_EXE_conf-chat")]
-            .map(quoted);
+    let [send, recv, chat, view] = [
+        env!("CARGO_BIN_EXE_conf-send"),
+        env!("CARGO_BIN_EXE_conf-recv"),
+        env!("CARGO_BIN_EXE_conf-chat"),
+        env!("CARGO_BIN_EXE_conf-view"),
+    ]
+    .map(quoted);
     for (line, shown) in [
         (format!("echo some text | {send} --stdin-name a.txt"), "sent: 10 B"),
         (format!("{recv} --list"), "a.txt"),
         (format!("{recv} 1 --yes"), "a.txt"),
         (format!("echo hello | {chat} && echo all said"), "all said"),
+        (format!("{view} --no-window --stats -t 3s && echo was there"), "was there"),
     ] {
         let mut terminal = Terminal::run(&room, "Ann", &["/bin/sh", "-c", &line]);
         terminal.wait_for(QUESTION);

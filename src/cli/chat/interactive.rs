@@ -300,8 +300,8 @@ impl Table {
         self.dirty = true;
         let offered = self.offered(&event);
         for event in self.translate(event).into_iter().chain(offered) {
-            if let Event::Gap(what) = &event {
-                self.voice.note(now().wall, what);
+            if let Some(what) = files::noted(&event) {
+                self.voice.note(now().wall, &what);
             }
             let actions = self.screen.handle_event(event, now());
             self.carry_out(actions).await?;

@@ -335,6 +335,48 @@ mod tests {
         assert_eq!(asked(r#"{"type":"back","id":7}"#).0, Some(Value::from(7)));
     }
 
+    /// The row of a type in a table of docs/chat-json.md, in the part that begins with `part`.
+    fn documented(part: &str, kind: &str) -> &'static str {
+        let docs = include_str!("../../../docs/chat-json.md");
+        let rows = docs.split_once(part).unwrap().1.split("\n### ").next().unwrap();
+        let start = format!("| `{kind}` |");
+        rows.lines().find(|row| row.starts_with(&start)).unwrap_or_else(|| panic!("{kind} is not documented"))
+    }
+
+    #[test]
+    fn what_is_told_of_files_has_the_keys_of_the_documentation() {
+        let none = None;
+        let told = [
+            Told::Offers { offers: Vec::new(), id: &none },
+            Told::Offer { event: Happened::Gone, reason: Some(Going::Expired), offer: Value::Null },
+            Told::Transfer(Moved::default()),
+            Told::Ack { relayed: 1, stored: 1 },
+            Told::Gap { from: 1, to: 2, reason: GapReason::Crash },
+        ];
+        for told in told {
+            let object: serde_json::Map<String, Value> = serde_json::from_str(&told.line()).unwrap();
+            let row = documented("### Out", object["type"].as_str().unwrap());
+            for key in object.keys().filter(|key| *key != "type") {
+                assert!(row.contains(&format!("`{key}`")), "{key} is not in {row}");
+            }
+        }
+        for event in [Happened::New, Happened::Complete, Happened::Received, Happened::Change, Happened::Gone]
+        {
+            let word = serde_json::to_string(&event).unwrap().replace('"', "`");
+            assert!(documented("### Out", "offer").contains(&word), "{word}");
+        }
+        for (kind, keys) in [
+            ("offers", &[][..]),
+            ("get", &["offer", "directory"]),
+            ("send", &["paths", "to"]),
+            ("cancel", &["transfer"]),
+            ("withdraw", &["offer"]),
+        ] {
+            let row = documented("### In", kind);
+            assert!(keys.iter().all(|key| row.contains(&format!("`{key}`"))), "{row}");
+        }
+    }
+
     #[test]
     fn what_makes_no_sense_is_a_sentence_and_keeps_its_id() {
         for line in [

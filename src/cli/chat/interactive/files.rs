@@ -15,7 +15,7 @@ use crate::files::source;
 use crate::id::{self, OfferNumber};
 use crate::net::client;
 use crate::pipeline::figures::Figures;
-use crate::terminal::{Event, Offer, OfferNews, Transfer, Word};
+use crate::terminal::{self, Event, Offer, OfferNews, Transfer, Word};
 use crate::text;
 use crate::transfer::Kind;
 
@@ -220,6 +220,17 @@ impl Table {
     fn say(&mut self, event: Event) {
         self.dirty = true;
         self.screen.handle_event(event, now());
+    }
+}
+
+/// What of an event beside messages stands in the log.
+pub(super) fn noted(event: &Event) -> Option<String> {
+    match event {
+        Event::Gap(what) => Some(what.clone()),
+        Event::Offer(offer, OfferNews::New) => Some(terminal::offered(offer, "conf-recv")),
+        Event::Offer(offer, OfferNews::Complete) => Some(format!("{} is complete", terminal::named(offer))),
+        Event::OfferGone { offer, why } => Some(format!("{} {why}", terminal::named(offer))),
+        _ => None,
     }
 }
 
