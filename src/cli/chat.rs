@@ -1,5 +1,6 @@
 //! `conf-chat`: its options, and whether a person or a pipe is at the other end.
 
+mod board;
 mod export;
 mod input;
 mod interactive;
@@ -7,8 +8,10 @@ mod json;
 mod lines;
 mod log;
 mod outbox;
+mod paths;
 mod pipe;
 mod roster;
+mod transfers;
 mod voice;
 mod waiting;
 mod who;

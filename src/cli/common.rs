@@ -117,10 +117,17 @@ pub struct Meeting {
 
 impl Meeting {
     /// All that is needed to join, for the program `client` that wants the tracks of these kinds.
-    pub fn config(&self, client: &str, subscribe: Vec<TrackKind>) -> Result<Config, Failure> {
+    pub fn config(
+        &self,
+        common: &Common,
+        client: &str,
+        subscribe: Vec<TrackKind>,
+    ) -> Result<Config, Failure> {
         let address = self.address()?;
+        let password = self.password(&address.room)?;
         Ok(Config {
-            password: self.password(&address.room)?,
+            ask: password.is_none().then(|| password::asker(common)).flatten(),
+            password,
             address,
             name: self.nick()?,
             key: identity::load()?,

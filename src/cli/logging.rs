@@ -4,7 +4,7 @@ use std::fs::OpenOptions;
 use std::io::{self, IsTerminal, Write};
 use std::sync::{Mutex, PoisonError};
 
-use indicatif::MultiProgress;
+use indicatif::{MultiProgress, ProgressDrawTarget};
 use tracing::Level;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::writer::BoxMakeWriter;
@@ -60,6 +60,20 @@ static BARS: Mutex<Option<MultiProgress>> = Mutex::new(None);
 /// Writes lines for stderr above these bars, until there are none.
 pub(super) fn draw_around(bars: Option<MultiProgress>) {
     *BARS.lock().unwrap_or_else(PoisonError::into_inner) = bars;
+}
+
+/// Does something else on the terminal, which the bars leave alone meanwhile.
+pub(super) fn without_bars<T>(work: impl FnOnce() -> T) -> T {
+    let bars = BARS.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    if let Some(bars) = &bars {
+        let _ = bars.clear();
+        bars.set_draw_target(ProgressDrawTarget::hidden());
+    }
+    let result = work();
+    if let Some(bars) = &bars {
+        bars.set_draw_target(ProgressDrawTarget::stderr());
+    }
+    result
 }
 
 /// Keeps lines for stderr back until [`release`], where stderr is a terminal that would show them amid

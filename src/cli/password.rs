@@ -4,13 +4,27 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcgetpgrp, tcsetattr};
 
-use super::{Exit, Failure};
+use super::{Common, Exit, Failure, logging};
+use crate::id::Secret;
+use crate::net::client::Ask;
+use crate::session::password;
+use crate::terminal::device;
 
 /// Bytes of a password.
 const LONGEST: u64 = 1024;
+/// Answers that may be wrong before it is given up.
+const TRIES: u32 = 3;
+/// How often a question looks whether its answer is still wanted.
+const GLANCE: Duration = Duration::from_millis(50);
+/// For questions whose answer is always wanted.
+static WANTED: AtomicBool = AtomicBool::new(false);
 
 /// The password in the first line of a file; `-` is stdin.
 pub fn from_file(file: &Path) -> Result<String, Failure> {
@@ -36,19 +50,51 @@ pub fn ask(question: &str, new: bool) -> Result<String, Failure> {
             "cannot ask for the password: {error}; --password-file FILE reads it from a file"
         ))
     };
-    let terminal = OpenOptions::new().read(true).write(true).open("/dev/tty").map_err(none)?;
-    let first = unseen(&terminal, &format!("{question}: ")).map_err(none)?;
+    let terminal = terminal().map_err(none)?;
+    let first = unseen(&terminal, &format!("{question}: "), &WANTED).map_err(none)?;
     if first.is_empty() {
         return Err(Failure::usage("no password was given"));
     }
-    if new && unseen(&terminal, "The same again: ").map_err(none)? != first {
+    if new && unseen(&terminal, "The same again: ", &WANTED).map_err(none)? != first {
         return Err(Failure::usage("the two passwords differ"));
     }
     Ok(first)
 }
 
+/// Who is asked for the password of a room that wants one, where a person is at hand; what was answered once
+/// also serves the other sessions of the program.
+pub fn asker(common: &Common) -> Option<Ask> {
+    if common.no_input {
+        return None;
+    }
+    let known: Mutex<Option<Secret<32>>> = Mutex::new(None);
+    Some(Ask(Arc::new(move |room, wrong, enough| {
+        // One question at a time.
+        let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let (Some(answer), 0) = (*known, wrong) {
+            return Some(answer);
+        }
+        *known = None;
+        // Where the terminal shows something else there is no place for a question.
+        let terminal = terminal().ok().filter(|_| wrong < TRIES && !device::is_taken())?;
+        // A program in the background would be stopped by the question.
+        if tcgetpgrp(&terminal).ok()? != rustix::process::getpgrp() {
+            return None;
+        }
+        let again = if wrong > 0 { "That is not it. " } else { "" };
+        let question = format!("{again}Password of the room {room}: ");
+        let typed = logging::without_bars(|| unseen(&terminal, &question, enough)).ok()?;
+        *known = Some(password::key(&typed, room)).filter(|_| !typed.is_empty());
+        *known
+    })))
+}
+
+fn terminal() -> io::Result<File> {
+    OpenOptions::new().read(true).write(true).open("/dev/tty")
+}
+
 /// Reads key by key: Ctrl-C must not end the program before the terminal has its echo again.
-fn unseen(mut terminal: &File, question: &str) -> io::Result<String> {
+fn unseen(mut terminal: &File, question: &str, enough: &AtomicBool) -> io::Result<String> {
     let before = tcgetattr(terminal)?;
     let mut hidden = before.clone();
     hidden.local_modes &= !(LocalModes::ECHO | LocalModes::ICANON | LocalModes::ISIG);
@@ -58,6 +104,15 @@ fn unseen(mut terminal: &File, question: &str) -> io::Result<String> {
     let mut typed = Vec::new();
     loop {
         let mut key = [0];
+        let glance = Timespec::try_from(GLANCE).map_err(io::Error::other)?;
+        while rustix::io::retry_on_intr(|| poll(&mut [PollFd::new(&terminal, PollFlags::IN)], Some(&glance)))?
+            == 0
+        {
+            if enough.load(Ordering::Relaxed) {
+                terminal.write_all(b"\n")?;
+                return Err(io::Error::other("not wanted any more"));
+            }
+        }
         terminal.read_exact(&mut key)?;
         match key[0] {
             b'\r' | b'\n' => break,

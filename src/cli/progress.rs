@@ -4,9 +4,9 @@
 //! [`Display::file`] for each file that is whole, and [`Display::end`] at the end. What is drawn on a
 //! terminal is gone afterwards, except for the last line. Lines of the log go above the bars.
 
-mod json;
-mod line;
-mod meter;
+pub(super) mod json;
+pub(super) mod line;
+pub(super) mod meter;
 
 use std::io::{self, IsTerminal, Write};
 use std::time::Duration;

@@ -13,7 +13,8 @@ use clap::{Parser, ValueEnum};
 use tokio_util::sync::CancellationToken;
 
 use self::get::Getter;
-use self::memory::Memory;
+pub(super) use self::list::one;
+pub(super) use self::memory::Memory;
 use super::progress::Style;
 use super::{Common, Exit, Failure, Meeting, Program, ended, is_reader_gone, output, signal, units};
 use crate::id::OfferId;
@@ -143,7 +144,7 @@ pub fn recv(args: Recv) -> anyhow::Result<()> {
     {
         return Ok(());
     }
-    let config = args.meeting.config("conf-recv", Vec::new())?;
+    let config = args.meeting.config(&args.common, "conf-recv", Vec::new())?;
     let address = config.address.clone();
     let stop = signal::install()?;
     // Beyond `ulimit -f` a write fails instead of ending the program without a word.
@@ -286,7 +287,7 @@ async fn discard(
 }
 
 /// An error as the end of the program; `part` is what can be gone on with.
-fn told(error: Error, address: &Address, part: Option<&str>) -> Failure {
+pub(super) fn told(error: Error, address: &Address, part: Option<&str>) -> Failure {
     let again = |message: String| match part {
         Some(what) => format!("{message}; what came is kept, and conf-recv {what} goes on from there"),
         None => message,

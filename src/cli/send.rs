@@ -1,6 +1,6 @@
 //! `conf-send`: its options, and which of its two jobs they mean: a stream that comes through a pipe, or files.
 
-mod files;
+pub(super) mod files;
 mod stream;
 pub(super) mod sums;
 

@@ -8,8 +8,7 @@ use std::time::Duration;
 use clap::{Parser, ValueEnum};
 
 use super::output::{Content, Output};
-use super::{Common, Exit, Failure, Meeting, Program, common, ended, identity, output, signal};
-use crate::net::client;
+use super::{Common, Exit, Failure, Meeting, Program, common, ended, output, signal};
 use crate::pipeline::view::pipe::{self, Pace};
 use crate::pipeline::view::{Error, Format, Only, Recording, Settings, Stage, Statistics, room, show};
 use crate::video::render::window::DEFAULT_SIZE;
@@ -153,19 +152,8 @@ pub fn view(args: View) -> anyhow::Result<()> {
     let source_stop = stop.child_token();
     let mut member = None;
     match &address {
-        Some(address) => {
-            let config = client::Config {
-                address: address.clone(),
-                name: args.meeting.nick()?,
-                key: identity::load()?,
-                password: args.meeting.password(&address.room)?,
-                messages: None,
-                offers: false,
-                client: concat!("conf-view ", env!("CARGO_PKG_VERSION")).into(),
-                subscribe: vec![TrackKind::Video],
-                reconnect: args.meeting.reconnect,
-                connect_timeout: args.meeting.connect_timeout,
-            };
+        Some(_) => {
+            let config = args.meeting.config(&args.common, "conf-view", vec![TrackKind::Video])?;
             member = Some({
                 let named = args.meeting.name.as_ref().is_some_and(|name| !name.is_empty());
                 room::join(config, named, stage.clone(), source_stop.clone())?

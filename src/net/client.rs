@@ -8,6 +8,8 @@
 //!
 //! File frames are larger: [`EVENT_BYTES`] of them may wait for the program, and [`BULK`] for the kernel.
 
+mod ask;
+
 use std::collections::VecDeque;
 use std::future::Future;
 use std::io::{self, IoSlice};
@@ -24,6 +26,8 @@ use tokio::net::TcpStream;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
+use self::ask::is_refused_password;
+pub use self::ask::{Ask, Question};
 use super::dial::dial;
 use super::tcp;
 use crate::chat::{Content, Full};
@@ -74,6 +78,8 @@ pub struct Config {
     pub reconnect: Option<u32>,
     /// How long one try to connect may take, the wait for the welcome included.
     pub connect_timeout: Duration,
+    /// Who says the room's password where none is there, or another one is wanted.
+    pub ask: Option<Ask>,
 }
 
 /// What a session has done so far.
@@ -199,6 +205,8 @@ pub fn connect(config: Config) -> (Handle, Events) {
         stats: Arc::clone(&stats),
         traffic: (0, 0),
         abandoned: false,
+        wrong: 0,
+        refused: None,
     };
     let task = tokio::spawn(task.run());
     (Handle { orders, words, hurry, stats }, Events { queue: events, weight, task })
@@ -421,6 +429,10 @@ struct Task {
     traffic: (u64, u64),
     /// Nobody gives orders any more.
     abandoned: bool,
+    /// Passwords that were asked for and not the right ones.
+    wrong: u32,
+    /// The end of the session, unless somebody knows the password.
+    refused: Option<Event>,
 }
 
 impl Task {
@@ -429,6 +441,11 @@ impl Task {
         let mut buffer = vec![0; limits::READ];
         loop {
             self.collect(&mut link);
+            if let Some(end) = self.refused.take() {
+                link = Link::Idle;
+                self.ask(end).await;
+                continue;
+            }
             if self.follow(&mut link) && self.undelivered.is_empty() {
                 return;
             }
@@ -471,6 +488,10 @@ impl Task {
     /// Passes on what the core has to say to the program and to the server.
     fn collect(&mut self, link: &mut Link) {
         while let Some(event) = self.client.poll_event() {
+            if self.config.ask.is_some() && is_refused_password(&event) {
+                self.refused = Some(event);
+                continue;
+            }
             log(&event);
             self.weight.add(&event);
             self.undelivered.push_back(event);

@@ -218,7 +218,7 @@ impl Connection {
             }
             return usize::MAX;
         }
-        if !self.bulk || self.server.config.unyielding {
+        if !self.bulk || self.server.unyielding {
             return usize::MAX;
         }
         let moved = self.read + self.outbox.sent();

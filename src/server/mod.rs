@@ -92,6 +92,8 @@ pub struct Config {
 /// What all connections share.
 struct Server {
     inspect: Option<Inspect>,
+    /// Files do not step back.
+    unyielding: bool,
     terms: Mutex<Terms>,
     store: Option<Store>,
     depot: Option<Depot>,
@@ -138,6 +140,7 @@ pub async fn run(listener: TcpListener, mut config: Config, stop: CancellationTo
     let (local, mut changes) = (config.local.take(), config.changes.take());
     let gate = Arc::new(Gate::new(descriptor_budget()));
     let server = Arc::new(Server {
+        unyielding: config.unyielding,
         inspect: config.inspect,
         terms: Mutex::new(config.terms),
         store: store.clone(),

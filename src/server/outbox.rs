@@ -155,7 +155,7 @@ impl Outbox {
     pub(super) fn refuse(&self, refusal: Refusal) {
         let goodbye = Goodbye {
             code: Some(refusal.code),
-            message: String::new(),
+            message: refusal.message.clone(),
             retry_after_ms: refusal.retry_after_ms,
         };
         self.send(&Control::Error(refusal));

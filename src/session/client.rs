@@ -196,6 +196,15 @@ impl Client {
         }
     }
 
+    /// The room's password is known now, after the server has refused to let this program in without it: the
+    /// session begins anew.
+    pub fn handle_password(&mut self, password: Secret<32>) {
+        if self.phase == Phase::Ended {
+            self.profile.password = Some(password);
+            self.phase = Phase::Waiting(Moment::default());
+        }
+    }
+
     /// The edge begins to connect.
     pub fn handle_connecting(&mut self) {
         self.phase = Phase::Connecting;

@@ -114,6 +114,25 @@ fn w39_versions_names_and_full_rooms_are_final() {
 }
 
 #[test]
+fn who_says_the_password_after_a_refusal_comes_in_and_nobody_else_does() {
+    let refused = Refusal::new(Code::Password, "this room has a password");
+    let mut world = World::new(5, LAN);
+    world.server.refuses = Some(Control::Error(refused.clone()));
+    world.run(Duration::from_secs(1));
+    let end = world.events.pop();
+    assert!(matches!(&end, Some(Event::Ended(End::Refused(r))) if *r == refused), "{end:?}");
+    world.server.refuses = None;
+    world.run(Duration::from_secs(1));
+    assert!(!world.client.is_up(), "it is over without one");
+    world.client.handle_password(Secret([7; 32]));
+    world.run(Duration::from_secs(1));
+    assert!(world.client.is_up(), "{:?}", world.events);
+    // Whoever is in needs no other.
+    world.client.handle_password(Secret([8; 32]));
+    assert!(world.client.is_up());
+}
+
+#[test]
 fn a_full_room_is_tried_again_by_who_was_in_it_or_was_told_when() {
     let mut asked = Refusal::new(Code::Full, "full");
     asked.retry_after_ms = Some(2000);

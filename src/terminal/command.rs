@@ -21,7 +21,7 @@ macro_rules! commands {
             $(#[doc = $help] $name,)*
         }
 
-        /// Word, arguments and explanation of each command; those whose argument is `-` are not listed.
+        /// Word, arguments and explanation of each command.
         const COMMANDS: &[(Command, &str, &str, &str)] =
             &[$((Command::$name, $word, $arguments, $help),)*];
     };
@@ -41,14 +41,16 @@ commands! {
     Lock "lock" "" "let nobody in any more (host)";
     Unlock "unlock" "" "let people in again (host)";
     Kick "kick" "NICK" "put a member out of the room (host)";
-    Mute "mute" "NICK" "let a member neither speak nor send (host)";
+    Mute "mute" "NICK" "refuse what a member says (host)";
     Unmute "unmute" "NICK" "let a muted member speak again (host)";
     Host "host" "NICK" "make a member a host too (host)";
     Unhost "unhost" "NICK" "make a host a member again (host)";
+    Files "files" "" "what the room was offered";
+    Get "get" "OFFER... [DIR/]" "fetch files, by number or name, into this directory or another";
+    Send "send" "[@NICK] PATH..." "offer files to the room, or to one member";
+    Cancel "cancel" "[OFFER]" "break off what is on its way; the same command goes on later";
+    Withdraw "withdraw" "OFFER" "take an offer of yours back (host: anybody's)";
     Quit "quit" "" "leave";
-    Files "files" "-" "files, which come later: not listed";
-    Get "get" "-" "files, which come later: not listed";
-    Send "send" "-" "files, which come later: not listed";
 }
 
 impl Command {
@@ -78,7 +80,7 @@ pub(super) fn parse(text: &str) -> Typed {
     if let Some((command, ..)) = COMMANDS.iter().find(|(_, known, ..)| *known == word) {
         return Typed::Command(*command, rest.trim().to_owned());
     }
-    let nearest = listed().map(|(_, known, ..)| *known).find(|known| is_near(known, &word));
+    let nearest = COMMANDS.iter().map(|(_, known, ..)| *known).find(|known| is_near(known, &word));
     let shown = crate::text::shorten(&word, 30);
     Typed::Unknown(match nearest {
         Some(known) => format!("there is no /{shown}; did you mean /{known}? Nothing was sent."),
@@ -103,7 +105,11 @@ pub fn is_command(text: &str) -> bool {
 
 /// Words that begin with `start`, with the slash.
 pub(super) fn beginning_with(start: &str) -> Vec<String> {
-    listed().filter(|(_, word, ..)| word.starts_with(start)).map(|(_, word, ..)| format!("/{word}")).collect()
+    COMMANDS
+        .iter()
+        .filter(|(_, word, ..)| word.starts_with(start))
+        .map(|(_, word, ..)| format!("/{word}"))
+        .collect()
 }
 
 /// The command whose word this is.
@@ -113,9 +119,9 @@ pub(super) fn by_word(word: &str) -> Option<Command> {
 
 /// The list of `/help`.
 pub(super) fn help() -> String {
-    let lines = listed().map(|(_, word, arguments, help)| {
+    let lines = COMMANDS.iter().map(|(_, word, arguments, help)| {
         let what = format!("/{word} {arguments}");
-        format!("{what:<20} {help}")
+        format!("{what:<22} {help}")
     });
     let keys = "\
 Enter sends, Alt-Enter or Ctrl-J begins a new line, Tab completes, Up and Down recall\n\
@@ -142,10 +148,6 @@ pub(super) fn split_nick<'a>(rest: &'a str, names: &[&str]) -> (&'a str, &'a str
             rest.split_once(char::is_whitespace).map_or((rest, ""), |(name, text)| (name, text.trim_start()))
         }
     }
-}
-
-fn listed() -> impl Iterator<Item = &'static (Command, &'static str, &'static str, &'static str)> {
-    COMMANDS.iter().filter(|(_, _, arguments, _)| *arguments != "-")
 }
 
 /// Whether one letter is missing, too many or another, or two are exchanged.

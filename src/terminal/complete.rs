@@ -1,6 +1,8 @@
-//! TAB: names and commands that begin like what stands before the cursor.
+//! TAB: names, commands, offers and paths that begin like what stands before the cursor.
 
 use super::command::{self, Command};
+use super::files::Files;
+use super::words::{self, Word};
 
 /// What TAB goes through.
 #[derive(Debug)]
@@ -13,7 +15,7 @@ pub(super) struct Completion {
 
 impl Completion {
     /// For the text up to the cursor; `None` where nothing fits.
-    pub(super) fn new(before: &str, names: &[&str]) -> Option<Self> {
+    pub(super) fn new(before: &str, names: &[&str], files: &Files) -> Option<Self> {
         let found = |start: usize, found: Vec<String>| {
             (!found.is_empty()).then_some(Self { start, found, at: usize::MAX })
         };
@@ -22,6 +24,10 @@ impl Completion {
         {
             let words = command::beginning_with(&word.to_lowercase());
             return found(0, words.into_iter().map(|word| word + " ").collect());
+        }
+        if let Some((Command::Get | Command::Cancel | Command::Withdraw, arguments)) = command_before(before)
+        {
+            return offers(before, arguments, files).and_then(|(start, offers)| found(start, offers));
         }
         if let Some((command, start)) = command_with_nick(before) {
             let typed = before[start..].trim_start_matches('"').to_lowercase();
@@ -33,6 +39,17 @@ impl Completion {
             return command.takes_nick().then(|| found(start, names.map(quoted).collect()))?;
         }
         names_in_text(before, names).and_then(|(start, names)| found(start, names))
+    }
+
+    /// For paths that go on with the last word, each of them whole.
+    pub(super) fn of_paths(before: &str, found: Vec<String>) -> Option<Self> {
+        let word = last_path(before)?;
+        let typed = |path: String| {
+            let end = if path.ends_with('/') { "" } else { " " };
+            words::escaped(&path, word.home) + end
+        };
+        let found: Vec<String> = found.into_iter().map(typed).collect();
+        (!found.is_empty()).then_some(Self { start: word.start, found, at: usize::MAX })
     }
 
     /// The next, or the one before.
@@ -53,12 +70,51 @@ impl Completion {
     }
 }
 
+/// The path that is being typed behind `/send` (its directory, or another, for `/get`), as it was typed.
+pub(super) fn path(before: &str) -> Option<String> {
+    last_path(before).map(|word| word.text)
+}
+
+fn last_path(before: &str) -> Option<Word> {
+    let (command, arguments) = command_before(before)?;
+    let mut word = words::split(&before[arguments..], true).ok()?.pop()?;
+    word.start += arguments;
+    match command {
+        // A member is completed like elsewhere.
+        Command::Send if !before[word.start..].starts_with('@') => Some(word),
+        Command::Get if word.home || word.text.contains('/') => Some(word),
+        _ => None,
+    }
+}
+
+/// Numbers and names of offers that begin like the last word.
+fn offers(before: &str, arguments: usize, files: &Files) -> Option<(usize, Vec<String>)> {
+    let word = words::split(&before[arguments..], true).ok()?.pop()?;
+    let typed = word.text.to_lowercase();
+    let mut found = Vec::new();
+    for offer in files.offers().rev() {
+        let number = offer.number.to_string();
+        if number.starts_with(typed.trim_start_matches('#')) {
+            found.push(number + " ");
+        } else if offer.title.to_lowercase().starts_with(&typed) {
+            found.push(words::escaped(&offer.title, false) + " ");
+        }
+    }
+    Some((arguments + word.start, found))
+}
+
+/// The command before the cursor and where its arguments begin.
+fn command_before(before: &str) -> Option<(Command, usize)> {
+    let (word, rest) = before.strip_prefix('/')?.split_once(' ')?;
+    Some((command::by_word(&word.to_lowercase())?, before.len() - rest.len()))
+}
+
 /// The command before the cursor and where its argument begins, while that is being typed.
 fn command_with_nick(before: &str) -> Option<(Command, usize)> {
-    let (word, rest) = before.strip_prefix('/')?.split_once(' ')?;
-    let command = command::by_word(&word.to_lowercase())?;
+    let (command, start) = command_before(before)?;
+    let rest = &before[start..];
     let open = rest.starts_with('"') || !rest.contains(' ');
-    (open && command.takes_nick()).then_some((command, before.len() - rest.len()))
+    (open && command.takes_nick()).then_some((command, start))
 }
 
 /// The longest end of the text that begins a name: names may have spaces.
@@ -96,7 +152,7 @@ mod tests {
     const NAMES: [&str; 4] = ["Ann", "Ann Lee", "Bo", "王小明"];
 
     fn all(before: &str) -> Vec<String> {
-        Completion::new(before, &NAMES).map_or_else(Vec::new, |c| c.found().to_vec())
+        Completion::new(before, &NAMES, &Files::default()).map_or_else(Vec::new, |c| c.found().to_vec())
     }
 
     #[test]
@@ -114,7 +170,7 @@ mod tests {
 
     #[test]
     fn tab_goes_round() {
-        let mut completion = Completion::new("an", &NAMES).unwrap();
+        let mut completion = Completion::new("an", &NAMES, &Files::default()).unwrap();
         assert_eq!(completion.next(false), "Ann: ");
         assert_eq!(completion.next(false), "Ann Lee: ");
         assert_eq!(completion.next(false), "Ann: ");

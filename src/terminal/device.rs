@@ -59,6 +59,11 @@ pub enum Input {
     Gone,
 }
 
+/// Whether the terminal is in the hands of a [`Device`].
+pub fn is_taken() -> bool {
+    ACTIVE.load(Ordering::SeqCst)
+}
+
 /// The terminal, in raw mode and on its other screen.
 #[derive(Debug)]
 pub struct Device {
@@ -136,6 +141,13 @@ impl Device {
     /// where no shell could make it go on.
     pub fn suspend(&self) -> io::Result<()> {
         signal_hook::low_level::raise(SIGTSTP)
+    }
+}
+
+impl Device {
+    /// Gives the terminal back; nothing is drawn any more.
+    pub fn close(&mut self) {
+        restore();
     }
 }
 

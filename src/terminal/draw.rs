@@ -86,8 +86,8 @@ pub(super) fn put(buffer: &mut Buffer, x: u16, y: u16, width: usize, text: &str,
     x
 }
 
-/// A name in at most `width` cells.
-fn fit(name: &str, width: usize) -> String {
+/// `name` in at most `width` cells, but at least one.
+pub(super) fn fit(name: &str, width: usize) -> String {
     if text::width(name) <= width {
         return name.to_owned();
     }
@@ -131,7 +131,10 @@ impl Screen {
         let input_height = (input.len() as u16).clamp(1, (height / 3).clamp(1, 10));
         let above = height - input_height;
         let top = u16::from(has_header);
-        let bottom = above - u16::from(has_status);
+        // What is on its way stands above the bar, where that leaves something of the conversation.
+        let moving =
+            if has_header { self.files.rows(usize::from(height / 4), width.into()) } else { Vec::new() };
+        let bottom = above - u16::from(has_status) - moving.len() as u16;
         let side = if width >= WITH_MEMBERS && bottom > top { (width * 3 / 10).clamp(18, 32) } else { 0 };
         let pane = if side > 0 { width - side - 1 } else { width };
         self.draw_messages(buffer, pane, top, bottom);
@@ -144,8 +147,11 @@ impl Screen {
         if has_header {
             self.draw_header(buffer, pane, side > 0);
         }
+        for (row, y) in moving.iter().zip(bottom..) {
+            put(buffer, 0, y, width.into(), row, quiet());
+        }
         if has_status {
-            self.draw_status(buffer, bottom, side == 0, now);
+            self.draw_status(buffer, bottom + moving.len() as u16, side == 0, now);
         }
         // The row of the cursor is in view.
         let first = (at.0 + 1).saturating_sub(input_height.into());
@@ -162,6 +168,7 @@ impl Screen {
         let columns = Columns::new(width.into());
         let height = usize::from(bottom - top);
         self.page = height;
+        self.cells = columns.shape().notice;
         let view = self.lines.view(height, columns.shape());
         let first = bottom - view.len() as u16;
         for (seen, y) in view.into_iter().zip(first..bottom) {
@@ -190,6 +197,7 @@ impl Screen {
             Line::Said { .. } => Style::new(),
             Line::Pending { fate: Fate::Refused(_), .. } | Line::Warning(_) => theme.warning(),
             Line::Pending { .. } | Line::Notice(_) | Line::Traffic(_) => quiet(),
+            Line::Offer { .. } => Style::new(),
         };
         let x = self.draw_margin(buffer, y, columns, line, time, row == 0);
         put(buffer, x, y, columns.width.saturating_sub(x.into()), shown, style);

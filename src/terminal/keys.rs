@@ -5,7 +5,7 @@ use std::time::Duration;
 use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
 use super::command::{self, Typed};
-use super::complete::Completion;
+use super::complete::{self, Completion};
 use super::input::{self, Motion};
 use super::line::{Draft, Kind};
 use super::screen::{Action, Now, Screen};
@@ -41,8 +41,8 @@ impl Screen {
         match key.code {
             KeyCode::Enter if alt || key.modifiers.contains(KeyModifiers::SHIFT) => self.type_text("\n"),
             KeyCode::Enter => return self.submit(now),
-            KeyCode::Tab => self.complete(false),
-            KeyCode::BackTab => self.complete(true),
+            KeyCode::Tab => return self.complete(false),
+            KeyCode::BackTab => return self.complete(true),
             KeyCode::Char(c) if control => return self.control(c.to_ascii_lowercase(), now),
             KeyCode::Char(c) if alt => self.alt(c),
             // A control character of another encoding is no text.
@@ -202,13 +202,37 @@ impl Screen {
         self.lines.scroll(pages * self.page.saturating_sub(1).max(1) as isize);
     }
 
-    fn complete(&mut self, back: bool) {
+    fn complete(&mut self, back: bool) -> Vec<Action> {
         if self.completion.is_none() {
             let before = &self.input.text()[..self.input.cursor()];
+            if let Some(typed) = complete::path(before) {
+                return vec![Action::Paths(typed)];
+            }
             let names: Vec<&str> =
                 self.members.iter().filter(|person| !person.own).map(|person| person.name.as_str()).collect();
-            self.completion = Completion::new(before, &names);
+            self.completion = Completion::new(before, &names, &self.files);
         }
+        self.go_on_completing(back);
+        Vec::new()
+    }
+
+    /// What was looked for has been found; what was typed since counts.
+    pub(super) fn handle_paths(&mut self, typed: &str, found: Vec<String>) {
+        let before = &self.input.text()[..self.input.cursor()];
+        if complete::path(before).as_deref() != Some(typed) {
+            return;
+        }
+        if found.is_empty() {
+            self.hint = Some("no file or directory begins so".into());
+            return;
+        }
+        self.completion = Completion::of_paths(before, found);
+        self.go_on_completing(false);
+        // Tab goes on below a directory that is the only one.
+        self.completion = self.completion.take().filter(|completion| completion.found().len() > 1);
+    }
+
+    fn go_on_completing(&mut self, back: bool) {
         let Some(completion) = &mut self.completion else { return };
         let start = completion.start;
         let word = completion.next(back).to_owned();

@@ -1,6 +1,6 @@
 //! What stands in the pane of messages.
 
-use crate::id::MemberId;
+use crate::id::{MemberId, OfferNumber};
 
 /// Who said something.
 #[derive(Debug, Clone, PartialEq)]
@@ -79,6 +79,13 @@ pub(super) enum Line {
     },
     /// Members came and went.
     Traffic(Traffic),
+    /// Something was offered.
+    Offer {
+        /// The number of the offer.
+        number: OfferNumber,
+        /// What is said of it.
+        text: String,
+    },
     /// This program says something.
     Notice(String),
     /// Something is wrong: what is missing, what failed.
@@ -164,7 +171,9 @@ impl Line {
     /// The text that is wrapped into rows.
     pub(super) fn text(&self) -> std::borrow::Cow<'_, str> {
         match self {
-            Self::Day(text) | Self::Notice(text) | Self::Warning(text) => text.into(),
+            Self::Day(text) | Self::Notice(text) | Self::Warning(text) | Self::Offer { text, .. } => {
+                text.into()
+            }
             Self::Said { message, .. } => (&message.text).into(),
             Self::Pending { draft, fate: Fate::Refused(why), .. } => {
                 format!("{}\n(not sent: {why})", draft.text).into()

@@ -11,6 +11,8 @@ mod command;
 mod complete;
 pub mod device;
 mod draw;
+mod files;
+mod gauge;
 mod input;
 mod keys;
 mod line;
@@ -23,14 +25,18 @@ mod scrollback;
 mod style;
 #[cfg(test)]
 mod tests;
+mod words;
 mod wrap;
 
 pub use command::{Command, is_command};
+pub use files::{Offer, OfferNews, Transfer, named, offered};
+pub use gauge::{gauge, percent};
 pub use line::{Draft, Kind, Message, Sender};
 pub use members::Person;
 pub use paint::paint;
 pub use screen::{Action, Event, Now, Screen, Settings};
 pub use style::{Theme, hue};
+pub use words::Word;
 
 /// How a terminal tells that its person was named or addressed. What is rung with is a fixed text,
 /// never one from the room.

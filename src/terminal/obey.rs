@@ -1,9 +1,11 @@
 //! What commands do.
 
 use super::command::{self, Command};
+use super::files::Offer;
 use super::line::{Draft, Kind, Line};
 use super::members::Person;
 use super::screen::{Action, Now, Screen, Search};
+use super::words::{self, Word};
 use crate::id::Nick;
 
 impl Screen {
@@ -56,11 +58,72 @@ impl Screen {
                     self.addressed(rest).map_err(|why| format!("{why} /{} NICK", command.word()))?;
                 Ok(vec![Action::Moderate(command, Some(person.id))])
             }
-            Command::Files | Command::Get | Command::Send => {
-                Err("files come with a later version: conf-send and conf-recv will carry them".into())
+            Command::Files => {
+                let list = self.files.list(self.cells);
+                notice(self, list)
+            }
+            Command::Get => self.get(rest),
+            Command::Send => self.send(rest),
+            Command::Cancel => self.cancel(rest),
+            Command::Withdraw => {
+                let offer = self.offer(rest).map_err(|why| format!("{why}; /withdraw OFFER"))?;
+                Ok(vec![Action::Withdraw(offer.number)])
             }
             Command::Quit => Ok(vec![Action::Quit]),
         }
+    }
+
+    /// Offers by number or name; the last word may be a directory, which has a slash in it.
+    fn get(&mut self, rest: &str) -> Result<Vec<Action>, String> {
+        let mut words = words::split(rest, false)?;
+        let is_directory =
+            |word: &Word| word.home || word.text.contains('/') || matches!(word.text.as_str(), "." | "..");
+        let directory = words.pop_if(|word| is_directory(word) && self.files.find(&word.text).is_none());
+        let mut offers = Vec::new();
+        for word in &words {
+            let offer = self.offer(&word.text)?.clone();
+            if !offers.contains(&offer) {
+                offers.push(offer);
+            }
+        }
+        if offers.is_empty() {
+            let only = self.files.only_new().cloned();
+            offers.push(only.ok_or("which one? /get OFFER...; /files lists what there is")?);
+        }
+        Ok(vec![Action::Get { offers, directory }])
+    }
+
+    fn send(&mut self, rest: &str) -> Result<Vec<Action>, String> {
+        let (to, rest) = match rest.starts_with('@') {
+            true => self.addressed(rest).map(|(person, rest)| (Some(person.name.clone()), rest))?,
+            false => (None, rest),
+        };
+        let paths = words::split(rest, false)?;
+        if paths.is_empty() {
+            return Err("what? /send [@NICK] PATH...; Tab completes paths".into());
+        }
+        Ok(vec![Action::Send { to, paths }])
+    }
+
+    fn cancel(&mut self, rest: &str) -> Result<Vec<Action>, String> {
+        if self.files.count() == 0 {
+            return Err("nothing is on its way".into());
+        }
+        let what = words::split(rest, false)?.pop().map_or_else(String::new, |word| word.text);
+        match self.files.transfers(&what) {
+            transfers if !transfers.is_empty() => Ok(vec![Action::Cancel(transfers)]),
+            _ if what.is_empty() => Err("which one? /cancel OFFER".into()),
+            _ => Err(format!("{} is not on its way", shown(&what))),
+        }
+    }
+
+    /// The offer that is meant by a word.
+    fn offer(&self, what: &str) -> Result<&Offer, String> {
+        if what.is_empty() {
+            return Err("which offer do you mean?".into());
+        }
+        let unknown = || format!("nothing called {} is offered; /files lists what is", shown(what));
+        self.files.find(what).ok_or_else(unknown)
     }
 
     /// The member that is named at the start of `rest`, and what follows.
@@ -70,9 +133,8 @@ impl Screen {
         if name.is_empty() {
             return Err("whom do you mean?".into());
         }
-        let shown = crate::text::shorten(&crate::text::scrub(name, 64), 30);
         let person = self.members.by_name(name);
-        person.map(|person| (person, text)).ok_or_else(|| format!("nobody here is called {shown}."))
+        person.map(|person| (person, text)).ok_or_else(|| format!("nobody here is called {}.", shown(name)))
     }
 
     fn look_for(&mut self, rest: &str) -> Result<Vec<Action>, String> {
@@ -119,4 +181,9 @@ impl Screen {
         }
         lines.join("\n")
     }
+}
+
+/// What was typed, in a message.
+fn shown(typed: &str) -> String {
+    crate::text::shorten(&crate::text::scrub(typed, 64), 30)
 }

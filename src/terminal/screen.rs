@@ -7,13 +7,15 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
 use super::complete::Completion;
+use super::files::{self, Files, Offer, OfferNews, Transfer};
 use super::input::Input;
 use super::line::{Draft, Fate, Kind, Line, Message, Traffic};
 use super::links;
 use super::members::{Members, Person};
 use super::scrollback::Scrollback;
 use super::style::Theme;
-use crate::id::MemberId;
+use super::words::Word;
+use crate::id::{MemberId, OfferNumber};
 use crate::time::Moment;
 
 /// Two rings are at least this far apart.
@@ -90,6 +92,35 @@ pub enum Event {
     },
     /// Whether people are let in.
     Locked(bool),
+    /// All that is offered; replaces what was known.
+    Offers(Vec<Offer>),
+    /// An offer came or changed.
+    Offer(Offer, OfferNews),
+    /// An offer is there no more.
+    OfferGone {
+        /// What it was.
+        offer: Offer,
+        /// What became of it, behind "was" or the like.
+        why: String,
+    },
+    /// A file is on its way.
+    Moving(Transfer),
+    /// It is not any more.
+    Moved {
+        /// The number of the transfer.
+        id: u32,
+        /// How it ended.
+        text: String,
+        /// Whether that is not as it should be.
+        failed: bool,
+    },
+    /// Paths that go on with what was typed; the answer to [`Action::Paths`].
+    Paths {
+        /// What was typed.
+        typed: String,
+        /// All of each; directories end with a slash.
+        found: Vec<String>,
+    },
     /// The connection is lost.
     Down {
         /// Why.
@@ -118,6 +149,26 @@ pub enum Action {
     Moderate(super::Command, Option<MemberId>),
     /// Say how the connection is.
     Statistics,
+    /// Fetch offers, into a directory that is not the current one where there is one.
+    Get {
+        /// Which.
+        offers: Vec<Offer>,
+        /// Where to.
+        directory: Option<Word>,
+    },
+    /// Offer files.
+    Send {
+        /// The name of the only member for whom they are.
+        to: Option<String>,
+        /// Which.
+        paths: Vec<Word>,
+    },
+    /// Break transfers off.
+    Cancel(Vec<u32>),
+    /// Take an offer back.
+    Withdraw(OfferNumber),
+    /// Look for paths that go on with this; answered by [`Event::Paths`].
+    Paths(String),
     /// Ring.
     Ring,
     /// Stop until the shell goes on.
@@ -167,6 +218,10 @@ pub struct Screen {
     pub(super) typing: Option<(Moment, Moment)>,
     pub(super) input_width: usize,
     pub(super) page: usize,
+    /// Offers, and files on their way.
+    pub(super) files: Files,
+    /// Cells of a row of what the program says, when it was drawn last.
+    pub(super) cells: usize,
     focused: bool,
     caught_up: bool,
     known: bool,
@@ -195,6 +250,8 @@ impl Screen {
             typing: None,
             input_width: 20,
             page: 10,
+            files: Files::default(),
+            cells: 40,
             focused: true,
             caught_up: false,
             known: false,
@@ -249,6 +306,18 @@ impl Screen {
                 }
                 self.locked = locked;
             }
+            Event::Offers(offers) => self.files.replace(offers),
+            Event::Offer(offer, news) => self.handle_offer(offer, news, now),
+            Event::OfferGone { offer, why } => {
+                self.files.remove(offer.number);
+                self.push(Line::Notice(format!("{} {why}", files::named_of(&offer))), now.wall);
+            }
+            Event::Moving(transfer) => self.files.show(transfer),
+            Event::Moved { id, text, failed } => {
+                self.files.end(id);
+                self.push(if failed { Line::Warning(text) } else { Line::Notice(text) }, now.wall);
+            }
+            Event::Paths { typed, found } => self.handle_paths(&typed, found),
             Event::Down { why, retry } => self.connection = Connection::Down { why, retry },
             Event::Notice(text) => self.push(Line::Notice(text), now.wall),
             Event::Warning(text) => self.push(Line::Warning(text), now.wall),
@@ -395,7 +464,7 @@ impl Screen {
         }
         if before.muted != muted {
             said.push(match muted {
-                true => who("was muted by a host", "were muted by a host: nobody hears or reads you"),
+                true => who("was muted by a host", "were muted by a host: what you say is refused"),
                 false => who("may speak again", "may speak again"),
             });
         }

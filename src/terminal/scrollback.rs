@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 
 use super::line::{Fate, Line, Traffic};
 use super::wrap::{self, Row};
+use crate::id::OfferNumber;
 
 /// Lines that are kept.
 pub(super) const LINES: usize = 10_000;
@@ -112,6 +113,21 @@ impl Scrollback {
             self.clamp();
         }
         true
+    }
+
+    /// Gives the last line another text, if this offer is what it is about.
+    pub(super) fn change_offer(&mut self, offer: OfferNumber, text: String) -> bool {
+        let Some(Entry { line, rows, .. }) = self.entries.back_mut() else { return false };
+        match line {
+            Line::Offer { number, .. } if *number == offer => {
+                self.bytes -= line.weight();
+                *line = Line::Offer { number: offer, text };
+                self.bytes += line.weight();
+                *rows = None;
+                true
+            }
+            _ => false,
+        }
     }
 
     /// Adds an own message that is not in the room yet.

@@ -1,5 +1,7 @@
 //! Screens as text: what somebody at the terminal sees.
 
+mod files;
+
 use std::time::Duration;
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
@@ -306,7 +308,13 @@ fn commands_become_actions() {
     for (wrong, why) in [
         ("/msg Zed hi", "nobody here is called Zed"),
         ("/kick", "whom do you mean? /kick NICK"),
-        ("/files", "later version"),
+        ("/get 9", "nothing called 9 is offered; /files lists what is"),
+        ("/get", "which one? /get OFFER..."),
+        ("/send", "what? /send [@NICK] PATH..."),
+        ("/send \"a", "a quote is not closed"),
+        ("/send @Zed a", "nobody here is called Zed"),
+        ("/cancel", "nothing is on its way"),
+        ("/withdraw", "which offer do you mean?; /withdraw OFFER"),
     ] {
         assert_eq!(enter(&mut screen, wrong), []);
         assert!(contains(&shown(&mut screen, 80, 20), why), "{wrong}");

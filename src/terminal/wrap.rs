@@ -66,7 +66,7 @@ fn wrap_line(line: &str, offset: usize, first: usize, rest: usize, rows: &mut Ve
         if cluster == " " {
             pause = Some((at, behind));
             since_pause = 0;
-        } else if width == 2 || cluster == "-" || cluster == "/" {
+        } else if width == 2 || matches!(cluster, "-" | "/") && at > start && !line[..at].ends_with(' ') {
             pause = Some((behind, behind));
             since_pause = 0;
         }
@@ -119,6 +119,8 @@ mod tests {
         assert_eq!(wrapped("", 10), [""]);
         assert_eq!(wrapped("abcdefghij", 4), ["abcd", "efgh", "ij"]);
         assert_eq!(wrapped("one abcdefghij", 6), ["one", "abcdef", "ghij"]);
+        assert_eq!(wrapped("type: /get 3", 9), ["type:", "/get 3"]);
+        assert_eq!(wrapped("a usr/bin", 7), ["a usr/", "bin"]);
     }
 
     #[test]

@@ -81,7 +81,7 @@ fn rooms_are_made_listed_and_removed_and_outlive_the_server() {
     let address = format!("conf://{}/王", serve.address);
     for (given, code) in [(None, 4), (Some("wrong"), 4), (Some("correct horse"), 0)] {
         let mut chat = program("conf-chat", home.path());
-        chat.args(["--who", "-r", &address]);
+        chat.args(["--who", "--no-input", "-r", &address]);
         if let Some(given) = given {
             let file = home.path().join("given");
             std::fs::write(&file, given).unwrap();

@@ -261,7 +261,8 @@ fn a_room_with_a_password_is_entered_by_it_alone() {
         .unwrap();
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
     let room = format!("conf://{}/board", serve.address);
-    let say = |file: &[&str]| town.ask("Ann", &[&["-m", "x", "--room", &room][..], file].concat());
+    let say =
+        |file: &[&str]| town.ask("Ann", &[&["-m", "x", "--no-input", "--room", &room][..], file].concat());
     let (code, _, why) = say(&[]);
     assert!(code == 4 && why.contains("--password-file FILE"), "{code} {why}");
     assert_eq!(say(&["--password-file", wrong.to_str().unwrap()]).0, 4);

@@ -117,6 +117,7 @@ async fn f01_f02_f03_f05_f07_f10_of_2000_hostile_lists_over_the_wire_none_writes
     let lies = lists.iter().zip(1..).map(|(pieces, number)| hostile_lie(number, pieces.clone()));
     let liar = Liar::start(lies.collect());
     let mut room = Room::join(Config {
+        ask: None,
         address: liar.room().parse().unwrap(),
         name: "Bob".parse().unwrap(),
         key: None,

@@ -4,6 +4,8 @@
 mod admin;
 mod cam;
 mod chat;
+mod chat_files;
+mod chat_hosts;
 mod chat_kill;
 mod decode;
 mod depot;
@@ -12,6 +14,7 @@ mod fetch_kill;
 mod lies;
 mod messages;
 mod network;
+mod password;
 mod protocol;
 mod python;
 mod send;

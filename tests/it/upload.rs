@@ -275,7 +275,7 @@ async fn f31_two_programs_do_not_send_the_same_at_once() {
     taker.state(|state| state.kept > 0).await;
     let (code, _, said) = scene.send(&["a"]);
     assert_eq!(code, 9, "{said}");
-    assert!(said.contains("another conf-send is sending"), "{said}");
+    assert!(said.contains("another program is sending"), "{said}");
     drop(send);
 }
 

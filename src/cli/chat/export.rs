@@ -21,7 +21,7 @@ pub(super) fn run(args: &Chat, form: Export) -> anyhow::Result<()> {
     let history = args.history.unwrap_or(HISTORY);
     let outbox = Outbox::new(pipe::source()?);
     let messages = Some(Correspondence { history, inbox: Inbox::default(), outbox });
-    let config = Config { messages, ..args.meeting.config("conf-chat", Vec::new())? };
+    let config = Config { messages, ..args.meeting.config(&args.common, "conf-chat", Vec::new())? };
     let address = config.address.clone();
     let mut roster = Roster::new(config.key.as_ref().map(crate::session::Key::public));
     let mut writer = Writer { form, zone: TimeZone::system(), day: None };

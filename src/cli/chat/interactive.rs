@@ -1,16 +1,22 @@
 //! The room on a terminal: the session and the screen in one loop, keys before everything else.
 
+mod files;
+
+use std::io::{self, Write};
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
 use signal_hook::consts::{SIGHUP, SIGINT};
 use tokio::sync::mpsc;
 
+use super::board::Board;
 use super::log::Log;
 use super::roster::{Roster, hue_of};
+use super::transfers::{self, Transfers};
 use super::voice::Voice;
 use super::{Chat, pipe};
 use crate::chat::{Content, Inbox, Outbox, Received};
+use crate::cli::recv::Memory;
 use crate::cli::{ended, logging, signal};
 use crate::id::{MemberId, Nick};
 use crate::net::client::{self, Config, Correspondence, End, Events, Handle};
@@ -28,6 +34,8 @@ const HISTORY: u32 = 200;
 const FRAME: Duration = Duration::from_micros(16_667);
 /// How often the time that passes is looked at.
 const TICK: Duration = Duration::from_millis(250);
+/// A connection that takes longer is told of.
+const PATIENCE: Duration = Duration::from_secs(1);
 /// How long leaving waits for messages that are not acknowledged yet.
 const FAREWELL: Duration = Duration::from_secs(5);
 
@@ -38,10 +46,13 @@ pub(super) fn run(args: &Chat) -> anyhow::Result<()> {
     let correspondence = Correspondence { history, inbox: Inbox::default(), outbox };
     let log = args.log.as_deref().map(Log::open).transpose()?;
     let voice = Voice::new(false, false, log)?;
-    let config = Config { messages: Some(correspondence), ..args.meeting.config("conf-chat", Vec::new())? };
+    let config = Config {
+        messages: Some(correspondence),
+        offers: true,
+        ..args.meeting.config(&args.common, "conf-chat", Vec::new())?
+    };
     let address = config.address.clone();
     let runtime = pipe::runtime()?;
-    logging::hold();
     let end = talk(args, config, voice, &runtime);
     // What went wrong was told on the screen, when it did.
     logging::release(args.common.verbose > 0);
@@ -72,19 +83,34 @@ fn talk(
         zone: TimeZone::system(),
         theme: Theme::new(no_color, &variable("TERM"), &variable("COLORTERM")),
     };
-    let (device, keys) = Device::open(!args.no_mouse)?;
     let roster = Roster::new(config.key.as_ref().map(crate::session::Key::public));
     let address = config.address.clone();
-    let (room, events) = {
+    let transfers = Transfers::new(&config);
+    let (room, mut events) = {
         let _inside = runtime.enter();
         client::connect(config)
     };
-    let table = Table {
+    // A password is asked for on the terminal as it is.
+    let first = match runtime.block_on(first(&mut events, &address)) {
+        None => return Ok(None),
+        Some(client::Event::Ended(end)) => return Ok(Some(end)),
+        Some(first) => first,
+    };
+    // Beyond `ulimit -f` a write fails instead of ending the program without a word.
+    signal_hook::flag::register(signal_hook::consts::SIGXFSZ, std::sync::Arc::default())?;
+    logging::hold();
+    let (device, keys) = Device::open(!args.no_mouse)?;
+    let mut table = Table {
         screen: Screen::new(settings),
         device,
         room,
         roster,
         voice,
+        board: Board::default(),
+        listed: false,
+        memory: Memory::load(),
+        transfers,
+        warned: false,
         address,
         notify: args.notify,
         chosen: args.meeting.name.clone().filter(|name| !name.is_empty()),
@@ -93,7 +119,22 @@ fn talk(
         dirty: true,
         drawn: Moment::default(),
     };
-    runtime.block_on(table.sit(keys, events))
+    runtime.block_on(async {
+        table.handle_room(first).await?;
+        table.sit(keys, events).await
+    })
+}
+
+/// What comes first: the room, or why it does not come.
+async fn first(events: &mut Events, address: &Address) -> Option<client::Event> {
+    tokio::select! {
+        biased;
+        event = events.next() => return event,
+        () = tokio::time::sleep(PATIENCE) => {}
+    }
+    let Address { host, port, .. } = address;
+    let _ = writeln!(io::stderr(), "connecting to {host} port {port} ...");
+    events.next().await
 }
 
 /// Screen, terminal and session.
@@ -104,6 +145,14 @@ struct Table {
     roster: Roster,
     /// Writes the log.
     voice: Voice,
+    board: Board,
+    /// Offers were told once.
+    listed: bool,
+    /// What was received before.
+    memory: Memory,
+    transfers: Transfers,
+    /// It was said that leaving breaks transfers off.
+    warned: bool,
     address: Address,
     notify: Notify,
     /// The name that was asked for, until it is known whether it was given.
@@ -120,6 +169,7 @@ struct Table {
 enum Wake {
     Input(Option<Input>),
     Room(Option<client::Event>),
+    Transfer(transfers::News),
     Tick,
 }
 
@@ -130,7 +180,7 @@ impl Table {
         mut keys: mpsc::Receiver<Input>,
         mut events: Events,
     ) -> anyhow::Result<Option<End>> {
-        loop {
+        let over = loop {
             self.draw_in_time()?;
             let since = time::now().since(self.drawn);
             let pause = if self.dirty { FRAME.saturating_sub(since) } else { TICK };
@@ -139,6 +189,7 @@ impl Table {
                 biased;
                 input = keys.recv() => Wake::Input(input),
                 event = events.next() => Wake::Room(event),
+                news = self.transfers.next() => Wake::Transfer(news),
                 () = tokio::time::sleep(pause) => Wake::Tick,
             };
             let left = match wake {
@@ -155,10 +206,14 @@ impl Table {
                     self.draw()?;
                     left
                 }
-                Wake::Room(None) => return Ok(None),
-                Wake::Room(Some(client::Event::Ended(end))) => return Ok(Some(end)),
+                Wake::Room(None) => break None,
+                Wake::Room(Some(client::Event::Ended(end))) => break Some(end),
                 Wake::Room(Some(event)) => {
                     self.handle_room(event).await?;
+                    false
+                }
+                Wake::Transfer(news) => {
+                    self.handle_transfer(news);
                     false
                 }
                 Wake::Tick => {
@@ -167,12 +222,17 @@ impl Table {
                 }
             };
             if left || self.may_leave() {
-                break;
+                break None;
             }
+        };
+        self.device.close();
+        // Both at once: neither has to wait for the other.
+        let room = self.room.clone();
+        match over {
+            Some(_) => self.break_off().await,
+            None => drop(tokio::join!(self.break_off(), pipe::leave(&room, &mut events))),
         }
-        drop(self.device);
-        pipe::leave(&self.room, &mut events).await;
-        Ok(None)
+        Ok(over)
     }
 
     /// Leaving waits until everything that was said has arrived, for a while.
@@ -238,9 +298,10 @@ impl Table {
 
     async fn handle_room(&mut self, event: client::Event) -> anyhow::Result<()> {
         self.dirty = true;
-        for event in self.translate(event) {
-            if let Event::Gap(what) = &event {
-                self.voice.note(now().wall, what);
+        let offered = self.offered(&event);
+        for event in self.translate(event).into_iter().chain(offered) {
+            if let Some(what) = files::noted(&event) {
+                self.voice.note(now().wall, &what);
             }
             let actions = self.screen.handle_event(event, now());
             self.carry_out(actions).await?;
@@ -268,10 +329,18 @@ impl Table {
                     let text = statistics(&self.room.stats(), &self.address);
                     self.screen.handle_event(Event::Notice(text), now());
                 }
+                Action::Get { offers, directory } => self.get(offers, directory.as_ref()),
+                Action::Send { to, paths } => self.send(to, &paths),
+                Action::Cancel(transfers) => self.cancel(&transfers),
+                Action::Withdraw(offer) => self.withdraw(offer).await,
+                Action::Paths(typed) => self.look_for_paths(typed).await,
                 Action::Ring => drop(self.device.ring(self.notify.bytes())),
                 Action::Suspend => self.device.suspend()?,
                 Action::Redraw => self.device.forget(),
                 Action::Quit | Action::Interrupt => {
+                    if self.warn_of_transfers() {
+                        continue;
+                    }
                     if action == Action::Interrupt {
                         signal::note(SIGINT);
                     }

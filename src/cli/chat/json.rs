@@ -8,9 +8,10 @@ use serde_json::Value;
 
 use super::roster::Roster;
 use crate::chat::{Content, Progress, Received};
-use crate::id::{LogId, MemberId, PublicKey};
+use crate::id::{LogId, MemberId, OfferNumber, PublicKey};
 use crate::terminal::Person;
 use crate::wire::control::{Action, Gap, GapReason, Member, Presence, Quality, Refusal};
+use crate::wire::offer::Going;
 
 /// Bytes of a line that comes in: the longest text, however it is escaped.
 pub(super) const LONGEST: usize = 512 * 1024;
@@ -31,6 +32,40 @@ pub(super) enum Told<'a> {
     Storage { stored: bool, message: &'a str },
     Done { id: &'a Option<Value> },
     Error(Error<'a>),
+    Offers { offers: Vec<Value>, id: &'a Option<Value> },
+    Offer { event: Happened, reason: Option<Going>, offer: Value },
+    Transfer(Moved),
+}
+
+/// What happened to an offer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Happened {
+    New,
+    Complete,
+    Received,
+    Change,
+    Gone,
+}
+
+/// How a transfer goes.
+#[derive(Debug, Default, Serialize)]
+pub(super) struct Moved {
+    pub(super) transfer: u32,
+    pub(super) event: &'static str,
+    pub(super) direction: &'static str,
+    pub(super) offer: Option<OfferNumber>,
+    pub(super) title: String,
+    pub(super) state: Option<&'static str>,
+    pub(super) bytes: Option<u64>,
+    pub(super) size: Option<u64>,
+    pub(super) rate: Option<u64>,
+    pub(super) left_s: Option<u64>,
+    pub(super) limit: Option<&'static str>,
+    pub(super) exit: Option<u8>,
+    pub(super) message: Option<String>,
+    pub(super) files: Option<Vec<Value>>,
+    pub(super) id: Option<Value>,
 }
 
 /// How the connection is.
@@ -207,6 +242,21 @@ pub(super) enum Asked {
         action: Action,
         member: Option<String>,
     },
+    Offers,
+    Get {
+        offer: Value,
+        directory: Option<String>,
+    },
+    Send {
+        paths: Vec<String>,
+        to: Option<String>,
+    },
+    Cancel {
+        transfer: u32,
+    },
+    Withdraw {
+        offer: Value,
+    },
 }
 
 /// How something is said.
@@ -267,6 +317,14 @@ mod tests {
             (r#"{"type":"typing"}"#, Asked::Typing { typing: None }),
             (r#"{"type":"away","text":"tea"}"#, Asked::Away { text: Some("tea".into()) }),
             (r#"{"type":"back","later":1}"#, Asked::Back),
+            (r#"{"type":"offers"}"#, Asked::Offers),
+            (r#"{"type":"get","offer":3}"#, Asked::Get { offer: 3.into(), directory: None }),
+            (
+                r#"{"type":"send","paths":["a"],"to":"Bo"}"#,
+                Asked::Send { paths: vec!["a".into()], to: Some("Bo".into()) },
+            ),
+            (r#"{"type":"cancel","transfer":1}"#, Asked::Cancel { transfer: 1 }),
+            (r#"{"type":"withdraw","offer":"a.txt"}"#, Asked::Withdraw { offer: "a.txt".into() }),
             (
                 r#"{"type":"moderate","action":"lock"}"#,
                 Asked::Moderate { action: Action::Lock, member: None },
@@ -275,6 +333,48 @@ mod tests {
             assert_eq!(asked(line).1, Ok(expected), "{line}");
         }
         assert_eq!(asked(r#"{"type":"back","id":7}"#).0, Some(Value::from(7)));
+    }
+
+    /// The row of a type in a table of docs/chat-json.md, in the part that begins with `part`.
+    fn documented(part: &str, kind: &str) -> &'static str {
+        let docs = include_str!("../../../docs/chat-json.md");
+        let rows = docs.split_once(part).unwrap().1.split("\n### ").next().unwrap();
+        let start = format!("| `{kind}` |");
+        rows.lines().find(|row| row.starts_with(&start)).unwrap_or_else(|| panic!("{kind} is not documented"))
+    }
+
+    #[test]
+    fn what_is_told_of_files_has_the_keys_of_the_documentation() {
+        let none = None;
+        let told = [
+            Told::Offers { offers: Vec::new(), id: &none },
+            Told::Offer { event: Happened::Gone, reason: Some(Going::Expired), offer: Value::Null },
+            Told::Transfer(Moved::default()),
+            Told::Ack { relayed: 1, stored: 1 },
+            Told::Gap { from: 1, to: 2, reason: GapReason::Crash },
+        ];
+        for told in told {
+            let object: serde_json::Map<String, Value> = serde_json::from_str(&told.line()).unwrap();
+            let row = documented("### Out", object["type"].as_str().unwrap());
+            for key in object.keys().filter(|key| *key != "type") {
+                assert!(row.contains(&format!("`{key}`")), "{key} is not in {row}");
+            }
+        }
+        for event in [Happened::New, Happened::Complete, Happened::Received, Happened::Change, Happened::Gone]
+        {
+            let word = serde_json::to_string(&event).unwrap().replace('"', "`");
+            assert!(documented("### Out", "offer").contains(&word), "{word}");
+        }
+        for (kind, keys) in [
+            ("offers", &[][..]),
+            ("get", &["offer", "directory"]),
+            ("send", &["paths", "to"]),
+            ("cancel", &["transfer"]),
+            ("withdraw", &["offer"]),
+        ] {
+            let row = documented("### In", kind);
+            assert!(keys.iter().all(|key| row.contains(&format!("`{key}`"))), "{row}");
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@
 //! of the line before is in the outbox.
 
 mod ask;
+mod files;
 mod room;
 
 use std::collections::VecDeque;
@@ -22,6 +23,7 @@ use super::json::{self, Told};
 use super::log::Log;
 use super::outbox::Journal;
 use super::roster::Roster;
+use super::transfers::News;
 use super::voice::Voice;
 use super::waiting::Waiting;
 use super::{Chat, lines};
@@ -45,7 +47,7 @@ const FAREWELL: Duration = Duration::from_secs(5);
 /// Passes lines between stdin, the room and stdout until one of them ends.
 pub(super) fn run(args: &Chat) -> anyhow::Result<()> {
     let given = given(args)?;
-    let mut config = args.meeting.config("conf-chat", Vec::new())?;
+    let mut config = args.meeting.config(&args.common, "conf-chat", Vec::new())?;
     let room = config.address.to_string();
     let journal = args.outbox.as_deref().map(|path| Journal::open(path, &room)).transpose()?;
     let outbox = match &journal {
@@ -54,6 +56,7 @@ pub(super) fn run(args: &Chat) -> anyhow::Result<()> {
     };
     let log = args.log.as_deref().map(Log::open).transpose()?;
     let shows = args.message.is_empty();
+    config.offers = shows;
     let mut pipe = Pipe::new(args, &config, Voice::new(args.json, shows, log)?, given);
     pipe.keep(journal);
     let history = args.history.unwrap_or_default();
@@ -199,6 +202,7 @@ struct Pipe {
     told_cut: bool,
     told_less: bool,
     failed: Option<Failure>,
+    files: files::Files,
 }
 
 /// Why the loop goes on.
@@ -206,6 +210,7 @@ enum Wake {
     Stop,
     Event(Option<Event>),
     Line(Option<io::Result<Line>>),
+    Transfer(News),
     Tick,
 }
 
@@ -238,6 +243,7 @@ impl Pipe {
             told_cut: false,
             told_less: false,
             failed: None,
+            files: files::Files::new(config, args.common.quiet),
         }
     }
 
@@ -263,7 +269,8 @@ impl Pipe {
         loop {
             let told = self.ready && (self.caught_up || !self.history || self.hurry == Hurry::Some);
             let ending = matches!(source, Source::Over) && self.drafts.is_empty() && told;
-            if ending && self.waiting.count() == 0 {
+            let moving = self.files.transfers.count() > 0;
+            if ending && self.waiting.count() == 0 && !moving {
                 break;
             }
             let patience = match self.hurry {
@@ -271,7 +278,9 @@ impl Pipe {
                 Hurry::Some => self.ack_timeout.min(HASTE),
             };
             let left = self.waiting.deadline(patience).since(time::now());
-            let gives_up = matches!(source, Source::Over) && self.ready;
+            // A transfer takes as long as it takes, until a signal.
+            let patient = moving && self.hurry == Hurry::None;
+            let gives_up = matches!(source, Source::Over) && self.ready && !patient;
             if gives_up && left.is_zero() || self.hurry == Hurry::Some && !self.ready {
                 break;
             }
@@ -281,6 +290,7 @@ impl Pipe {
                 () = stop.cancelled(), if !stopped => Wake::Stop,
                 event = events.next() => Wake::Event(event),
                 line = source.next(), if reads => Wake::Line(line),
+                news = self.files.transfers.next() => Wake::Transfer(news),
                 () = tokio::time::sleep(left), if gives_up => Wake::Tick,
             };
             match wake {
@@ -296,6 +306,7 @@ impl Pipe {
                 Wake::Event(Some(event)) => self.handle_event(event),
                 Wake::Line(None) => self.finish(&mut source, Hurry::None),
                 Wake::Line(Some(line)) => self.read(line, &mut source, &room).await,
+                Wake::Transfer(news) => self.handle_transfer(news),
                 Wake::Tick => {}
             }
             self.flush(&room).await;
@@ -313,6 +324,9 @@ impl Pipe {
     fn finish(&mut self, source: &mut Source, hurry: Hurry) {
         *source = Source::Over;
         self.hurry = hurry;
+        if hurry == Hurry::Some {
+            self.files.transfers.stop();
+        }
         self.waiting.begin(time::now());
     }
 
@@ -446,6 +460,9 @@ impl Pipe {
                 true => error.into(),
                 false => Failure::new(Exit::File, format!("cannot write to stdout: {error}")).into(),
             });
+        }
+        if let Some(failure) = self.files.unfinished {
+            return Err(failure.into());
         }
         match self.commands {
             0 => Ok(()),

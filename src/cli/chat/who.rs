@@ -15,7 +15,7 @@ use crate::wire::control::Room;
 
 /// Joins, tells who is there and leaves.
 pub(super) fn run(args: &Chat, form: Form) -> anyhow::Result<()> {
-    let config = args.meeting.config("conf-chat", Vec::new())?;
+    let config = args.meeting.config(&args.common, "conf-chat", Vec::new())?;
     let address = config.address.clone();
     let mut roster = Roster::new(config.key.as_ref().map(crate::session::Key::public));
     let runtime = pipe::runtime()?;

@@ -64,7 +64,7 @@ pub(super) fn direction(direction: Direction) -> &'static str {
     }
 }
 
-pub(super) fn state(doing: Doing) -> &'static str {
+pub(in crate::cli) fn state(doing: Doing) -> &'static str {
     match doing {
         Doing::Connecting => "connecting",
         Doing::Moving => "moving",
@@ -75,7 +75,7 @@ pub(super) fn state(doing: Doing) -> &'static str {
     }
 }
 
-pub(super) fn limit(bound: Bound) -> &'static str {
+pub(in crate::cli) fn limit(bound: Bound) -> &'static str {
     match bound {
         Bound::Disk => "disk",
         Bound::Network => "network",

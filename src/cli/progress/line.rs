@@ -8,46 +8,33 @@ use super::Direction;
 use crate::cli::units;
 use crate::limits;
 use crate::pipeline::figures::{Bound, Doing, Figures, Moving};
+use crate::terminal::{gauge, percent};
 use crate::text;
-
-/// The widest bar; a longer one says nothing more.
-const BAR: usize = 30;
-/// The narrowest.
-const BAR_LEAST: usize = 8;
 
 /// What there is to tell.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Shown<'a> {
-    pub(super) figures: &'a Figures,
-    pub(super) rate: Option<f64>,
-    pub(super) left: Option<Duration>,
-    pub(super) direction: Direction,
+pub(in crate::cli) struct Shown<'a> {
+    pub(in crate::cli) figures: &'a Figures,
+    pub(in crate::cli) rate: Option<f64>,
+    pub(in crate::cli) left: Option<Duration>,
+    pub(in crate::cli) direction: Direction,
 }
 
 impl Shown<'_> {
     /// The whole transfer in at most `width` cells. What matters less goes first.
     pub(super) fn bar(&self, width: usize) -> String {
         let figures = self.figures;
-        let mut line = match figures.total {
-            Some(total) => format!("{:3} %", percent(figures.done, total)),
-            None => units::size(figures.done),
-        };
-        let mut tail = String::new();
-        for part in self.parts() {
-            if text::width(&line) + text::width(&tail) + text::width(&part) + 2 > width {
-                break;
-            }
-            tail.push_str(if tail.is_empty() { " " } else { ", " });
-            tail.push_str(&part);
+        let head = self.head();
+        let part = figures.total.map(|total| (figures.done, total));
+        fit(&gauge(&head, part, &self.parts(), width), width)
+    }
+
+    /// How far it is.
+    pub(in crate::cli) fn head(&self) -> String {
+        match self.figures.total {
+            Some(total) => format!("{:3} %", percent(self.figures.done, total)),
+            None => units::size(self.figures.done),
         }
-        let free = width.saturating_sub(text::width(&line) + text::width(&tail));
-        if let Some(total) = figures.total
-            && free > BAR_LEAST + 3
-        {
-            line.push(' ');
-            line.push_str(&drawn(figures.done, total, (free - 3).min(BAR)));
-        }
-        fit(&(line + &tail), width)
     }
 
     /// The same for a log: everything, without a bar.
@@ -78,7 +65,7 @@ impl Shown<'_> {
     }
 
     /// In the order of what matters.
-    fn parts(&self) -> Vec<String> {
+    pub(in crate::cli) fn parts(&self) -> Vec<String> {
         let figures = self.figures;
         let mut parts = Vec::new();
         match (figures.doing, self.direction) {
@@ -152,22 +139,6 @@ fn widest(cluster: &str) -> usize {
     }
 }
 
-fn drawn(done: u64, total: u64, cells: usize) -> String {
-    let full =
-        (done.min(total) as u128 * cells as u128).checked_div(total.into()).map_or(cells, |n| n as usize);
-    let mut bar = "=".repeat(full);
-    if full < cells {
-        bar.push('>');
-        bar.push_str(&" ".repeat(cells - full - 1));
-    }
-    format!("[{bar}]")
-}
-
-/// 100 only when all is done.
-pub(super) fn percent(done: u64, total: u64) -> u64 {
-    (u128::from(done.min(total)) * 100).checked_div(total.into()).map_or(100, |percent| percent as u64)
-}
-
 fn limit(bound: Bound, direction: Direction) -> &'static str {
     match (bound, direction) {
         (Bound::Disk, _) => "this machine",
@@ -236,14 +207,5 @@ mod tests {
         );
         figures = Figures { done: 5, doing: Doing::Reconnecting, ..Figures::default() };
         assert_eq!(shown(&figures).plain(), "sending: 5 B, connection lost, trying again");
-    }
-
-    #[test]
-    fn percent_is_100_only_at_the_end() {
-        assert_eq!(
-            [percent(0, 0), percent(999, 1000), percent(1000, 1000), percent(7, 3)],
-            [100, 99, 100, 100]
-        );
-        assert_eq!(percent(u64::MAX - 1, u64::MAX), 99);
     }
 }

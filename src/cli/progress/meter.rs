@@ -12,13 +12,13 @@ const APART: Duration = Duration::from_millis(100);
 
 /// The rate of the last [`SPAN`].
 #[derive(Debug, Default)]
-pub(super) struct Meter {
+pub(in crate::cli) struct Meter {
     samples: VecDeque<(Moment, u64)>,
 }
 
 impl Meter {
     /// So many bytes have moved by now. A count that went back begins anew.
-    pub(super) fn push(&mut self, bytes: u64, now: Moment) {
+    pub(in crate::cli) fn push(&mut self, bytes: u64, now: Moment) {
         if self.samples.back().is_some_and(|&(_, last)| bytes < last) {
             self.samples.clear();
         }
@@ -33,14 +33,14 @@ impl Meter {
     }
 
     /// Bytes per second; nothing before there is something to tell.
-    pub(super) fn rate(&self) -> Option<f64> {
+    pub(in crate::cli) fn rate(&self) -> Option<f64> {
         let (&(from, before), &(to, after)) = (self.samples.front()?, self.samples.back()?);
         let span = to.since(from).as_secs_f64();
         (span > 0.0).then(|| (after - before) as f64 / span)
     }
 
     /// How long `bytes` more will take; nothing where that is a guess.
-    pub(super) fn left(&self, bytes: u64) -> Option<Duration> {
+    pub(in crate::cli) fn left(&self, bytes: u64) -> Option<Duration> {
         let seconds = bytes as f64 / self.rate().filter(|rate| *rate >= 1.0)?;
         Duration::try_from_secs_f64(seconds.ceil()).ok().filter(|left| left.as_secs() < 100 * 86_400)
     }

@@ -57,11 +57,15 @@ pub(super) fn table(offers: &Offers, own: Option<MemberId>, memory: &Memory) -> 
 
 /// The same for a program: one object in one line.
 pub(super) fn json(offers: &Offers, own: Option<MemberId>, memory: &Memory) -> String {
-    let list: Vec<Value> = offers.iter().map(|offer| one(offer, own, memory)).collect();
+    let list: Vec<Value> = {
+        let is_own = |offer: &Offer| own.is_some_and(|own| offer.is_of(own));
+        offers.iter().map(|offer| one(offer, is_own(offer), memory)).collect()
+    };
     format!("{}\n", json!({ "offers": list }))
 }
 
-fn one(offer: &Offer, own: Option<MemberId>, memory: &Memory) -> Value {
+/// An offer as an object.
+pub(in crate::cli) fn one(offer: &Offer, own: bool, memory: &Memory) -> Value {
     let state = &offer.state;
     let about = offer.about.as_ref();
     json!({
@@ -81,7 +85,7 @@ fn one(offer: &Offer, own: Option<MemberId>, memory: &Memory) -> Value {
         "complete": state.sealed,
         "uploading": state.uploading,
         "private": state.direct,
-        "own": own.is_some_and(|own| offer.is_of(own)),
+        "own": own,
         "received": memory.has(state.offer_id),
         "received_by": state.received,
         "since": state.since,

@@ -15,14 +15,14 @@ const MOST: usize = 10_000;
 
 /// See the module.
 #[derive(Debug, Default)]
-pub(super) struct Memory {
+pub(in crate::cli) struct Memory {
     path: Option<PathBuf>,
     known: BTreeSet<OfferId>,
 }
 
 impl Memory {
     /// What is remembered.
-    pub(super) fn load() -> Self {
+    pub(in crate::cli) fn load() -> Self {
         match state::directory() {
             Some(directory) => Self::at(directory.join("received")),
             None => Self::default(),
@@ -45,12 +45,12 @@ impl Memory {
     }
 
     /// Whether it was received.
-    pub(super) fn has(&self, offer: OfferId) -> bool {
+    pub(in crate::cli) fn has(&self, offer: OfferId) -> bool {
         self.known.contains(&offer)
     }
 
     /// It was received now.
-    pub(super) fn add(&mut self, offer: OfferId, room: &str) {
+    pub(in crate::cli) fn add(&mut self, offer: OfferId, room: &str) {
         if !self.known.insert(offer) {
             return;
         }

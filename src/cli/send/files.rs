@@ -4,9 +4,10 @@ use std::fs::File;
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
+use globset::GlobSet;
 use md5::{Digest, Md5};
 
-use super::{Send, sums};
+use super::{FileOptions, Send, sums};
 use crate::cli::progress::{Begin, Direction, Display, Ending};
 use crate::cli::{Exit, Failure, ended, output, signal, state, units};
 use crate::files::ledger::{self, Ledger};
@@ -26,10 +27,13 @@ pub(super) fn send(args: &Send) -> anyhow::Result<()> {
     if args.files.dry_run {
         return dry_run(&what);
     }
-    let mut config = args.meeting.config("conf-send", Vec::new())?;
+    let mut config = args.meeting.config(&args.common, "conf-send", Vec::new())?;
     config.offers = args.files.wait || args.files.restart;
     let ledger = match &what {
-        What::Files(found) => remembered(found, args, &config.address)?,
+        What::Files(found) => {
+            let FileOptions { to, exclude, .. } = &args.files;
+            remembered(found, &args.paths, to.as_deref(), exclude, &config.address)?
+        }
         What::Text(_) | What::Pipe { .. } => None,
     };
     let mut display = Display::new(args.files.progress, Direction::Send, &args.common);
@@ -66,7 +70,7 @@ pub(super) fn send(args: &Send) -> anyhow::Result<()> {
 
 /// Takes an offer back.
 pub(super) fn withdraw(args: &Send, offer: u32) -> anyhow::Result<()> {
-    let config = args.meeting.config("conf-send", Vec::new())?;
+    let config = args.meeting.config(&args.common, "conf-send", Vec::new())?;
     let address = config.address.clone();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     conclude(runtime.block_on(upload::withdraw(OfferNumber(offer), config)).map(|()| None), &address)?;
@@ -84,7 +88,12 @@ fn what(args: &Send) -> Result<What, Failure> {
     }
     let exclude = source::excluded(&args.files.exclude)
         .map_err(|error| Failure::usage(format!("--exclude: {error}")))?;
-    source::find(&args.paths, &exclude).map(What::Files).map_err(|error| {
+    found(&args.paths, &exclude).map(What::Files)
+}
+
+/// What is at `paths`.
+pub(in crate::cli) fn found(paths: &[PathBuf], exclude: &GlobSet) -> Result<Found, Failure> {
+    source::find(paths, exclude).map_err(|error| {
         let exit = match error {
             source::Error::Same(..) | source::Error::Nameless(_) | source::Error::Nothing => Exit::Usage,
             _ => Exit::File,
@@ -111,7 +120,13 @@ fn run(options: Options, config: Config, display: &mut Display) -> Result<Option
 }
 
 /// The file in which an upload of `found` to this room is remembered; none where nothing can be.
-fn remembered(found: &Found, args: &Send, address: &Address) -> Result<Option<Ledger>, Failure> {
+pub(in crate::cli) fn remembered(
+    found: &Found,
+    paths: &[PathBuf],
+    to: Option<&str>,
+    exclude: &[String],
+    address: &Address,
+) -> Result<Option<Ledger>, Failure> {
     let Some(directory) = state::directory().map(|state| state.join("uploads")) else {
         tracing::warn!("no HOME and no XDG_STATE_HOME: this upload cannot be resumed");
         return Ok(None);
@@ -123,19 +138,19 @@ fn remembered(found: &Found, args: &Send, address: &Address) -> Result<Option<Le
         sum.update(text);
     };
     add(address.to_string().as_bytes());
-    for path in &args.paths {
+    for path in paths {
         let whole = path.canonicalize().unwrap_or_else(|_| path.clone());
         add(std::os::unix::ffi::OsStrExt::as_bytes(whole.as_os_str()));
     }
-    add(args.files.to.as_deref().unwrap_or_default().as_bytes());
-    args.files.exclude.iter().for_each(|pattern| add(pattern.as_bytes()));
+    add(to.unwrap_or_default().as_bytes());
+    exclude.iter().for_each(|pattern| add(pattern.as_bytes()));
     let path = directory.join(format!("{}.journal", id::hex(&sum.finalize())));
     match Ledger::open(&path) {
         Ok(ledger) => Ok(Some(ledger)),
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(Failure::new(
             Exit::File,
             format!(
-                "another conf-send is sending {} to this room",
+                "another program is sending {} to this room",
                 source::shown(
                     &found
                         .files
@@ -156,7 +171,10 @@ fn remembered(found: &Found, args: &Send, address: &Address) -> Result<Option<Le
 }
 
 /// The end of an upload as the end of the program.
-fn conclude(sent: Result<Option<Done>, Error>, address: &Address) -> Result<Option<Done>, Failure> {
+pub(in crate::cli) fn conclude(
+    sent: Result<Option<Done>, Error>,
+    address: &Address,
+) -> Result<Option<Done>, Failure> {
     let error = match sent {
         Ok(done) => return Ok(done),
         Err(error) => error,

@@ -33,7 +33,7 @@ pub enum Format {
 
 /// Sends stdin until it ends or a signal comes.
 pub(super) fn send(args: Send) -> anyhow::Result<()> {
-    let config = args.meeting.config("conf-send", Vec::new())?;
+    let config = args.meeting.config(&args.common, "conf-send", Vec::new())?;
     let input = File::from(rustix::io::dup(io::stdin())?);
     let about = input.metadata()?;
     if about.file_type().is_fifo() {

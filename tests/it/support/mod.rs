@@ -11,5 +11,6 @@ pub mod scene;
 pub mod take;
 pub mod taker;
 pub mod talk;
+pub mod terminal;
 pub mod thin;
 pub mod watcher;

@@ -48,6 +48,7 @@ impl Taker {
             subscribe: vec![],
             reconnect: None,
             connect_timeout: PATIENCE,
+            ask: None,
         });
         let mut taker = Self { handle, events, requests: 0, abouts: BTreeMap::new() };
         taker.find(|event| matches!(event, Event::State(_)).then_some(())).await;

@@ -26,6 +26,7 @@ impl Watcher {
             subscribe: vec![TrackKind::Video],
             reconnect: None,
             connect_timeout: PATIENCE,
+            ask: None,
         });
         let mut watcher = Self { _handle: handle, events };
         watcher.find(|event| matches!(event, Event::State(_)).then_some(())).await;

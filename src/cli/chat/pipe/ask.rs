@@ -65,6 +65,15 @@ impl Pipe {
                 let request = self.request(id);
                 room.moderate(request, action, member).await;
             }
+            Asked::Offers => self.list_offers(id),
+            Asked::Get { offer, directory } => self.get(&offer, directory, id)?,
+            Asked::Send { paths, to } => self.send(paths, to, id)?,
+            Asked::Cancel { transfer } => self.cancel(transfer)?,
+            Asked::Withdraw { offer } => {
+                let offer = self.offer_number(&offer)?;
+                let request = self.request(id);
+                room.withdraw(request, offer).await;
+            }
         }
         Ok(())
     }

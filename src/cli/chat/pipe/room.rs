@@ -11,6 +11,7 @@ use crate::wire::control::{Gap, Refusal, State};
 
 impl Pipe {
     pub(super) fn handle_event(&mut self, event: Event) {
+        self.handle_offers(&event);
         match event {
             Event::Up { welcome, resumed } => {
                 self.roster.handle_up(&welcome);

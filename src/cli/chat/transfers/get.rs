@@ -1,0 +1,123 @@
+//! An offer from the room, by the rules of conf-recv: nothing outside the directory, nothing in the place of
+//! what is there.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio_util::sync::CancellationToken;
+
+use super::{End, Get, Report, Teller, Whole};
+use crate::cli::recv::told;
+use crate::cli::{Exit, Failure};
+use crate::files::sink::Directory;
+use crate::limits;
+use crate::net::client::Config;
+use crate::pipeline::download::{self, Error, IfExists, Listed, Note, Outcome, Room, Target};
+use crate::text;
+use crate::transfer::Rules;
+
+/// Fetches it; the session is its own.
+pub(super) async fn run(job: Get, config: Config, stop: CancellationToken, tell: Teller) -> End {
+    let address = config.address.clone();
+    let mut room = Room::join(config);
+    let fetched = fetch(&job, &mut room, address.room.as_str(), &stop, &tell).await;
+    if matches!(fetched, Ok(End::Whole(_) | End::Text(_))) {
+        room.received(job.offer).await;
+    }
+    room.leave().await;
+    match fetched {
+        Ok(end) => end,
+        Err(Error::Interrupted) => End::Stopped,
+        Err(Error::Judged(error)) => End::Failed(Failure::new(
+            Exit::Refused,
+            format!("not accepted: {error}; conf-recv {} has options for some of this", job.number),
+        )),
+        Err(error) => End::Failed(told(error, &address, Some(&job.number.to_string()))),
+    }
+}
+
+async fn fetch(
+    job: &Get,
+    room: &mut Room,
+    name: &str,
+    stop: &CancellationToken,
+    tell: &Teller,
+) -> Result<End, Error> {
+    let listing = async {
+        room.listed().await?;
+        if room.offer(job.offer).is_none() {
+            return Err(Error::Missing);
+        }
+        download::list(room, job.offer, name, Rules { hidden: false }).await
+    };
+    let listed = tokio::select! {
+        () = stop.cancelled() => return Err(Error::Interrupted),
+        listed = listing => listed?,
+    };
+    let mut report = |note: Note<'_>| match note {
+        Note::Figures(figures) => tell.tell(Report::Figures(Box::new(figures.clone()))),
+        Note::Message(text) => tell.tell(Report::Note(text.to_owned())),
+    };
+    let begun = |before| Report::Begun { offer: job.number, title: job.title.clone(), before };
+    if job.text && listed.manifest.total().is_some_and(|total| total <= limits::MESSAGE as u64) {
+        tell.tell(begun(0));
+        return read(&listed, room, stop, &mut report).await;
+    }
+    let directory = job.directory.clone();
+    let target = room.during(tokio::task::spawn_blocking(move || look(listed, directory)));
+    let target = target.await.map_err(|error| Error::Io(io::Error::other(error)))??;
+    tell.tell(begun(target.before()));
+    match download::run(room, target, IfExists::Rename, None, stop, &mut report).await? {
+        Outcome::Skipped => Ok(End::Skipped),
+        Outcome::Whole { files } => Ok(End::Whole(
+            files
+                .into_iter()
+                .map(|file| Whole { path: file.path, place: file.place, size: file.size, md5: file.md5 })
+                .collect(),
+        )),
+    }
+}
+
+fn look(listed: Listed, directory: PathBuf) -> Result<Target, Error> {
+    let directory = match directory.as_os_str().is_empty() {
+        true => Directory::open(std::path::Path::new("."))?,
+        false => Directory::open_or_make(&directory)?,
+    };
+    let target = Target::look(listed, directory, None)?;
+    target.check()?;
+    Ok(target)
+}
+
+/// A text, which is shown instead of being stored.
+async fn read(
+    listed: &Listed,
+    room: &mut Room,
+    stop: &CancellationToken,
+    report: &mut (dyn FnMut(Note<'_>) + Send),
+) -> Result<End, Error> {
+    let read = Held::default();
+    let most = Some(limits::MESSAGE as u64);
+    download::stream(room, listed, Box::new(read.clone()), most, stop, report).await?;
+    let bytes = std::mem::take(&mut *read.0.lock().unwrap_or_else(PoisonError::into_inner));
+    Ok(End::Text(text::scrub_lines(&String::from_utf8_lossy(&bytes), usize::MAX)))
+}
+
+/// Bytes that are kept in memory; at most as many as a message may have.
+#[derive(Clone, Default)]
+struct Held(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Held {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if held.len() + bytes.len() > limits::MESSAGE {
+            return Err(io::Error::other("it is longer than it was said"));
+        }
+        held.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,131 @@
+//! The password of a room, asked for at the terminal.
+
+use std::process::Stdio;
+
+use crate::support::programs::{Serve, program};
+use crate::support::talk::Town;
+use crate::support::terminal::Terminal;
+
+/// A server with a room "board" whose password is "correct horse"; the address of that room.
+fn board(town: &mut Town) -> (Serve, String) {
+    let serve = town.serve();
+    let file = town.path("password");
+    std::fs::write(&file, "correct horse\n").unwrap();
+    let made = program("conf-serve", town.home.path())
+        .args(["room", "create", "board", "--port", &serve.address.port().to_string(), "--password-file"])
+        .arg(&file)
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let room = format!("conf://{}/board", serve.address);
+    (serve, room)
+}
+
+const QUESTION: &str = "Password of the room board:";
+
+#[test]
+fn conf_chat_asks_before_it_takes_the_terminal_and_shows_nothing_of_the_answer() {
+    let mut town = Town::new();
+    let (_serve, room) = board(&mut town);
+    let mut ann = Terminal::run(&room, "Ann", &[env!("CARGO_BIN_EXE_conf-chat")]);
+    ann.wait_for(QUESTION);
+    ann.enter("wrong");
+    ann.wait_for("That is not it.");
+    ann.enter("correct horse");
+    ann.wait_for("1 here");
+    let raw = String::from_utf8_lossy(&ann.glass.0.lock().unwrap().raw).into_owned();
+    assert!(!raw.contains("horse") && !raw.contains("wrong"), "{raw}");
+    // A transfer has a session of its own, which does not ask again.
+    std::fs::write(ann.path("a.txt"), "a").unwrap();
+    ann.enter("/send a.txt");
+    ann.wait_for("sent #1 a.txt");
+    ann.enter("/quit");
+    assert_eq!(ann.end(), 0);
+    assert!(ann.is_as_before());
+}
+
+#[test]
+fn who_gives_up_or_does_not_know_it_ends_with_4_and_has_the_terminal_back() {
+    let mut town = Town::new();
+    let (_serve, room) = board(&mut town);
+    let mut ann = Terminal::run(&room, "Ann", &[env!("CARGO_BIN_EXE_conf-chat")]);
+    ann.wait_for(QUESTION);
+    ann.press("\x03");
+    assert_eq!(ann.end(), 4);
+    ann.wait_for("--password-file");
+    assert!(ann.is_as_before());
+    let mut ann = Terminal::run(&room, "Ann", &[env!("CARGO_BIN_EXE_conf-recv"), "--list"]);
+    for answer in ["one", "two", "three"] {
+        ann.wait("the question", |screen| {
+            let asked = screen.contents();
+            let times = asked.matches(QUESTION).count();
+            times == ["one", "two", "three"].iter().position(|other| *other == answer).unwrap() + 1
+        });
+        ann.enter(answer);
+    }
+    assert_eq!(ann.end(), 4);
+    assert!(ann.is_as_before());
+}
+
+#[test]
+fn a_signal_ends_the_question_and_gives_the_terminal_back() {
+    let mut town = Town::new();
+    let (_serve, room) = board(&mut town);
+    let mut ann = Terminal::run(&room, "Ann", &[env!("CARGO_BIN_EXE_conf-recv"), "--list"]);
+    ann.wait_for(QUESTION);
+    rustix::process::kill_process(ann.pid(), rustix::process::Signal::TERM).unwrap();
+    assert_eq!(ann.end(), 143);
+    assert!(ann.is_as_before());
+}
+
+#[test]
+fn the_other_programs_ask_too_whatever_their_stdin_is() {
+    let mut town = Town::new();
+    let (_serve, room) = board(&mut town);
+    let quoted = |program: &str| format!("'{program}'");
+    let [send, recv, chat, view] = [
+        env!("CARGO_BIN_EXE_conf-send"),
+        env!("CARGO_BIN_EXE_conf-recv"),
+        env!("CARGO_BIN_EXE_conf-chat"),
+        env!("CARGO_BIN_EXE_conf-view"),
+    ]
+    .map(quoted);
+    for (line, shown) in [
+        (format!("echo some text | {send} --stdin-name a.txt"), "sent: 10 B"),
+        (format!("{recv} --list"), "a.txt"),
+        (format!("{recv} 1 --yes"), "a.txt"),
+        (format!("echo hello | {chat} && echo all said"), "all said"),
+        (format!("{view} --no-window --stats -t 3s && echo was there"), "was there"),
+    ] {
+        let mut terminal = Terminal::run(&room, "Ann", &["/bin/sh", "-c", &line]);
+        terminal.wait_for(QUESTION);
+        terminal.enter("correct horse");
+        assert_eq!(terminal.end(), 0, "{line}\n{}", terminal.shown());
+        terminal.wait_for(shown);
+        assert!(!terminal.shown().contains("horse"), "{}", terminal.shown());
+        assert!(terminal.is_as_before());
+    }
+}
+
+#[test]
+fn without_a_terminal_or_with_no_input_it_is_said_what_to_type() {
+    let mut town = Town::new();
+    let (_serve, room) = board(&mut town);
+    for (name, arguments) in [
+        ("conf-chat", &["-m", "x"][..]),
+        ("conf-recv", &["--list"]),
+        ("conf-send", &["--text", "x"]),
+        ("conf-view", &["--no-window", "--snapshot", "x.png"]),
+    ] {
+        let mut command = program(name, town.home.path());
+        command.args(arguments).arg("--no-input").args(["-r", &room]).stdin(Stdio::null());
+        let output = command.output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(4), "{name}: {said}");
+        assert!(said.contains("--password-file FILE (or CONF_PASSWORD_FILE)"), "{name}: {said}");
+    }
+    let mut ann = Terminal::run(&room, "Ann", &[env!("CARGO_BIN_EXE_conf-chat"), "--no-input"]);
+    assert_eq!(ann.end(), 4);
+    ann.wait_for("--password-file");
+    assert!(!ann.shown().contains(QUESTION));
+}
