@@ -188,7 +188,7 @@ mod tests {
         // The next best in size would be 1920x1080, which a bus without room for 1280x720 need not be asked for.
         assert_eq!(tried[0], "1280x720 MJPEG at 30 pictures/s");
         assert!(!tried.iter().any(|mode| mode.starts_with("1920x1080")), "{tried:?}");
-        assert_eq!(started.unwrap().to_string(), "640x480 YUYV at 15 pictures/s");
+        assert_eq!(started.unwrap().to_string(), "640x480 MJPEG at 30 pictures/s");
 
         let raw = Want { size: Target::Natural, fps: None, pixels: Some(Pixels::Yuyv) };
         let (started, tried) = on_a_bus(5e6, &raw);
