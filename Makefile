@@ -6,7 +6,7 @@ SHELL := bash
 CARGO ?= cargo
 
 .PHONY: help deps build install demo test test-devices check layers drift links faults generate soak \
-	bench bench-relay bench-chat bench-latency bench-encode bench-view bench-terminal
+	bench bench-relay bench-meeting bench-chat bench-latency bench-encode bench-view bench-terminal
 
 help: ## what there is to do
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -58,7 +58,7 @@ generate: ## writes completions and man pages anew
 	$(CARGO) build --bins
 	@scripts/generate
 
-bench: bench-relay bench-chat bench-latency bench-encode bench-view bench-terminal ## all benchmarks
+bench: bench-relay bench-meeting bench-chat bench-latency bench-encode bench-view bench-terminal ## all benchmarks
 
 bench-relay: ## CPU and delay of the relay against a bare loop of sends; stalled and idle connections
 	$(CARGO) build --release --bins
@@ -67,6 +67,10 @@ bench-relay: ## CPU and delay of the relay against a bare loop of sends; stalled
 bench-chat: ## CPU and delay of a chat of 100 members beside ngircd and redis-server, `stored` on this disk, idle members
 	$(CARGO) build --release --bins
 	$(CARGO) bench --bench chat
+
+bench-meeting: ## 2, 5 and 10 people: CPU, memory and network of server and member, time until messages and pictures are there
+	$(CARGO) build --release --bins
+	$(CARGO) bench --bench meeting
 
 bench-latency: ## glass to glass on loopback, through all programs
 	$(CARGO) build --release --bins

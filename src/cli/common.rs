@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
-use super::{Exit, Failure, identity, output, password};
+use super::{Exit, Failure, exit, identity, output, password};
 use crate::id::{Nick, RoomName, Secret};
 use crate::net::client::{Config, Down, End};
 use crate::session::{self, Address};
@@ -85,6 +85,7 @@ impl Common {
             clap_complete::generate(shell, &mut command, name, &mut text);
         } else if self.man {
             clap_mangen::Man::new(command).render(&mut text)?;
+            text.extend_from_slice(exit::manual().as_bytes());
         } else {
             return Ok(false);
         }

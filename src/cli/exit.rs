@@ -36,6 +36,30 @@ pub enum Exit {
     Protocol = 10,
 }
 
+/// What the codes mean, for those who read the manual.
+const MEANINGS: [(u8, &str); 13] = [
+    (Exit::Done as u8, "Done; also when the reader of the output went away."),
+    (Exit::Other as u8, "A failure that has no code of its own."),
+    (Exit::Usage as u8, "The command line cannot be understood."),
+    (Exit::Connect as u8, "Cannot connect, or not in time; for conf-serve: cannot listen."),
+    (Exit::Authentication as u8, "The password or the identity is wrong."),
+    (Exit::Refused as u8, "Refused, or nobody was there to do it with."),
+    (Exit::Integrity as u8, "What arrived is not what was sent, or what was to be sent has changed."),
+    (Exit::Incomplete as u8, "Broken off; the same command goes on."),
+    (Exit::Device as u8, "A device is not available, or a stream is of a kind that cannot be used."),
+    (Exit::File as u8, "A local file: no space, exists already, no permission."),
+    (Exit::Protocol as u8, "What came in is damaged, no stream at all, or of another version."),
+    (130, "Ended by Ctrl-C (SIGINT)."),
+    (143, "Ended by SIGTERM; conf-serve, which was told to stop and did, ends with 0."),
+];
+
+/// The section EXIT STATUS of a manual page.
+pub(super) fn manual() -> String {
+    let entry = |(code, meaning): &(u8, &str)| format!(".TP\n\\fB{code}\\fR\n{meaning}\n");
+    let entries: String = MEANINGS.iter().map(entry).collect();
+    format!(".SH \"EXIT STATUS\"\n{entries}")
+}
+
 /// Why a program ends, with the code it ends with.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{message}")]

@@ -210,3 +210,107 @@ fn account(cached: &AtomicUsize, gop: &mut Gop, before: usize) {
         gop.clear();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::rc::Rc;
+
+    use super::*;
+
+    /// A connection that writes down what it is told.
+    #[derive(Clone)]
+    struct Told(ConnectionId, Rc<RefCell<Vec<String>>>);
+
+    impl Receiver for Told {
+        fn id(&self) -> ConnectionId {
+            self.0
+        }
+
+        fn replay(&self, _: Flow, gop: &Gop, _: Moment) {
+            let seqs: Vec<u64> = gop.replay().map(|(media, _)| media.seq).collect();
+            self.1.borrow_mut().push(format!("replay {seqs:?}"));
+        }
+
+        fn open(&self, _: TrackId) {
+            self.1.borrow_mut().push("open".into());
+        }
+
+        fn interrupt(&self, _: Flow) {
+            self.1.borrow_mut().push("interrupt".into());
+        }
+
+        fn forget(&self, _: TrackId) {
+            self.1.borrow_mut().push("forget".into());
+        }
+    }
+
+    impl Told {
+        fn new(id: u64) -> Self {
+            Self(ConnectionId(id), Rc::default())
+        }
+
+        fn takes(&self) -> Vec<String> {
+            self.1.take()
+        }
+    }
+
+    fn at(ms: u64) -> Moment {
+        Moment::from_micros(ms * 1_000)
+    }
+
+    fn fan() -> Fan<Told> {
+        Fan::new(TrackId(1), Told::new(0), Arc::default())
+    }
+
+    fn give(fan: &mut Fan<Told>, seq: u64, key: bool, ms: u64) -> Delivery<Told> {
+        let media = Media { track: TrackId(1), seq, pts: 0, key, rendition: Rendition::High, tid: 0 };
+        fan.handle_frame(&media, &Bytes::from_static(b"x"), at(ms))
+    }
+
+    #[test]
+    fn a_late_joiner_is_started_with_the_group_of_pictures_at_once_and_then_gets_what_comes() {
+        let (mut fan, ann) = (fan(), Told::new(1));
+        for seq in 3..6 {
+            give(&mut fan, seq, seq == 3, seq);
+        }
+        assert_eq!(fan.attach(ann.clone(), at(6)).len(), 0, "nobody has to be asked for what is there");
+        assert_eq!(ann.takes(), ["open", "replay [3, 4, 5]"]);
+        assert_eq!(give(&mut fan, 6, false, 7).receivers.len(), 1);
+        assert_eq!(fan.attach(ann.clone(), at(8)).len() + ann.takes().len(), 0, "only once");
+        fan.detach(ann.id());
+        assert_eq!(ann.takes(), ["forget"]);
+        assert_eq!(give(&mut fan, 7, false, 9).receivers.len(), 0);
+    }
+
+    #[test]
+    fn what_a_new_connection_of_the_publisher_sends_does_not_continue_what_was_sent() {
+        let (mut fan, ann) = (fan(), Told::new(1));
+        give(&mut fan, 3, true, 0);
+        fan.attach(ann.clone(), at(1));
+        ann.takes();
+        let asks = fan.interrupt(Some(Told::new(7)), at(2));
+        assert_eq!(ann.takes(), ["interrupt"]);
+        assert!(matches!(&asks[..], [(to, Control::Keyframe { .. })] if to.id() == ConnectionId(7)));
+        let bo = Told::new(2);
+        fan.attach(bo.clone(), at(3));
+        assert_eq!(bo.takes(), ["open", "replay []"], "nothing of the group that will not go on");
+    }
+
+    #[test]
+    fn a_keyframe_comes_from_the_cache_while_that_is_fresh_and_is_asked_for_at_most_twice_a_second() {
+        let (mut fan, ann, bo) = (fan(), Told::new(1), Told::new(2));
+        give(&mut fan, 3, true, 0);
+        fan.attach(ann.clone(), at(1));
+        fan.attach(bo.clone(), at(1));
+        ann.takes();
+        let wanted =
+            |fan: &mut Fan<Told>, who: &Told, ms| fan.want_key(Rendition::High, who, at(ms)).is_some();
+        assert!(!wanted(&mut fan, &ann, 100));
+        assert_eq!(ann.takes(), ["replay [3]"]);
+        assert!(wanted(&mut fan, &ann, 1_000));
+        assert!(!wanted(&mut fan, &bo, 1_499), "that is under way");
+        assert!(wanted(&mut fan, &bo, 1_500));
+        assert!(!wanted(&mut fan, &Told::new(9), 3_000), "who does not receive it makes nobody work");
+    }
+}

@@ -24,6 +24,7 @@ use std::io::IoSlice;
 use std::time::Duration;
 
 use bytes::Bytes;
+use tinyvec::TinyVec;
 
 use super::Gop;
 use crate::id::TrackId;
@@ -51,23 +52,28 @@ pub struct Drops {
 }
 
 /// Frames for one connection, in the order in which they will be written.
+///
+/// What a picture for an idle connection needs comes first, so that it lies together in memory.
 #[derive(Debug, Default)]
+#[repr(C)]
 pub struct Queue {
+    /// Pictures were given up and the connection has not taken the rest yet.
+    choked: bool,
+    /// Of all items, with what has been written of the first.
+    bytes: usize,
+    /// Bytes that have been written in all.
+    sent: u64,
+    /// The first has its place here, for where one picture goes to hundreds it is the only one.
+    flows: TinyVec<[Gateway; 1]>,
     items: VecDeque<Item>,
     /// Bytes of the first item that have been written.
     written: usize,
-    bytes: usize,
     reliable: usize,
     /// Tracks that the receiver wants; frames of others are refused, for a sender may still have an older
     /// list of receivers in its hands.
     tracks: Vec<TrackId>,
-    flows: Vec<Gateway>,
-    /// Pictures were given up and the connection has not taken the rest yet.
-    choked: bool,
     /// When a byte was last written, or the queue last became non-empty.
     progress: Moment,
-    /// Bytes that have been written in all.
-    sent: u64,
     drops: Drops,
 }
 
@@ -79,8 +85,9 @@ struct Item {
     since: Moment,
 }
 
-/// How far a flow has come, and how it goes on.
+/// How far a flow has come, and how it goes on; what every picture needs comes first.
 #[derive(Debug)]
+#[repr(C)]
 struct Gateway {
     flow: Flow,
     gate: Gate,
@@ -90,6 +97,13 @@ struct Gateway {
     group: Option<u64>,
     /// When the group of pictures was last replayed from its keyframe.
     replayed: Option<Moment>,
+}
+
+impl Default for Gateway {
+    /// What stands in the place of one that is not there.
+    fn default() -> Self {
+        Self { flow: (TrackId(0), Rendition::High), gate: Gate::Key, last: 0, group: None, replayed: None }
+    }
 }
 
 impl Gateway {
@@ -163,7 +177,7 @@ impl Queue {
     /// else is asked of the queue.
     pub fn admit_media(&mut self, media: &Media, size: usize, now: Moment) -> bool {
         let flow = (media.track, media.rendition);
-        if !self.items.is_empty() {
+        if !self.is_empty() {
             self.relieve(now);
             if media.key && !self.choked && !self.has_taken(flow, media.seq) {
                 self.supersede(flow);
@@ -236,7 +250,8 @@ impl Queue {
 
     /// Whether nothing waits.
     pub fn is_empty(&self) -> bool {
-        self.items.is_empty()
+        // No item is empty, and this is nearer than the items are.
+        self.bytes == 0
     }
 
     /// Bytes that wait.
@@ -334,6 +349,7 @@ impl Queue {
     }
 
     fn push(&mut self, item: Item, now: Moment) {
+        debug_assert!(!item.bytes.is_empty(), "a frame has a header at least");
         if self.items.is_empty() {
             self.progress = now;
         }
@@ -446,7 +462,7 @@ impl Queue {
         if !self.tracks.contains(&flow.0) {
             return None;
         }
-        self.flows.push(Gateway { flow, gate: Gate::Key, last: 0, group: None, replayed: None });
+        self.flows.push(Gateway { flow, ..Gateway::default() });
         Some(self.flows.len() - 1)
     }
 

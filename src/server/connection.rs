@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::io::Interest;
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -255,10 +256,20 @@ impl Connection {
             static LANDING: RefCell<Vec<u8>> = RefCell::new(vec![0; limits::READ]);
         }
         let peer = &mut self.peer;
+        let socket = &self.outbox.socket;
         let read: io::Result<(usize, Moment)> = LANDING.with_borrow_mut(|landing| {
             // Who only takes files still says what it wants.
-            let most = most.clamp(limits::READ_LEAST, limits::READ);
-            let count = self.outbox.socket.try_read(&mut landing[..most])?;
+            let landing = &mut landing[..most.clamp(limits::READ_LEAST, limits::READ)];
+            let mut count = 0;
+            let end = socket.try_io(Interest::READABLE, || {
+                count = rustix::io::read(socket, &mut *landing)?;
+                // Less than there was room for: there is no more, and the kernel says so when there is again (tokio's
+                // own `AsyncRead` relies on that too). To ask once more would cost as much as the read itself.
+                if (1..landing.len()).contains(&count) { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
+            });
+            if count == 0 {
+                end?;
+            }
             let now = time::now();
             peer.handle_bytes(&landing[..count], now);
             Ok((count, now))

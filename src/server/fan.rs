@@ -4,7 +4,7 @@
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::outbox::Outbox;
+use super::outbox::{self, Outbox};
 use crate::id::{ConnectionId, TrackId};
 use crate::room::{self, Ask, Flow, Gop, Receiver};
 use crate::time::Moment;
@@ -44,9 +44,7 @@ impl Fan {
     pub(super) fn deliver(&self, frame: &Frame, now: Moment) {
         let Some(media) = &frame.header.media else { return };
         let delivery = self.core().handle_frame(media, frame.bytes(), now);
-        for receiver in delivery.receivers.iter() {
-            receiver.send_media(media, frame.bytes(), now);
-        }
+        outbox::broadcast(&delivery.receivers, media, frame.bytes(), now);
         ask(delivery.ask);
     }
 

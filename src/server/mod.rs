@@ -3,7 +3,7 @@
 //! A connection is one task ([`connection`]) and an [`outbox`] through which everybody sends to it; a
 //! room is a [`hall`] around the pure [`crate::room::Room`]; a track is a [`fan`] from its publisher to
 //! its receivers. A frame's way: `Connection::read` -> `wire::Parser` -> `Fan::deliver` ->
-//! `Outbox::send_media` of each receiver -> its socket, in one call and without another task unless
+//! [`outbox::broadcast`] -> the socket of each receiver, in one call and without another task unless
 //! the receiver's socket is full.
 //!
 //! [`run`] returns when its token is cancelled and every connection has been said goodbye to, or

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::world::wall;
 use crate::chat::{Content, Entry, Progress, Received};
 use crate::id::{LogId, MemberId, PublicKey, SourceId};
 use crate::session::client::{Client, Event};
@@ -97,7 +98,7 @@ impl Ears {
             _ => (self.random.between(10, 1_500), 1),
         };
         self.next = now + Duration::from_millis(wait);
-        client.set_wall(now.micros());
+        client.set_wall(wall(1 + u64::from(self.index), now));
         for _ in 0..count {
             let (slot, direct) = (self.random.between(0, 30) == 0, self.random.between(0, 5) == 0);
             let to = if direct && !slot { self.somebody() } else { None };

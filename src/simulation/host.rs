@@ -12,6 +12,7 @@ use bytes::Bytes;
 use super::link::{Arrival, Direction};
 use super::program::damaged;
 use super::shelf::{News, Shelf};
+use super::world::wall;
 use crate::chat::Log;
 use crate::id::{ConnectionId, LogId, MemberId, ResumeToken, Secret, TrackId};
 use crate::limits;
@@ -383,7 +384,7 @@ impl Host {
                     token: Secret(token),
                     subscribe: hello.subscribe,
                     messages: hello.messages,
-                    wall: now.micros(),
+                    wall: wall(0, now),
                 };
                 return self.join(&line, join);
             }
@@ -403,7 +404,7 @@ impl Host {
             Demand::Unsubscribe(tracks) => self.room.handle_unsubscribe(id, &tracks, now),
             Demand::Keyframe(track, rendition) => return self.want_key(&line, track, rendition),
             Demand::Message(frame) => {
-                self.room.handle_message(id, &frame, now, now.micros());
+                self.room.handle_message(id, &frame, now, wall(0, now));
                 self.room.handle_settled();
             }
             Demand::Status(status) => self.room.handle_status(id, status, now),

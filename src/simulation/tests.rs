@@ -19,12 +19,12 @@ const TALKS: u64 = 600;
 const TRANSFERS: u64 = 300;
 
 #[test]
-fn s09_w10_w35_through_any_faults_everybody_comes_back_as_who_they_were_and_sees_all() {
+fn s09_s23_w10_w35_through_any_faults_everybody_comes_back_as_who_they_were_and_sees_all() {
     run(SEEDS, |seed| World::new(seed).run());
 }
 
 #[test]
-fn t16_t18_t20_s05_through_any_faults_nothing_is_lost_and_nothing_comes_twice() {
+fn t16_t18_t20_s05_s23_through_any_faults_nothing_is_lost_and_nothing_comes_twice() {
     run(TALKS, |seed| World::of_talk(seed).talk());
 }
 

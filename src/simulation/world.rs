@@ -15,6 +15,14 @@ use crate::time::Moment;
 pub(super) const START: Moment = Moment::from_micros(1_000_000_000);
 const GOOD: Shape = Shape { latency: Duration::from_millis(2), rate: 10_000_000, portion: 4_096 };
 
+/// What the clock on machine `who`'s wall shows: somebody sets it every other second, by up to an hour either way
+/// (S23). Nothing but what is shown to people may depend on it.
+pub(super) fn wall(who: u64, now: Moment) -> u64 {
+    const HOUR: u64 = 3_600_000_000;
+    let set = now.micros() / 2_000_000;
+    400_000 * HOUR + now.micros() + Random::new(set << 8 ^ who).between(0, 2 * HOUR)
+}
+
 /// What awaits the next connections of one program.
 #[derive(Default)]
 pub(super) struct Fate {

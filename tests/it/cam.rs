@@ -228,6 +228,27 @@ fn c01_c12_what_cannot_work_says_why() {
 }
 
 #[test]
+fn v06_what_cannot_be_used_ends_with_8_and_what_is_no_stream_with_10() {
+    let y4m = |tags: &str| format!("YUV4MPEG2 W64 H48 F25:1 {tags}\nFRAME\n").into_bytes();
+    for (bytes, code, says) in [
+        (&b"\x1a\x45\xdf\xa3\x01\x00\x00\x00\x00\x00\x00\x1f"[..], 8, "this is Matroska"),
+        (b"\x00\x00\x00\x18ftypmp42", 8, "this is MP4"),
+        (&y4m("C444"), 8, "not 4:2:0"),
+        (&y4m("It"), 8, "interlaced"),
+        (b"GIF89a and so on", 10, "neither Y4M nor H.264"),
+        (b"\x00\x00\x00\x01\x41\x9a\x00", 10, "no keyframe"),
+    ] {
+        let mut child = cam("--video file:-").stdin(Stdio::piped()).spawn().unwrap();
+        // A program that has seen enough may be gone already.
+        let _ = child.stdin.take().unwrap().write_all(bytes);
+        let output = child.wait_with_output().unwrap();
+        ended(&output, code);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(said.contains(says) && output.stdout.is_empty(), "{said}");
+    }
+}
+
+#[test]
 fn an_encoded_file_passes_through_untouched_and_a_limit_of_time_holds() {
     let path = format!("{MEDIA}Zhling_1280x720.264");
     let Ok(stream) = std::fs::read(&path) else {

@@ -131,7 +131,10 @@ fn a_publisher_who_comes_back_may_number_its_pictures_anew() {
 #[test]
 fn a_track_that_is_not_wanted_any_more_does_not_come_back() {
     let mut queue = queue();
+    queue.push_reliable(vec![1].into(), at(0)).unwrap();
+    assert!(queue.push_media(&picture(0, true, 0), &vec![0].into(), at(0)));
     queue.forget(FLOW.0);
+    assert_eq!(written(&mut queue, at(0)), [1], "nor does what waited of it");
     assert!(!queue.push_media(&picture(0, true, 0), &Bytes::from_static(b"x"), at(0)));
     assert_eq!(queue.starved().count(), 0);
 }

@@ -20,7 +20,7 @@ use v4l::video::Capture;
 use v4l::video::capture::Parameters;
 
 use super::convert::{Layout, to_picture};
-use super::{Description, Device, Error, Mode, Opener, Pixels, Want, rank};
+use super::{Description, Device, Error, Mode, Opener, Pixels, Want, rank, start_first};
 use crate::media::{Picture, Size};
 use crate::time;
 
@@ -133,35 +133,19 @@ impl Opener for Camera {
         let device =
             v4l::Device::with_path(&camera.path).map_err(|error| open_error(&camera.path, &error))?;
         let (modes, others) = modes(&device);
+        let none = Error::NoMode { path: camera.path.clone(), offers: others };
         let ranked = rank(modes, &self.want);
-        let mut last = Error::NoMode { path: camera.path.clone(), offers: others };
-        let mut before: Option<Mode> = None;
-        for mode in ranked.into_iter().take(MAX_TRIES) {
-            if let Some(failed) = before {
-                tracing::warn!("the camera does not work with {failed} ({last}); trying {mode}");
-            }
-            match start(&device, &camera, mode) {
-                Ok(open) => {
-                    let size = Size { width: open.layout.width, height: open.layout.height };
-                    let fps = f64::from(mode.fps);
-                    self.description = Description { label: "camera", name: camera.name, size, fps };
-                    tracing::info!(camera = self.description.name, %mode, "capturing");
-                    return Ok(open);
-                }
-                Err(error @ (Error::Busy(_) | Error::Forbidden(_))) => return Err(error),
-                Err(error) => (last, before) = (error, Some(mode)),
-            }
-        }
-        Err(last)
+        let (open, mode) = start_first(ranked, none, |mode| start(&device, &camera, mode))?;
+        let size = Size { width: open.layout.width, height: open.layout.height };
+        self.description = Description { label: "camera", name: camera.name, size, fps: f64::from(mode.fps) };
+        tracing::info!(camera = self.description.name, %mode, "capturing");
+        Ok(open)
     }
 
     fn describe(&self) -> Description {
         self.description.clone()
     }
 }
-
-/// A camera that cannot work in this many modes cannot work.
-const MAX_TRIES: usize = 6;
 
 fn start(device: &v4l::Device, camera: &Listed, mode: Mode) -> Result<OpenCamera, Error> {
     let path = &camera.path;
@@ -188,7 +172,10 @@ fn start(device: &v4l::Device, camera: &Listed, mode: Mode) -> Result<OpenCamera
         height: format.height as usize,
         stride: if mode.pixels == Pixels::Mjpeg { 0 } else { format.stride as usize },
     };
-    Ok(OpenCamera { nokhwa: Some(nokhwa), layout, path: path.clone() })
+    let mut open = OpenCamera { nokhwa: Some(nokhwa), layout, path: path.clone(), first: None };
+    // The stream begins with the first read, and only then is it known whether the bus has room for it.
+    open.first = Some(open.capture()?);
+    Ok(open)
 }
 
 /// A camera at work.
@@ -196,10 +183,18 @@ pub struct OpenCamera {
     nokhwa: Option<Nokhwa>,
     layout: Layout,
     path: PathBuf,
+    /// Was read to see whether the camera works.
+    first: Option<Result<Picture, String>>,
 }
 
 impl Device for OpenCamera {
     fn read(&mut self) -> Result<Result<Picture, String>, Error> {
+        self.first.take().map_or_else(|| self.capture(), Ok)
+    }
+}
+
+impl OpenCamera {
+    fn capture(&mut self) -> Result<Result<Picture, String>, Error> {
         let Some(nokhwa) = &mut self.nokhwa else {
             return Err(Error::Device { path: self.path.clone(), why: "it is closed".into() });
         };
@@ -272,6 +267,7 @@ fn open_error(path: &Path, error: &io::Error) -> Error {
     match error.raw_os_error().map(rustix::io::Errno::from_raw_os_error) {
         Some(rustix::io::Errno::ACCESS | rustix::io::Errno::PERM) => Error::Forbidden(path.into()),
         Some(rustix::io::Errno::BUSY) => Error::Busy(path.into()),
+        Some(rustix::io::Errno::NOSPC) => Error::Bandwidth(path.into()),
         _ => Error::Device { path: path.into(), why: error.to_string() },
     }
 }
@@ -285,7 +281,7 @@ fn nokhwa_error(path: &Path, text: &str) -> Error {
     } else if text.contains("os error 19") {
         Error::Device { path: path.into(), why: "it was unplugged".into() }
     } else if text.contains("os error 28") {
-        Error::Device { path: path.into(), why: "there is not enough bandwidth on its bus".into() }
+        Error::Bandwidth(path.into())
     } else {
         Error::Device { path: path.into(), why: text.to_owned() }
     }
@@ -304,12 +300,14 @@ mod tests {
     }
 
     #[test]
-    fn c01_c14_errors_name_the_device_and_what_to_do() {
+    fn c01_c13_c14_errors_name_the_device_and_what_to_do() {
         let path = Path::new("/dev/video3");
         let said = |number| open_error(path, &io::Error::from_raw_os_error(number)).to_string();
         assert!(said(13).contains("/dev/video3") && said(13).contains("group `video`"));
         assert!(said(16).contains("/dev/video3") && said(16).contains("in use"));
         assert!(nokhwa_error(path, "Device or resource busy (os error 16)").to_string().contains("in use"));
+        assert!(matches!(nokhwa_error(path, "No space left on device (os error 28)"), Error::Bandwidth(_)));
+        assert!(said(28).contains("/dev/video3") && said(28).contains("--fps"));
         assert!(nokhwa_error(path, "No such device (os error 19)").to_string().contains("unplugged"));
     }
 

@@ -20,7 +20,7 @@ use std::sync::Arc;
 pub use self::camera::{Camera, CameraId, Listed, list};
 pub use self::file::{Passage, Recorded, Units, Y4m, open_file};
 pub use self::fit::Fit;
-pub use self::modes::{Mode, Pixels, rank};
+pub use self::modes::{Mode, Pixels, rank, start_first};
 pub use self::pace::{Pace, Stop};
 pub use self::pattern::{Pattern, Test};
 pub use self::recovery::{Device, Opener, Recovering, Recovery, Step};
@@ -106,6 +106,12 @@ pub enum Error {
     /// Somebody else has it.
     #[error("{} is in use by another program (group `video`): close that one, or choose another camera (conf-cam --list)", .0.display())]
     Busy(PathBuf),
+    /// Its bus has no room for its pictures.
+    #[error(
+        "{} finds no room on its USB bus: unplug what else is on that bus, or ask for less (--size 320x240, --fps 15)",
+        .0.display()
+    )]
+    Bandwidth(PathBuf),
     /// No mode of the camera can be used.
     #[error("{} has no picture format that can be used: it offers {offers}; YUYV, NV12 and MJPEG are understood", path.display())]
     NoMode {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Target, Want};
+use super::{Error, Target, Want};
 use crate::media::Size;
 
 /// How a camera delivers pixels.
@@ -36,9 +36,61 @@ impl fmt::Display for Mode {
     }
 }
 
-const FPS: f64 = 30.0;
+impl Mode {
+    /// About how many bytes a second it puts on the camera's bus.
+    fn load(&self) -> f64 {
+        let per_pixel = match self.pixels {
+            Pixels::Yuyv => 2.0,
+            Pixels::Nv12 => 1.5,
+            // Cameras reserve for the worst picture, at about a quarter of the pixels' size.
+            Pixels::Mjpeg => 0.5,
+        };
+        (self.width * self.height) as f64 * f64::from(self.fps) * per_pixel
+    }
+}
 
-/// `modes`, best first. When a mode turns out not to work (no bandwidth on the bus, say), the next one is to be tried.
+const FPS: f64 = 30.0;
+/// A camera that cannot work in this many modes cannot work.
+const MAX_TRIES: usize = 6;
+
+/// Starts a camera in the first of `modes` that works, and says so where that is not the first of them. Where the bus
+/// has no room for a mode (C13), only those that need less are tried behind it.
+///
+/// # Errors
+/// That of the last mode that was tried, or `none`. Another user of the camera and a missing permission end the search.
+pub fn start_first<D>(
+    modes: Vec<Mode>,
+    none: Error,
+    mut start: impl FnMut(Mode) -> Result<D, Error>,
+) -> Result<(D, Mode), Error> {
+    let (mut last, mut before, mut room) = (none, None::<Mode>, f64::INFINITY);
+    let mut tries = 0;
+    for mode in modes {
+        if tries == MAX_TRIES {
+            break;
+        }
+        if mode.load() >= room {
+            continue;
+        }
+        tries += 1;
+        if let Some(failed) = before {
+            tracing::warn!("the camera does not work with {failed} ({last}); trying {mode}");
+        }
+        match start(mode) {
+            Ok(device) => return Ok((device, mode)),
+            Err(error @ (Error::Busy(_) | Error::Forbidden(_))) => return Err(error),
+            Err(error) => {
+                if matches!(error, Error::Bandwidth(_)) {
+                    room = mode.load();
+                }
+                (last, before) = (error, Some(mode));
+            }
+        }
+    }
+    Err(last)
+}
+
+/// `modes`, best first. When a mode turns out not to work, the next one is to be tried ([`start_first`]).
 ///
 /// Enough pixels count most, then enough pictures, then not too many pixels, then how cheap they are to convert.
 pub fn rank(mut modes: Vec<Mode>, want: &Want) -> Vec<Mode> {
@@ -117,11 +169,46 @@ mod tests {
         assert_eq!(exact(3840, 2160), "1920x1080 MJPEG at 30 pictures/s");
     }
 
+    /// What a camera on a bus with this much room does, and the modes that were tried.
+    fn on_a_bus(room: f64, want: &Want) -> (Result<Mode, Error>, Vec<String>) {
+        let mut tried = Vec::new();
+        let path = std::path::PathBuf::from("/dev/video0");
+        let none = Error::NoMode { path: path.clone(), offers: String::new() };
+        let started = start_first(rank(webcam(), want), none, |mode| {
+            tried.push(mode.to_string());
+            if mode.load() > room { Err(Error::Bandwidth(path.clone())) } else { Ok(()) }
+        });
+        (started.map(|((), mode)| mode), tried)
+    }
+
     #[test]
-    fn c13_a_mode_that_does_not_work_is_followed_by_others() {
-        let want = Want { size: Target::Natural, fps: None, pixels: Some(Pixels::Yuyv) };
-        let ranked = rank(webcam(), &want);
-        assert_eq!(ranked.len(), 5);
-        assert!(ranked.iter().all(|mode| mode.pixels == Pixels::Yuyv));
+    fn c13_without_room_on_the_bus_a_mode_that_needs_less_is_used() {
+        let hd = Want { size: Target::Quality(Quality::Hd), fps: None, pixels: None };
+        let (started, tried) = on_a_bus(10e6, &hd);
+        // The next best in size would be 1920x1080, which a bus without room for 1280x720 need not be asked for.
+        assert_eq!(tried[0], "1280x720 MJPEG at 30 pictures/s");
+        assert!(!tried.iter().any(|mode| mode.starts_with("1920x1080")), "{tried:?}");
+        assert_eq!(started.unwrap().to_string(), "640x480 MJPEG at 30 pictures/s");
+
+        let raw = Want { size: Target::Natural, fps: None, pixels: Some(Pixels::Yuyv) };
+        let (started, tried) = on_a_bus(5e6, &raw);
+        assert_eq!(started.unwrap().to_string(), "320x240 YUYV at 30 pictures/s", "{tried:?}");
+
+        let (started, tried) = on_a_bus(1e6, &raw);
+        let said = started.expect_err("nothing fits").to_string();
+        assert!(said.contains("/dev/video0") && said.contains("--size"), "{said}");
+        assert!(tried.len() <= MAX_TRIES);
+    }
+
+    #[test]
+    fn c14_a_camera_in_use_is_not_tried_in_other_modes() {
+        let want = Want { size: Target::Natural, fps: None, pixels: None };
+        let (none, mut tries) = (Error::Silent, 0);
+        let started = start_first(rank(webcam(), &want), none, |_| {
+            tries += 1;
+            Err::<(), _>(Error::Busy("/dev/video0".into()))
+        });
+        assert!(matches!(started, Err(Error::Busy(_))));
+        assert_eq!(tries, 1);
     }
 }

@@ -298,6 +298,7 @@ mod tests {
     use crate::media::Size;
     use std::collections::VecDeque;
     use std::path::PathBuf;
+    use std::sync::atomic::{AtomicBool, Ordering};
     use std::sync::{Mutex, mpsc};
 
     fn at(ms: u64) -> Moment {
@@ -440,5 +441,51 @@ mod tests {
     #[test]
     fn c01_a_camera_that_was_never_there_is_an_error() {
         assert!(Recovering::open(fake([]), Arc::default()).is_err());
+    }
+
+    /// A device that one program at a time may have open.
+    #[derive(Clone, Default)]
+    struct Exclusive(Arc<AtomicBool>);
+
+    struct Held(Arc<AtomicBool>);
+
+    impl Drop for Held {
+        fn drop(&mut self) {
+            self.0.store(false, Ordering::SeqCst);
+        }
+    }
+
+    impl Device for Held {
+        fn read(&mut self) -> Result<Result<Picture, String>, Error> {
+            Ok(Ok(Picture::black(16, 16, time::now())))
+        }
+    }
+
+    impl Opener for Exclusive {
+        type Device = Held;
+
+        fn open(&mut self) -> Result<Held, Error> {
+            match self.0.swap(true, Ordering::SeqCst) {
+                true => Err(Error::Busy("/dev/video0".into())),
+                false => Ok(Held(Arc::clone(&self.0))),
+            }
+        }
+
+        fn describe(&self) -> Description {
+            fake([]).describe()
+        }
+    }
+
+    #[test]
+    fn c14_the_second_program_is_told_the_first_goes_on_and_lets_go_at_its_end() {
+        let camera = Exclusive::default();
+        let mut first = Recovering::open(camera.clone(), Arc::default()).unwrap();
+        first.next().unwrap();
+        let refused = Recovering::open(camera.clone(), Arc::default()).expect_err("in use").to_string();
+        assert!(refused.contains("/dev/video0 is in use by another program"), "{refused}");
+        first.next().unwrap();
+        assert_eq!(first.interruptions(), 0);
+        drop(first);
+        Recovering::open(camera, Arc::default()).unwrap().next().unwrap();
     }
 }
