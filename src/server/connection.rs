@@ -511,7 +511,10 @@ impl Connection {
 
     /// Ends the connection with a reason.
     fn end(&mut self, refusal: Refusal) {
-        self.server.note_refused(&refusal);
+        match self.seat {
+            Some(_) => self.server.note_closed(&refusal),
+            None => self.server.note_refused(&refusal),
+        }
         self.outbox.refuse(refusal);
     }
 

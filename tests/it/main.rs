@@ -5,6 +5,7 @@ mod admin;
 mod cam;
 mod chat;
 mod chat_kill;
+mod command_line;
 mod decode;
 mod depot;
 mod messages;
