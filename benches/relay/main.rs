@@ -52,7 +52,7 @@ fn main() -> anyhow::Result<()> {
         ["receivers", mode, address, room, count] => receivers::run(mode, address, room, count.parse()?),
         ["bare", count] => bare::run(count.parse()?),
         ["pairs", count, pairs] => {
-            raise_descriptors();
+            process::raise_descriptors()?;
             heading()?;
             compare(count.parse()?, pairs.parse()?)
         }
@@ -70,14 +70,6 @@ fn measure() -> anyhow::Result<()> {
     }
     stalled()?;
     memory()
-}
-
-fn raise_descriptors() {
-    use rustix::process::{Resource, getrlimit, setrlimit};
-    let mut limit = getrlimit(Resource::Nofile);
-    limit.current = limit.maximum;
-    // With fewer it says itself what it cannot open.
-    let _ = setrlimit(Resource::Nofile, limit);
 }
 
 fn heading() -> anyhow::Result<()> {

@@ -22,14 +22,14 @@ Examples:
   conf-cam | conf-send                          go live with the camera
   conf-cam --video test:clock | conf-view -     look at a test picture
   conf-cam --list                               the cameras of this machine
-  conf-cam --quality hd -f h264 | ffplay -      1280x720, in another player
+  conf-cam --quality hd -f h264 | ffplay -fflags nobuffer -probesize 32 -
   conf-cam -t 10s -o take.conf                  record ten seconds
   conf-cam --snapshot me.png                    one picture
 ";
 
 /// Pictures from a camera into a pipe
 #[derive(Debug, Parser)]
-#[command(name = "conf-cam", version, before_help = EXAMPLES)]
+#[command(name = "conf-cam", version, before_long_help = EXAMPLES)]
 pub struct Args {
     /// Where the pictures come from: camera[:ID], test[:clock|bars|noise], file:PATH (Y4M or H.264; - is stdin)
     #[allow(rustdoc::broken_intra_doc_links, reason = "the text of --help, not a link")]
@@ -358,7 +358,13 @@ fn parse_origin(text: &str) -> Result<Origin, String> {
 }
 
 fn parse_fps(text: &str) -> Result<f64, String> {
-    let fps: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
+    let number = |text: &str| {
+        text.parse::<f64>().map_err(|_| "not a number, nor a fraction like 30000/1001".to_owned())
+    };
+    let fps = match text.split_once('/') {
+        Some((above, below)) => number(above)? / number(below)?,
+        None => number(text)?,
+    };
     if (1.0..=120.0).contains(&fps) { Ok(fps) } else { Err("pictures per second are 1 to 120".into()) }
 }
 
@@ -399,6 +405,8 @@ mod tests {
             "--fps 1000",
             "--fps NaN",
             "--fps inf",
+            "--fps 30/0",
+            "--fps 0/0",
             "--bitrate NaN",
             "--bitrate 0",
             "--bitrate -5",
@@ -424,6 +432,7 @@ mod tests {
     fn numbers_are_written_as_people_do() {
         assert_eq!(parse_bitrate("1.5M"), Ok(1_500_000));
         assert_eq!(parse_bitrate("800k"), Ok(800_000));
+        assert_eq!(parse_fps("30000/1001"), Ok(30000.0 / 1001.0));
         assert_eq!(parse_origin("camera:Logi"), Ok(Origin::Camera(CameraId::Name("logi".into()))));
     }
 

@@ -39,7 +39,7 @@ On the terminal: /help shows the commands, /quit or Ctrl-D leaves.
 
 /// Talk in the room: on a terminal with panes, in a pipe line by line.
 #[derive(Debug, Parser)]
-#[command(name = "conf-chat", version, about, before_help = EXAMPLES)]
+#[command(name = "conf-chat", version, before_long_help = EXAMPLES)]
 pub struct Chat {
     /// Say this and end when the server has it; several are several messages
     #[arg(short, long, value_name = "TEXT", allow_hyphen_values = true)]

@@ -1,5 +1,6 @@
 //! Options that programs share.
 
+use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -23,17 +24,17 @@ pub struct Common {
     /// Say more; twice for everything
     #[arg(short, long, action = clap::ArgAction::Count)]
     pub verbose: u8,
-    /// Write the log to a file instead of stderr
-    #[arg(long, value_name = "FILE")]
+    /// Write the log to a file instead of stderr (-: stderr)
+    #[arg(long, value_name = "FILE", hide_short_help = true)]
     pub log_file: Option<PathBuf>,
     /// How the log is written
-    #[arg(long, value_name = "FORMAT", value_enum, default_value_t = LogFormat::Text)]
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t = LogFormat::Text, hide_short_help = true)]
     pub log_format: LogFormat,
     /// When to use colours on stderr
-    #[arg(long, value_name = "WHEN", value_enum, default_value_t = When::Auto)]
+    #[arg(long, value_name = "WHEN", value_enum, default_value_t = When::Auto, hide_short_help = true)]
     pub color: When,
     /// Never ask anything
-    #[arg(long)]
+    #[arg(long, hide_short_help = true)]
     pub no_input: bool,
     /// Print the completions of a shell
     #[arg(long, value_name = "SHELL", hide = true)]
@@ -63,18 +64,41 @@ pub enum When {
     Never,
 }
 
-impl Common {
-    /// Whether stderr gets colours: the option, else `NO_COLOR`, else `FORCE_COLOR`, else whether it is
-    /// a terminal that can show them.
-    pub fn colors(&self) -> bool {
+impl When {
+    /// The decision: this, else `NO_COLOR`, else `FORCE_COLOR`, else whether stderr is a terminal that can
+    /// show colours.
+    pub(super) fn decide(self) -> bool {
         let set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-        match self.color {
-            When::Always => true,
-            When::Never => false,
-            When::Auto if set("NO_COLOR") => false,
-            When::Auto if set("FORCE_COLOR") => true,
-            When::Auto => io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|t| t != "dumb"),
+        match self {
+            Self::Always => true,
+            Self::Never => false,
+            Self::Auto if set("NO_COLOR") => false,
+            Self::Auto if set("FORCE_COLOR") => true,
+            Self::Auto => io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|t| t != "dumb"),
         }
+    }
+
+    /// What `--color` says among these arguments: errors in the command line have colours, too, and come
+    /// before it is understood.
+    pub(super) fn among(arguments: &[OsString]) -> Self {
+        let mut chosen = Self::Auto;
+        let mut texts = arguments.iter().filter_map(|argument| argument.to_str()).peekable();
+        while let Some(text) = texts.next() {
+            let value = match text.strip_prefix("--color") {
+                Some("") => texts.peek().copied(),
+                Some(value) => value.strip_prefix('='),
+                None => None,
+            };
+            chosen = value.and_then(|value| Self::from_str(value, false).ok()).unwrap_or(chosen);
+        }
+        chosen
+    }
+}
+
+impl Common {
+    /// Whether stderr gets colours.
+    pub fn colors(&self) -> bool {
+        self.color.decide()
     }
 
     /// Writes completions or the manual page to stdout where that is asked for; whether it was.
@@ -109,10 +133,10 @@ pub struct Meeting {
     #[arg(long, value_name = "FILE", env = "CONF_PASSWORD_FILE")]
     pub password_file: Option<PathBuf>,
     /// How long one try to connect may take
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration, hide_short_help = true)]
     pub connect_timeout: Duration,
     /// Give up after this many tries in a row to come back; 0 never comes back [default: never gives up]
-    #[arg(long, value_name = "TRIES")]
+    #[arg(long, value_name = "TRIES", hide_short_help = true)]
     pub reconnect: Option<u32>,
 }
 

@@ -1,11 +1,13 @@
 //! How a program ends: the exit codes, the sentence on stderr, and what happens to a panic.
 
+use std::ffi::OsString;
 use std::io::{self, Write};
 use std::panic::{self, AssertUnwindSafe};
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser};
+use clap::{ColorChoice, CommandFactory, Parser};
 
+use super::common::When;
 use super::{Common, logging, output, signal};
 
 /// Exit codes, the same in every program.
@@ -60,6 +62,9 @@ pub(super) fn manual() -> String {
     format!(".SH \"EXIT STATUS\"\n{entries}")
 }
 
+/// Below the short help.
+const MORE: &str = "--help has examples, and says more of everything";
+
 /// Why a program ends, with the code it ends with.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{message}")]
@@ -99,13 +104,9 @@ pub trait Program: Parser + CommandFactory {
 pub fn run<P: Program>(body: impl FnOnce(P) -> anyhow::Result<()>) -> ExitCode {
     let name = P::command().get_name().to_owned();
     install_panic_hook(&name);
-    let program = match P::try_parse() {
+    let program = match parse::<P>() {
         Ok(program) => program,
-        Err(error) => {
-            // A closed stdout or stderr is no reason to complain.
-            let _ = error.print();
-            return ExitCode::from(error.exit_code() as u8);
-        }
+        Err(error) => return ExitCode::from(conclude_parsing(&name, &error)),
     };
     let outcome = panic::catch_unwind(AssertUnwindSafe(|| {
         if program.common().generate(P::command())? {
@@ -120,17 +121,49 @@ pub fn run<P: Program>(body: impl FnOnce(P) -> anyhow::Result<()>) -> ExitCode {
     })
 }
 
+fn parse<P: Program>() -> Result<P, clap::Error> {
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    let colors = match When::among(&arguments) {
+        // Its own rules know whether it writes to stdout or stderr.
+        When::Auto => ColorChoice::Auto,
+        When::Always => ColorChoice::Always,
+        When::Never => ColorChoice::Never,
+    };
+    let mut command = P::command().color(colors).after_help(MORE).after_long_help("");
+    let mut matches = command.try_get_matches_from_mut(arguments)?;
+    P::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut command))
+}
+
+/// Prints what clap has to say, be it help or a wrong option; the exit code.
+fn conclude_parsing(name: &str, error: &clap::Error) -> u8 {
+    match error.print() {
+        Err(cause) if !error.use_stderr() && cause.kind() != io::ErrorKind::BrokenPipe => {
+            let _ = writeln!(io::stderr(), "{name}: cannot write to stdout: {cause}");
+            Exit::File as u8
+        }
+        // A closed stdout or stderr is no reason to complain.
+        _ => error.exit_code() as u8,
+    }
+}
+
 /// The exit code of `result`, after its message has been said.
 fn conclude(name: &str, result: anyhow::Result<()>) -> u8 {
+    let end = || signal::received().map_or(Exit::Done as u8, |signal| 128 + signal);
     let error = match result {
-        Ok(()) => return signal::received().map_or(Exit::Done as u8, |signal| 128 + signal),
-        Err(error) if error.chain().any(output::is_reader_gone) => return Exit::Done as u8,
+        Ok(()) => return end(),
+        // Ctrl-C ends a whole pipeline, and the reader may be gone first.
+        Err(error) if error.chain().any(output::is_reader_gone) => return end(),
         Err(error) => error,
     };
     let failure = error.chain().find_map(|cause| cause.downcast_ref::<Failure>());
     // The whole chain in one line; each part adds to the one before it.
     let _ = writeln!(io::stderr(), "{name}: {error:#}");
-    failure.map_or(Exit::Other, |failure| failure.exit) as u8
+    let exit = match failure {
+        Some(failure) => failure.exit,
+        None if error.chain().any(output::is_lost) => Exit::File,
+        None => Exit::Other,
+    };
+    exit as u8
 }
 
 fn install_panic_hook(name: &str) {

@@ -2,6 +2,7 @@
 
 use std::fs::OpenOptions;
 use std::io::{self, IsTerminal, Write};
+use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 use indicatif::{MultiProgress, ProgressDrawTarget};
@@ -26,7 +27,7 @@ pub(super) fn start(common: &Common, level: Level) -> Result<(), Failure> {
         .ok()
         .and_then(|text| EnvFilter::try_new(text).ok())
         .unwrap_or_else(|| EnvFilter::new(format!("warn,confkit={level}")));
-    let (writer, colors) = match &common.log_file {
+    let (writer, colors) = match common.log_file.as_deref().filter(|path| *path != Path::new("-")) {
         None => (BoxMakeWriter::new(|| Stderr), common.colors()),
         Some(path) => {
             let file = OpenOptions::new().append(true).create(true).open(path).map_err(|error| {

@@ -63,7 +63,9 @@ impl Write for Output {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.file.write(bytes).map_err(|error| match error.kind() {
             io::ErrorKind::BrokenPipe => reader_gone(),
-            _ => error,
+            // Nothing is lost by these: the writer tries again.
+            io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock => error,
+            kind => io::Error::new(kind, Lost { stdout: self.stdout, cause: error }),
         })
     }
 
@@ -88,6 +90,19 @@ pub fn reader_gone() -> io::Error {
 pub fn is_reader_gone(error: &(dyn std::error::Error + 'static)) -> bool {
     let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
     inner.is_some_and(|inner| inner.is::<ReaderGone>())
+}
+
+/// Whether an error means that what goes out cannot be written where it goes.
+pub fn is_lost(error: &(dyn std::error::Error + 'static)) -> bool {
+    let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+    inner.is_some_and(|inner| inner.is::<Lost>())
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("cannot write to {}: {cause}", if *.stdout { "stdout" } else { "the file of -o" })]
+struct Lost {
+    stdout: bool,
+    cause: io::Error,
 }
 
 #[derive(Debug, thiserror::Error)]

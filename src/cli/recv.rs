@@ -39,7 +39,7 @@ const LISTED: Duration = limits::ANSWER.saturating_mul(2);
 
 /// Receive files that the room was sent.
 #[derive(Debug, Parser)]
-#[command(name = "conf-recv", version, about, before_help = EXAMPLES)]
+#[command(name = "conf-recv", version, before_long_help = EXAMPLES)]
 pub struct Recv {
     /// What to receive, by number or name [default: the only new one]
     #[arg(value_name = "OFFER")]

@@ -28,7 +28,7 @@ Examples:
 
 /// Send to the room: what comes in through a pipe (frames of conf-cam, H.264 or Y4M), or files.
 #[derive(Debug, Parser)]
-#[command(name = "conf-send", version, about, before_help = EXAMPLES)]
+#[command(name = "conf-send", version, before_long_help = EXAMPLES)]
 #[command(group = ArgGroup::new("what").args(["paths", "stdin_name", "text"]))]
 pub struct Send {
     /// Files and directories, in one offer

@@ -9,7 +9,7 @@ mod table;
 
 use std::fmt::Write as _;
 use std::io::Write as _;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs as _};
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -31,7 +31,7 @@ use crate::{limits, net, server};
 
 /// Host meetings on this machine: one TCP port, no accounts, nothing to configure.
 #[derive(Debug, Clone, Parser)]
-#[command(name = "conf-serve", version, about, before_help = EXAMPLES)]
+#[command(name = "conf-serve", version, before_long_help = EXAMPLES)]
 #[command(args_conflicts_with_subcommands = true)]
 pub struct Serve {
     /// Where to listen: an address, a port, or both; port 0 takes a free one.
@@ -262,6 +262,13 @@ fn listen_address(text: &str) -> Result<SocketAddr, String> {
     if let Ok(ip) = text.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>() {
         return Ok(SocketAddr::from((ip, PORT)));
     }
+    if let Some((host, port)) =
+        text.rsplit_once(':').filter(|(host, _)| !host.is_empty() && !host.contains(':'))
+    {
+        let port = port.parse().map_err(|_| format!("{port} is no port"))?;
+        let mut found = (host, port).to_socket_addrs().map_err(|error| format!("{host}: {error}"))?;
+        return found.next().ok_or_else(|| format!("{host} has no address"));
+    }
     let port = text.strip_prefix(':').unwrap_or(text).parse::<u16>();
     port.map(|port| SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)))
         .map_err(|_| "expected ADDR:PORT, as in 192.168.1.5:2663 or [::]:2663".into())
@@ -336,10 +343,13 @@ mod tests {
             ("[::1]", "[::1]:2663"),
             ("::1", "[::1]:2663"),
             ("127.0.0.1:0", "127.0.0.1:0"),
+            ("[::1]:9000", "[::1]:9000"),
         ] {
             assert_eq!(listen_address(text), Ok(expected.parse().unwrap()));
         }
-        for text in ["nowhere", "::1:x", "99999", ""] {
+        // Whichever of its addresses the system names first.
+        assert!(listen_address("localhost:9000").is_ok_and(|a| a.ip().is_loopback() && a.port() == 9000));
+        for text in ["nowhere", "::1:x", "99999", "", "localhost:x", ":x"] {
             assert!(listen_address(text).is_err(), "{text}");
         }
     }

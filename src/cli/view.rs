@@ -16,7 +16,7 @@ use crate::wire::control::TrackKind;
 
 /// See everybody in the room in one window.
 #[derive(Debug, Parser)]
-#[command(name = "conf-view", version, about, before_help = EXAMPLES)]
+#[command(name = "conf-view", version, before_long_help = EXAMPLES)]
 pub struct View {
     /// `-` shows a pipe (frames of conf-cam, H.264 or Y4M) instead of a room
     #[arg(value_name = "-", value_parser = input)]

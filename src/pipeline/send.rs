@@ -71,7 +71,7 @@ pub struct Progress {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// It cannot be read, or not passed on.
-    #[error("{0}")]
+    #[error("the stream cannot be read on: {0}")]
     Io(#[from] io::Error),
     /// Nothing came.
     #[error("nothing came in")]

@@ -265,7 +265,11 @@ impl Connection {
                 count = rustix::io::read(socket, &mut *landing)?;
                 // Less than there was room for: there is no more, and the kernel says so when there is again (tokio's
                 // own `AsyncRead` relies on that too). To ask once more would cost as much as the read itself.
-                if (1..landing.len()).contains(&count) { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
+                if (1..landing.len()).contains(&count) {
+                    Err(io::ErrorKind::WouldBlock.into())
+                } else {
+                    Ok(())
+                }
             });
             if count == 0 {
                 end?;
@@ -603,7 +607,10 @@ impl Connection {
 
     /// Ends the connection with a reason.
     fn end(&mut self, refusal: Refusal) {
-        self.server.note_refused(&refusal);
+        match self.seat {
+            Some(_) => self.server.note_closed(&refusal),
+            None => self.server.note_refused(&refusal),
+        }
         self.outbox.refuse(refusal);
     }
 

@@ -493,6 +493,13 @@ impl Server {
         }
     }
 
+    /// A connection that was admitted is ended.
+    fn note_closed(&self, refusal: &Refusal) {
+        if self.may_log_refusal() {
+            info!(code = refusal.code.as_str(), reason = refusal.message, "closed");
+        }
+    }
+
     /// Whether one more refusal may be logged in this second.
     fn may_log_refusal(&self) -> bool {
         let second = time::now().micros() / 1_000_000;

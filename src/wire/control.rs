@@ -634,7 +634,8 @@ pub(super) fn read(payload: &[u8]) -> Result<Control, Error> {
     serde_json::from_slice(payload).map_err(|error| {
         let cause = error.to_string();
         let cause = cause.split(" at line").next().unwrap_or_default();
-        Error::Control(text::for_log(cause.as_bytes(), 120))
+        // Quotation marks would be escaped once more in JSON, and stand there with their backslashes.
+        Error::Control(text::for_log(cause.replace('"', "'").as_bytes(), 120))
     })
 }
 

@@ -108,7 +108,7 @@ pub enum Error {
     #[error("header length {0}: expected 2 to {1}")]
     HeaderLength(u32, usize),
     /// The bytes belong to another protocol, named here.
-    #[error("this is {0}, not a confkit frame")]
+    #[error("not a confkit frame: this is {0}")]
     Foreign(&'static str),
     /// The header is not one JSON object as described.
     #[error("header: {0}")]

@@ -7,6 +7,7 @@ mod chat;
 mod chat_files;
 mod chat_hosts;
 mod chat_kill;
+mod command_line;
 mod decode;
 mod depot;
 mod download;

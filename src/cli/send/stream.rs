@@ -36,6 +36,9 @@ pub(super) fn send(args: Send) -> anyhow::Result<()> {
     let config = args.meeting.config(&args.common, "conf-send", Vec::new())?;
     let input = File::from(rustix::io::dup(io::stdin())?);
     let about = input.metadata()?;
+    if about.is_dir() {
+        return Err(Failure::usage("stdin is a directory; to send its files, type: conf-send PATH").into());
+    }
     if about.file_type().is_fifo() {
         // A pipe that already holds more stays as it is.
         let _ = rustix::pipe::fcntl_setpipe_size(&input, PIPE);
@@ -90,8 +93,12 @@ fn exit_code(error: &Error) -> Exit {
 }
 
 pub(super) fn label(text: &str) -> Result<String, String> {
-    let clean = crate::text::scrub(text.trim(), limits::LABEL);
-    if clean.is_empty() { Err("a label has 1 to 64 characters".into()) } else { Ok(clean) }
+    let clean = crate::text::scrub(text.trim(), text.len());
+    if clean.is_empty() || clean.chars().count() > limits::LABEL {
+        Err("a label has 1 to 64 characters".into())
+    } else {
+        Ok(clean)
+    }
 }
 
 pub(super) fn rate(text: &str) -> Result<f64, String> {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::Options;
 use super::outbox::Outbox;
+use super::skips::Skips;
 use crate::media::{Picture, Quality, Size};
 use crate::time::{self, Moment};
 use crate::video::capture::Description;
@@ -20,6 +21,7 @@ pub(super) struct Coder {
     last_key: Option<Moment>,
     interruptions: u64,
     key_owed: bool,
+    skips: Skips,
 }
 
 impl Coder {
@@ -30,7 +32,7 @@ impl Coder {
         outbox.shorten((f64::from(bitrate) / 8.0 / fps * 3.0) as usize);
         let encoder = OpenH264::new(Config { fps, bitrate });
         let rate = Rate::new(bitrate, time::now());
-        Self { encoder, rate, last_key: None, interruptions: 0, key_owed: false }
+        Self { encoder, rate, last_key: None, interruptions: 0, key_owed: false, skips: Skips::default() }
     }
 
     /// After a pause the picture before it may have been forgotten.
@@ -57,6 +59,13 @@ impl Coder {
         let unit = self.encoder.encode(picture, owed || key_wanted && due)?;
         if unit.as_ref().is_some_and(|unit| unit.key) {
             self.last_key = Some(now);
+        }
+        if let Some((skipped, of)) = self.skips.handle(unit.is_none(), now) {
+            tracing::warn!(
+                "{skipped} of the last {of} pictures are left out, because they need more than {} kbit/s: \
+                 a smaller --size or --fps, or a larger --bitrate, keeps them",
+                self.rate.current() / 1000
+            );
         }
         Ok(unit)
     }

@@ -13,6 +13,7 @@ mod limits;
 mod meter;
 mod outbox;
 mod shape;
+mod skips;
 
 use std::io::{self, Write};
 use std::path::PathBuf;

@@ -9,7 +9,8 @@ use super::Error;
 use super::pace::Stamps;
 use crate::h264::{self, AccessUnit, Refusal, Splitter, StreamInfo};
 use crate::id::TrackId;
-use crate::media::{self, Picture, Range};
+use crate::media::{self, ParseSizeError, Picture, Range, Size};
+use crate::video::capture::Target;
 use crate::video::encode::{self, Encoder, OpenH264};
 use crate::wire::control::{PipeTrack, Source, TrackKind, Tracks};
 use crate::wire::{Control, Frame, Header, Incoming, Kind, Media, Parser, Rendition, Stream, sniff};
@@ -60,8 +61,12 @@ pub(super) fn read(
         if let Some(other) = h264::foreign(&head) {
             return Err(Error::Container(other));
         }
-        if let Some(kind) = sniff(&head).map_err(Error::Unknown)? {
-            break kind;
+        match sniff(&head) {
+            Ok(Some(kind)) => break kind,
+            Ok(None) => {}
+            // It may have been cut anywhere: what stands before its first start code is passed over.
+            Err(_) if reading.format == Some(Stream::AnnexB) => break Stream::AnnexB,
+            Err(unknown) => return Err(Error::Unknown(unknown)),
         }
         let mut byte = [0];
         match input.read(&mut byte)? {
@@ -229,6 +234,22 @@ fn pictures(input: impl Read, reading: &Reading, emit: &mut dyn FnMut(Item) -> b
     if media::is_interlaced(decoder.get_raw_params()) {
         return Err(Error::Y4m("it is interlaced (ffmpeg: -vf yadif)".into()));
     }
+    match Size::new(width, height) {
+        Ok(_) => {}
+        Err(ParseSizeError::Odd(even)) => {
+            return Err(Error::Y4m(format!(
+                "width and height must be even (ffmpeg: -vf scale={})",
+                ffmpeg(even)
+            )));
+        }
+        Err(error) => {
+            let fitting = Target::Natural.of(Size { width, height });
+            return Err(Error::Y4m(format!(
+                "pictures of {width}x{height}: {error} (ffmpeg: -vf scale={})",
+                ffmpeg(fitting)
+            )));
+        }
+    }
     let rate = decoder.get_framerate();
     let fps = reading.fps.unwrap_or(rate.num as f64 / (rate.den as f64).max(1.0)).clamp(1.0, 120.0);
     if !emit(described(width, height, Some(fps))) {
@@ -250,7 +271,7 @@ fn pictures(input: impl Read, reading: &Reading, emit: &mut dyn FnMut(Item) -> b
         data.extend_from_slice(frame.get_v_plane());
         let now = time::now();
         let picture = Picture::from_i420(width, height, data, Range::Limited, now)
-            .ok_or_else(|| Error::Y4m("width and height must be even (ffmpeg: -vf scale=640:480)".into()))?;
+            .ok_or_else(|| Error::Y4m("a picture has another size than the first".into()))?;
         let stamp = stamps.stamp(now);
         let key = reading.key.swap(false, Ordering::Relaxed);
         let Some(unit) = encoder.encode(&picture, key)? else { continue };
@@ -258,6 +279,11 @@ fn pictures(input: impl Read, reading: &Reading, emit: &mut dyn FnMut(Item) -> b
             return Ok(());
         }
     }
+}
+
+/// A size as ffmpeg's scale filter takes it.
+fn ffmpeg(size: Size) -> String {
+    format!("{}:{}", size.width, size.height)
 }
 
 fn described(width: usize, height: usize, fps: Option<f64>) -> Item {
@@ -374,6 +400,17 @@ mod tests {
             let (items, result) = read_all(&whole[..whole.len() - cut]);
             assert_eq!(items.len(), 5);
             assert!(matches!(result, Err(Error::Frames(crate::wire::Error::Truncated(_)))));
+        }
+    }
+
+    #[test]
+    fn pictures_that_no_encoder_takes_are_refused_with_what_ffmpeg_needs() {
+        for (size, needed) in
+            [("W4096 H2304", "scale=3840:2160"), ("W5000 H100", "scale=3840:"), ("W63 H32", "scale=62:32")]
+        {
+            let (_, result) = read_all(format!("YUV4MPEG2 {size} F25:1 Ip A1:1 C420\n").as_bytes());
+            let said = result.unwrap_err().to_string();
+            assert!(said.contains(needed), "{said}");
         }
     }
 

@@ -5,12 +5,25 @@ use crate::id::{ConnectionId, TrackId};
 use crate::limits;
 use crate::time::Moment;
 use crate::wire::Code;
-use crate::wire::control::{self, Control, Publish, Refusal};
+use crate::wire::control::{self, Control, Publish, Refusal, TrackKind};
+
+/// Viewers decode what is announced: a codec that none of them knows would be garbage to them.
+fn judge(source: &control::Source) -> Result<(), String> {
+    match (source.kind, source.codec.as_str()) {
+        (TrackKind::Video, "h264") | (TrackKind::Audio, _) => Ok(()),
+        (TrackKind::Video, other) => Err(format!("video is h264, not \"{other}\"")),
+    }
+}
 
 impl Room {
     /// A member wants a track number.
     pub fn handle_publish(&mut self, connection: ConnectionId, publish: Publish) {
         let Some(&id) = self.connections.get(&connection) else { return };
+        if let Err(message) = judge(&publish.source) {
+            let mut refusal = Refusal::new(Code::Track, message);
+            refusal.id = Some(publish.id);
+            return self.outputs.push_back(Output::Send(connection, Control::Error(refusal)));
+        }
         let mut asked = self.tracks.iter().filter(|(_, t)| t.session == id);
         if let Some((&track, _)) = asked.find(|(_, t)| t.request == publish.id) {
             return self.ask_again(connection, track, publish);
