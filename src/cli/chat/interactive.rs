@@ -330,7 +330,7 @@ impl Table {
                     self.screen.handle_event(Event::Notice(text), now());
                 }
                 Action::Get { offers, directory } => self.get(offers, directory.as_ref()),
-                Action::Send { to, paths } => self.send(to, &paths),
+                Action::Send { to, paths } => self.send(to, paths).await,
                 Action::Cancel(transfers) => self.cancel(&transfers),
                 Action::Withdraw(offer) => self.withdraw(offer).await,
                 Action::Paths(typed) => self.look_for_paths(typed).await,

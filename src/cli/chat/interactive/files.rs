@@ -88,8 +88,14 @@ impl Table {
     }
 
     /// Offers files.
-    pub(super) fn send(&mut self, to: Option<String>, words: &[Word]) {
-        match paths::expand(words, home().as_deref()) {
+    pub(super) async fn send(&mut self, to: Option<String>, words: Vec<Word>) {
+        let expanding = tokio::task::spawn_blocking(move || paths::expand(&words, home().as_deref()));
+        // As below: a file system that does not answer must not hold the keys up.
+        let expanded = match tokio::time::timeout(LOOK, expanding).await {
+            Ok(Ok(expanded)) => expanded,
+            Ok(Err(_)) | Err(_) => Err("a directory there does not answer; nothing was sent".into()),
+        };
+        match expanded {
             Ok(paths) => {
                 let title = match paths.as_slice() {
                     [] => return,
