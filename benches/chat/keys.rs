@@ -29,8 +29,6 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Delays of keys while so many messages come every second.
 pub(crate) fn measure(rate: u64) -> anyhow::Result<Delays> {
     let server = Running::start(Kind::Ephemeral)?;
-    let mut talkers = Child::start_self(&["members", "deaf", server.address(), TALKERS])?;
-    talkers.expect("ready")?;
     let home = tempfile::tempdir()?;
     let size = PtySize { rows: 40, cols: 120, ..PtySize::default() };
     let pair = portable_pty::native_pty_system().openpty(size)?;
@@ -45,10 +43,15 @@ pub(crate) fn measure(rate: u64) -> anyhow::Result<Delays> {
     // Before, the terminal itself would show the keys.
     await_text(&screen, SCREEN)?;
     press(&mut *keyboard, &screen)?;
-    if rate > 0 {
+    let _talkers = if rate > 0 {
+        let mut talkers = Child::start_self(&["members", "deaf", server.address(), TALKERS])?;
+        talkers.expect("ready")?;
         talkers.say(&format!("go {rate}"))?;
         std::thread::park_timeout(BEFORE);
-    }
+        Some(talkers)
+    } else {
+        None
+    };
     let mut delays = Vec::with_capacity(KEYS);
     for _ in 0..KEYS {
         std::thread::park_timeout(PAUSE);

@@ -148,15 +148,14 @@ impl Voice {
 
     fn hear_frames(&self, bytes: &[u8], heard: &mut VecDeque<Heard>) -> anyhow::Result<usize> {
         let mut done = 0;
-        while let Some((header, payload, whole)) = frame(&bytes[done..])? {
-            let all = &bytes[done..done + whole];
-            done += whole;
-            if header.starts_with(br#"{"type":"message""#) {
-                heard.extend(stamp(payload).map(Heard::Said));
+        while let Some(whole) = whole(&bytes[done..])? {
+            done += whole.all.len();
+            if whole.header.starts_with(br#"{"type":"message""#) {
+                heard.extend(stamp(whole.payload).map(Heard::Said));
                 continue;
             }
             let mut parser = Parser::new();
-            parser.push(all);
+            parser.push(whole.all);
             let Some(Incoming::Frame(frame)) = parser.poll()? else { bail!("a frame that is none") };
             match frame.operation()? {
                 Control::Ack(ack) if ack.source == self.source => {
@@ -209,8 +208,15 @@ impl Voice {
     }
 }
 
-/// The first frame of `bytes`: its header, its payload and its length, if it is there to its end.
-fn frame(bytes: &[u8]) -> anyhow::Result<Option<(&[u8], &[u8], usize)>> {
+/// A frame that is there to its end.
+struct Whole<'a> {
+    all: &'a [u8],
+    header: &'a [u8],
+    payload: &'a [u8],
+}
+
+/// The first frame of `bytes`, if it is there to its end.
+fn whole(bytes: &[u8]) -> anyhow::Result<Option<Whole<'_>>> {
     const SIZE: &[u8] = br#""size":"#;
     let Some(length) = bytes.first_chunk() else { return Ok(None) };
     let head = 4 + u32::from_be_bytes(*length) as usize;
@@ -218,7 +224,7 @@ fn frame(bytes: &[u8]) -> anyhow::Result<Option<(&[u8], &[u8], usize)>> {
     let at = header.windows(SIZE.len()).position(|window| window == SIZE).context("a header has a size")?;
     let digits = header[at + SIZE.len()..].iter().take_while(|byte| byte.is_ascii_digit());
     let size = digits.fold(0, |size, digit| size * 10 + usize::from(digit - b'0'));
-    Ok(bytes.get(head..head + size).map(|payload| (header, payload, head + size)))
+    Ok(bytes.get(head..head + size).map(|payload| Whole { all: &bytes[..head + size], header, payload }))
 }
 
 /// The time of sending in what was said.
