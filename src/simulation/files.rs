@@ -219,7 +219,8 @@ impl World {
                 let power = self.random.between(0, 1) == 0;
                 let lost = self.depot.crash(power);
                 self.sender.tally.spoilt += lost;
-                (self.cut(0), self.cut(1));
+                self.cut(0);
+                self.cut(1);
             }
             5 if self.sender.can_restart() => {
                 self.cut(0);
@@ -241,7 +242,8 @@ impl World {
             10 => {
                 let span = Duration::from_millis(self.random.between(100, 3_000));
                 for wire in self.wires.iter_mut().flatten() {
-                    (wire.up.stall(span), wire.down.stall(span));
+                    wire.up.stall(span);
+                    wire.down.stall(span);
                 }
             }
             _ if self.random.between(0, 3) == 0 => self.withdraw(),
@@ -276,7 +278,8 @@ impl World {
         let end = self.now + span;
         while self.now < end && !self.is_over() {
             self.now += STEP;
-            (self.connect(), self.work());
+            self.connect();
+            self.work();
             for side in 0..2 {
                 self.carry(side);
             }
@@ -292,7 +295,8 @@ impl World {
             let mut wire = Wire::new(&mut self.random);
             if self.calm {
                 let shape = Shape { latency: STEP, rate: 400_000, portion: 3_000 };
-                (wire.up.heal(shape), wire.down.heal(shape));
+                wire.up.heal(shape);
+                wire.down.heal(shape);
             }
             let first =
                 if side == 0 { self.sender.handle_up() } else { self.receiver.handle_up(&self.depot) };

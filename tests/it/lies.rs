@@ -224,9 +224,12 @@ fn is_right(path: &Path) -> bool {
     fs::read(path).is_ok_and(|bytes| bytes == content(1, SIZE))
 }
 
+/// What it is called, and what it does to the answer of one request, which is the first, second and so on.
+type Spoiler = (&'static str, fn(u32, &mut Vec<Frame>));
+
 #[test]
 fn f24_what_is_flipped_doubled_turned_round_or_left_out_once_is_mended() {
-    let spoilers: [(&str, fn(u32, &mut Vec<Frame>)); 5] = [
+    let spoilers: [Spoiler; 5] = [
         ("flipped", |times, frames| {
             if times == 1 {
                 frames[1] = flipped(&frames[1]);
@@ -265,27 +268,27 @@ fn f24_what_is_flipped_doubled_turned_round_or_left_out_once_is_mended() {
 
 #[test]
 fn f24_f26_what_stays_damaged_stays_a_part_and_ends_with_6() {
-    let spoilers: [(&str, fn(&mut Vec<Frame>)); 4] = [
-        ("flipped", |frames| {
+    let spoilers: [Spoiler; 4] = [
+        ("flipped", |_, frames| {
             let last = frames.last_mut().unwrap();
             *last = flipped(last);
         }),
-        ("cut short", |frames| {
+        ("cut short", |_, frames| {
             let last = frames.last_mut().unwrap();
             let at = last.header.piece.unwrap();
             *last = piece(at.offer, at.part, at.index, &last.payload()[..10]);
         }),
-        ("too long", |frames| {
+        ("too long", |_, frames| {
             let last = frames.last_mut().unwrap();
             let at = last.header.piece.unwrap();
             *last = piece(at.offer, at.part, at.index, &[7; CHUNK as usize + 1]);
         }),
-        ("left out", |frames| drop(frames.pop())),
+        ("left out", |_, frames| drop(frames.pop())),
     ];
     for (name, spoil) in spoilers {
-        let liar = Honest::spoilt(move |_, fetch, frames| {
+        let liar = Honest::spoilt(move |times, fetch, frames| {
             if fetch.part == Part::Chunk {
-                spoil(frames);
+                spoil(times, frames);
             }
         });
         let fence = Fence::new();

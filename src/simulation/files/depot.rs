@@ -1,7 +1,8 @@
 //! The server's disk and index, as `server::depot` behaves: chunks count when they have been synchronised, in batches;
 //! what was not is lost in a crash, or found again.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
+use std::collections::btree_map::{BTreeMap, Entry};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -173,8 +174,8 @@ impl Depot {
                 chunks: vec![[piece.index, piece.index + 1]],
             }));
         }
-        if !self.written.contains_key(&piece.index) {
-            self.written.insert(piece.index, frame.payload().to_vec());
+        if let Entry::Vacant(slot) = self.written.entry(piece.index) {
+            slot.insert(frame.payload().to_vec());
             self.unsynced.push(piece.index);
         }
         None
