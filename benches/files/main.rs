@@ -107,7 +107,10 @@ fn large(place: &Place) -> anyhow::Result<()> {
     let rate = |name: &str| lines.iter().find(|line| line.name == name).map(|line| median(&line.rates));
     if let (Some(wormhole), Some(ours)) = (rate("magic-wormhole"), rate("conf-send and conf-recv at once")) {
         let times = ours / wormhole;
-        println!("at once, it is {times:.1} times magic-wormhole (goal: at least 3): {}", verdict(times >= 3.0));
+        println!(
+            "at once, it is {times:.1} times magic-wormhole (goal: at least 3): {}",
+            verdict(times >= 3.0)
+        );
     }
     missing.iter().for_each(|missing| println!("left out: {missing}"));
     println!();
@@ -227,7 +230,11 @@ fn resume(place: &Place) -> anyhow::Result<()> {
 
 fn tell(what: &str, took: Duration) {
     let goal = Duration::from_secs(1);
-    println!("{what:<32} {:>6.0} ms (goal: at most 1000): {}", took.as_secs_f64() * 1e3, verdict(took <= goal));
+    println!(
+        "{what:<32} {:>6.0} ms (goal: at most 1000): {}",
+        took.as_secs_f64() * 1e3,
+        verdict(took <= goal)
+    );
 }
 
 /// What goes twice when one of the programs is killed: `CONF_BENCH_AGAIN_MIB` (128), five times each.
@@ -235,7 +242,8 @@ fn again(place: &Place) -> anyhow::Result<()> {
     let mib = set("CONF_BENCH_AGAIN_MIB", 128)?;
     let file = place.file("again", mib << 20)?;
     println!("sent again after one kill -9, the most of five, {mib} MiB");
-    for (name, who) in [("conf-send", Who::Sender), ("conf-serve", Who::Server), ("conf-recv", Who::Receiver)] {
+    for (name, who) in [("conf-send", Who::Sender), ("conf-serve", Who::Server), ("conf-recv", Who::Receiver)]
+    {
         let mut most = 0;
         for part in 1..=5 {
             most = most.max(killed(place, &file, who, (mib << 20) * part / 6)?);

@@ -26,7 +26,13 @@ pub(crate) struct Peer {
 }
 
 pub(crate) const PEERS: [Peer; 4] = [
-    Peer { name: "rsync daemon", needs: &["rsync"], hint: "apt install rsync", start: rsync, carry: rsync_carries },
+    Peer {
+        name: "rsync daemon",
+        needs: &["rsync"],
+        hint: "apt install rsync",
+        start: rsync,
+        carry: rsync_carries,
+    },
     Peer {
         name: "scp",
         needs: &["scp", "sshd", "ssh-keygen"],
@@ -41,7 +47,13 @@ pub(crate) const PEERS: [Peer; 4] = [
         start: wormhole,
         carry: wormhole_carries,
     },
-    Peer { name: "croc", needs: &["croc"], hint: "https://github.com/schollz/croc", start: croc, carry: croc_carries },
+    Peer {
+        name: "croc",
+        needs: &["croc"],
+        hint: "https://github.com/schollz/croc",
+        start: croc,
+        carry: croc_carries,
+    },
 ];
 
 /// The servers of a peer, and where they are.
@@ -74,7 +86,9 @@ impl Peer {
     pub(crate) fn carry(&self, serving: &Serving, file: &Path, into: &Path) -> anyhow::Result<Duration> {
         let took = (self.carry)(serving, file, into)?;
         let name = file.file_name().context("a file has a name")?;
-        if into.join(name).metadata().map_or(0, |about| about.len()) != file.metadata()?.len() && !file.is_dir() {
+        if into.join(name).metadata().map_or(0, |about| about.len()) != file.metadata()?.len()
+            && !file.is_dir()
+        {
             bail!("the file did not arrive");
         }
         Ok(took)
@@ -109,7 +123,13 @@ fn rsync(home: &Path) -> anyhow::Result<Serving> {
     );
     std::fs::write(home.join("conf"), text)?;
     let mut server = command("rsync", home);
-    server.args(["--daemon", "--no-detach", "--config=conf", "--address=127.0.0.1", &format!("--port={port}")]);
+    server.args([
+        "--daemon",
+        "--no-detach",
+        "--config=conf",
+        "--address=127.0.0.1",
+        &format!("--port={port}"),
+    ]);
     Ok(Serving { servers: vec![Running::start(&mut server)?], ports: vec![port], home: home.into() })
 }
 
@@ -146,7 +166,8 @@ fn scp_carries(serving: &Serving, file: &Path, into: &Path) -> anyhow::Result<Du
 fn wormhole(home: &Path) -> anyhow::Result<Serving> {
     let ports = vec![port()?, port()?];
     let listen = |port: u16| format!("tcp:{port}:interface=127.0.0.1");
-    let mailbox = Running::start(command("twist", home).args(["wormhole-mailbox", "--port", &listen(ports[0])]))?;
+    let mailbox =
+        Running::start(command("twist", home).args(["wormhole-mailbox", "--port", &listen(ports[0])]))?;
     let relay = Running::start(command("twist", home).args(["transitrelay", "--port", &listen(ports[1])]))?;
     Ok(Serving { servers: vec![mailbox, relay], ports, home: home.into() })
 }

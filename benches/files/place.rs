@@ -13,7 +13,8 @@ pub(crate) struct Place(TempDir);
 impl Place {
     /// Below `CONF_BENCH_DIR`, else in the directory of the build.
     pub(crate) fn make() -> anyhow::Result<Self> {
-        let above = std::env::var_os("CONF_BENCH_DIR").map_or_else(|| env!("CARGO_TARGET_TMPDIR").into(), PathBuf::from);
+        let above = std::env::var_os("CONF_BENCH_DIR")
+            .map_or_else(|| env!("CARGO_TARGET_TMPDIR").into(), PathBuf::from);
         fs::create_dir_all(&above)?;
         let made = tempfile::Builder::new().prefix("bench-files-").tempdir_in(&above);
         Ok(Self(made.with_context(|| format!("cannot write below {}", above.display()))?))

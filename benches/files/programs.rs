@@ -18,9 +18,8 @@ pub(crate) struct Running(pub(crate) Child);
 
 impl Running {
     pub(crate) fn start(command: &mut Command) -> anyhow::Result<Self> {
-        let named = || format!("cannot start {}", command.get_program().display());
         let started = command.stdin(Stdio::null()).spawn();
-        Ok(Self(started.with_context(named)?))
+        Ok(Self(started.with_context(|| format!("cannot start {}", command.get_program().display()))?))
     }
 
     /// Waits for its end, which must be a good one.
@@ -81,7 +80,8 @@ pub(crate) fn program(name: &str, home: &Path, room: &str) -> Command {
         _ => env!("CARGO_BIN_EXE_conf-recv"),
     };
     let mut command = Command::new(path);
-    for unset in ["CONF_IDENTITY_FILE", "CONF_LOG", "CONF_PASSWORD_FILE", "XDG_CONFIG_HOME", "XDG_DATA_HOME"] {
+    for unset in ["CONF_IDENTITY_FILE", "CONF_LOG", "CONF_PASSWORD_FILE", "XDG_CONFIG_HOME", "XDG_DATA_HOME"]
+    {
         command.env_remove(unset);
     }
     command.env("HOME", home).env("XDG_STATE_HOME", home.join("state")).env("XDG_RUNTIME_DIR", home);
