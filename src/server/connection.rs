@@ -201,12 +201,20 @@ impl Connection {
             static LANDING: RefCell<Vec<u8>> = RefCell::new(vec![0; limits::READ]);
         }
         let peer = &mut self.peer;
-        let read: io::Result<(usize, Moment)> = LANDING.with_borrow_mut(|landing| {
-            let count = self.outbox.socket.try_read(landing)?;
-            let now = time::now();
-            peer.handle_bytes(&landing[..count], now);
-            Ok((count, now))
-        });
+        let rest = peer.rest().map(|rest| tcp::read_into(&self.outbox.socket, rest));
+        let read: io::Result<(usize, Moment)> = match rest {
+            Some(read) => read.map(|count| {
+                let now = time::now();
+                peer.handle_rest(count, now);
+                (count, now)
+            }),
+            None => LANDING.with_borrow_mut(|landing| {
+                let count = self.outbox.socket.try_read(landing)?;
+                let now = time::now();
+                peer.handle_bytes(&landing[..count], now);
+                Ok((count, now))
+            }),
+        };
         let now = match read {
             Ok((0, _)) => return Ok(self.handle_end()),
             Ok((_, now)) => now,
