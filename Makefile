@@ -6,7 +6,7 @@ SHELL := bash
 CARGO ?= cargo
 
 .PHONY: help deps build install demo test test-devices check layers drift links faults generate soak \
-	bench bench-relay bench-meeting bench-chat bench-latency bench-encode bench-view bench-terminal
+	bench bench-relay bench-meeting bench-chat bench-latency bench-encode bench-view bench-terminal bench-files
 
 help: ## what there is to do
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -58,7 +58,7 @@ generate: ## writes completions and man pages anew
 	$(CARGO) build --bins
 	@scripts/generate
 
-bench: bench-relay bench-meeting bench-chat bench-latency bench-encode bench-view bench-terminal ## all benchmarks
+bench: bench-relay bench-meeting bench-chat bench-latency bench-encode bench-view bench-terminal bench-files ## all benchmarks
 
 bench-relay: ## CPU and delay of the relay against a bare loop of sends; stalled and idle connections
 	$(CARGO) build --release --bins
@@ -84,6 +84,10 @@ bench-view: ## pictures per second of decoding and drawing
 
 bench-terminal: ## a key until it is drawn, with 10,000 messages and while 10,000 come every second
 	$(CARGO) bench --bench chat_screen
+
+bench-files: ## files through a room beside rsync, scp, magic-wormhole and croc, as far as they are there
+	$(CARGO) build --release --bins
+	$(CARGO) bench --bench files
 
 soak: ## SEEDS=50000 simulated meetings and transfers with faults, ROUNDS=250 of kills in chats, KILLS=1000 in uploads and as many in downloads, 20,000 hostile lists, 100,000 rounds of a race of links, then a meeting for MINUTES=10 with kills and suspensions
 	CONF_SIM_SEEDS=$${SEEDS:-50000} $(CARGO) test --lib simulation::

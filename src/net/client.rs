@@ -401,6 +401,8 @@ enum Happened {
     Dialed(Result<TcpStream, String>),
     Written(io::Result<usize>),
     Read(io::Result<usize>),
+    /// Bytes of a large frame have come where they belong.
+    Rest(usize),
 }
 
 /// Why the task goes on.
@@ -458,7 +460,7 @@ impl Task {
             };
             let wake = tokio::select! {
                 room = self.events.reserve(), if !self.undelivered.is_empty() => Wake::Room(room.is_ok()),
-                happened = link.happens(&mut buffer, reading) => Wake::Link(happened),
+                happened = link.happens(&mut buffer, self.client.rest(), reading) => Wake::Link(happened),
                 Some(order) = self.words.recv(), if !self.abandoned => Wake::Order(Some(order)),
                 order = self.orders.recv(), if hungry && !self.abandoned => Wake::Order(order),
                 () = self.hurry.notified() => Wake::Hurry,
@@ -565,6 +567,10 @@ impl Task {
                 self.traffic.1 += count as u64;
                 return self.client.handle_bytes(&buffer[..count], now);
             }
+            Happened::Rest(count) => {
+                self.traffic.1 += count as u64;
+                return self.client.handle_rest(now);
+            }
             Happened::Read(Err(error)) => Down::Broken(error.to_string()),
         };
         *link = Link::Idle;
@@ -623,11 +629,11 @@ impl Task {
 
 impl Link {
     /// Waits for whatever the connection does next; for ever where there is none.
-    async fn happens(&mut self, buffer: &mut [u8], reading: bool) -> Happened {
+    async fn happens(&mut self, buffer: &mut [u8], rest: Option<&mut Vec<u8>>, reading: bool) -> Happened {
         match self {
             Self::Idle => std::future::pending().await,
             Self::Dialing(dialing) => Happened::Dialed(dialing.await),
-            Self::Open(open) => open.happens(buffer, reading).await,
+            Self::Open(open) => open.happens(buffer, rest, reading).await,
         }
     }
 
@@ -676,7 +682,12 @@ impl Open {
         true
     }
 
-    async fn happens(&mut self, buffer: &mut [u8], reading: bool) -> Happened {
+    async fn happens(
+        &mut self,
+        buffer: &mut [u8],
+        mut rest: Option<&mut Vec<u8>>,
+        reading: bool,
+    ) -> Happened {
         let writing = !self.out.is_empty() && !self.deaf;
         let interest = match (reading, writing) {
             (true, true) => Interest::READABLE | Interest::WRITABLE,
@@ -692,8 +703,15 @@ impl Open {
             if writing && let Some(written) = unless_blocked(self.write()) {
                 return Happened::Written(written);
             }
-            if reading && let Some(read) = unless_blocked(self.stream.try_read(buffer)) {
-                return Happened::Read(read);
+            let read = match (reading, &mut rest) {
+                (false, _) => None,
+                (true, Some(rest)) => unless_blocked(tcp::read_into(&self.stream, rest)),
+                (true, None) => unless_blocked(self.stream.try_read(buffer)),
+            };
+            match (read, &rest) {
+                (Some(Ok(count @ 1..)), Some(_)) => return Happened::Rest(count),
+                (Some(read), _) => return Happened::Read(read),
+                (None, _) => {}
             }
         }
     }

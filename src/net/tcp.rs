@@ -4,7 +4,9 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use rustix::buffer::spare_capacity;
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+use tokio::io::Interest;
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::limits;
@@ -39,6 +41,11 @@ pub fn configure_bulk(stream: &TcpStream) -> io::Result<()> {
 /// Prepares a connection whose files step back for media: what the kernel has taken goes as fast as it can.
 pub fn configure_yielding(stream: &TcpStream) -> io::Result<()> {
     SockRef::from(stream).set_tcp_notsent_lowat(limits::NOTSENT_LOWAT_YIELDING)
+}
+
+/// Reads what is there into the spare capacity of `buffer`, as [`TcpStream::try_read`] does into its length.
+pub fn read_into(stream: &TcpStream, buffer: &mut Vec<u8>) -> io::Result<usize> {
+    stream.try_io(Interest::READABLE, || Ok(rustix::io::read(stream, spare_capacity(buffer))?))
 }
 
 /// Listens on `address`; on `[::]` for IPv4 as well, and on `0.0.0.0` alone where the machine has no

@@ -257,27 +257,23 @@ impl Connection {
         }
         let peer = &mut self.peer;
         let socket = &self.outbox.socket;
-        let read: io::Result<(usize, Moment)> = LANDING.with_borrow_mut(|landing| {
-            // Who only takes files still says what it wants.
-            let landing = &mut landing[..most.clamp(limits::READ_LEAST, limits::READ)];
-            let mut count = 0;
-            let end = socket.try_io(Interest::READABLE, || {
-                count = rustix::io::read(socket, &mut *landing)?;
-                // Less than there was room for: there is no more, and the kernel says so when there is again (tokio's
-                // own `AsyncRead` relies on that too). To ask once more would cost as much as the read itself.
-                if (1..landing.len()).contains(&count) {
-                    Err(io::ErrorKind::WouldBlock.into())
-                } else {
-                    Ok(())
-                }
-            });
-            if count == 0 {
-                end?;
-            }
-            let now = time::now();
-            peer.handle_bytes(&landing[..count], now);
-            Ok((count, now))
-        });
+        // Who steps back reads no more than it may, and so not all that is missing of a chunk at once.
+        let rest = peer.rest().filter(|_| most == usize::MAX).map(|rest| tcp::read_into(socket, rest));
+        let read: io::Result<(usize, Moment)> = match rest {
+            Some(read) => read.map(|count| {
+                let now = time::now();
+                peer.handle_rest(count, now);
+                (count, now)
+            }),
+            None => LANDING.with_borrow_mut(|landing| {
+                // Who only takes files still says what it wants.
+                let landing = &mut landing[..most.clamp(limits::READ_LEAST, limits::READ)];
+                let count = read_what_is_there(socket, landing)?;
+                let now = time::now();
+                peer.handle_bytes(&landing[..count], now);
+                Ok((count, now))
+            }),
+        };
         let now = match read {
             Ok((0, _)) => return Ok(self.handle_end()),
             Ok((count, now)) => {
@@ -653,6 +649,21 @@ async fn files_begin(outbox: &Outbox) {
 /// What a fetcher sends next.
 async fn serve_next(depot: Option<&Depot>, fetcher: &mut Fetcher) -> Option<Served> {
     Some(fetcher.next(depot?).await)
+}
+
+/// Reads what has come.
+fn read_what_is_there(socket: &TcpStream, landing: &mut [u8]) -> io::Result<usize> {
+    let mut count = 0;
+    let end = socket.try_io(Interest::READABLE, || {
+        count = rustix::io::read(socket, &mut *landing)?;
+        // Less than there was room for: there is no more, and the kernel says so when there is again (tokio's own
+        // `AsyncRead` relies on that too). To ask once more would cost as much as the read itself.
+        if (1..landing.len()).contains(&count) { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
+    });
+    if count == 0 {
+        end?;
+    }
+    Ok(count)
 }
 
 /// Reads and forgets what the peer still sends, until it ends its side.

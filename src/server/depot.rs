@@ -30,7 +30,7 @@ use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 pub(super) use index::Record;
-pub(super) use stock::Stock;
+pub(super) use stock::{Holding, Stock};
 
 use crate::id::{ConnectionId, PublicKey, RoomName};
 use crate::transfer::Ranges;

@@ -1,7 +1,8 @@
 //! What one connection has asked to be sent of offers: request after request, piece after piece, each when
 //! it is there and the connection has taken most of the one before.
 //!
-//! Bounds: [`limits::FETCHES`] requests of [`limits::FETCH_RANGES`] ranges, and one piece that is being read.
+//! Bounds: [`limits::FETCHES`] requests of [`limits::FETCH_RANGES`] ranges, and [`READING`] pieces that are read
+//! ahead, so that the disk and the connection do not wait for each other.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -9,25 +10,28 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
-use super::depot::{Depot, Stock};
+use super::depot::{Depot, Holding, Stock};
 use crate::limits;
 use crate::wire::control::Refusal;
 use crate::wire::offer::Fetch;
 use crate::wire::{Code, Part};
 
+/// Pieces that are read ahead of what the connection takes.
+const READING: usize = 2;
+
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct Fetcher {
     requests: VecDeque<Serving>,
-    /// A piece of the first request that is being read.
-    reading: Option<oneshot::Receiver<Option<Bytes>>>,
+    /// Pieces of the first request that are being read, in order.
+    reading: VecDeque<oneshot::Receiver<Option<Bytes>>>,
 }
 
 #[derive(Debug)]
 struct Serving {
     fetch: Fetch,
     stock: Arc<Stock>,
-    /// Which range is being sent, and which piece of it comes next.
+    /// Which range is being read, and which piece of it comes next.
     range: usize,
     next: u32,
 }
@@ -47,6 +51,7 @@ pub(super) enum Served {
 enum Step {
     Read(u32),
     NextRange,
+    End,
     Gone,
 }
 
@@ -88,7 +93,7 @@ impl Fetcher {
             return false;
         };
         if place == 0 {
-            self.reading = None;
+            self.reading.clear();
         }
         self.requests.remove(place).is_some()
     }
@@ -103,41 +108,59 @@ impl Fetcher {
     pub(super) async fn next(&mut self, depot: &Depot) -> Served {
         loop {
             let Some(serving) = self.requests.front_mut() else { return std::future::pending().await };
-            let (id, part) = (serving.fetch.id, serving.fetch.part);
-            if let Some(reading) = &mut self.reading {
+            let id = serving.fetch.id;
+            while self.reading.len() < READING
+                && let Some(Step::Read(index)) = serving.step()
+            {
+                self.reading.push_back(depot.read(&serving.stock, serving.fetch.part, index));
+                serving.next += 1;
+            }
+            if let Some(reading) = self.reading.front_mut() {
                 let found = reading.await;
-                self.reading = None;
+                self.reading.pop_front();
                 if let Ok(Some(bytes)) = found {
-                    serving.next += 1;
                     return Served::Piece(bytes);
                 }
+                self.reading.clear();
                 let gone = serving.stock.holding().gone.is_some();
                 self.requests.pop_front();
                 return Served::Refused(refusal(id, gone));
             }
-            let Some((_, to)) = serving.fetch.ranges.get(serving.range).copied() else {
-                self.requests.pop_front();
-                return Served::Done(id);
-            };
-            let next = serving.next;
-            let step = serving.stock.wait(|holding| match () {
-                () if holding.gone.is_some() => Some(Step::Gone),
-                () if to.is_some_and(|to| next >= to) => Some(Step::NextRange),
-                () if holding.has(part, next) => Some(Step::Read(next)),
-                () if holding.end(part).is_some_and(|end| next >= end) => Some(Step::NextRange),
-                () => None,
-            });
-            match step.await {
-                Step::Read(index) => self.reading = Some(depot.read(&serving.stock, part, index)),
+            let step = serving.stock.wait(|holding| serving.step_by(holding)).await;
+            match step {
+                Step::Read(_) => {}
                 Step::NextRange => {
                     serving.range += 1;
                     serving.next = serving.fetch.ranges.get(serving.range).map_or(0, |range| range.0);
+                }
+                Step::End => {
+                    self.requests.pop_front();
+                    return Served::Done(id);
                 }
                 Step::Gone => {
                     self.requests.pop_front();
                     return Served::Refused(refusal(id, true));
                 }
             }
+        }
+    }
+}
+
+impl Serving {
+    /// What comes next, where that can be told now.
+    fn step(&self) -> Option<Step> {
+        self.step_by(&self.stock.holding())
+    }
+
+    fn step_by(&self, holding: &Holding) -> Option<Step> {
+        let (part, next) = (self.fetch.part, self.next);
+        let Some((_, to)) = self.fetch.ranges.get(self.range) else { return Some(Step::End) };
+        match () {
+            () if holding.gone.is_some() => Some(Step::Gone),
+            () if to.is_some_and(|to| next >= to) => Some(Step::NextRange),
+            () if holding.has(part, next) => Some(Step::Read(next)),
+            () if holding.end(part).is_some_and(|end| next >= end) => Some(Step::NextRange),
+            () => None,
         }
     }
 }

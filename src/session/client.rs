@@ -262,8 +262,18 @@ impl Client {
 
     /// Bytes have come in.
     pub fn handle_bytes(&mut self, bytes: &[u8], now: Moment) {
-        self.heartbeat.handle_received(now);
         self.parser.push(bytes);
+        self.handle_rest(now);
+    }
+
+    /// Where the next bytes belong, into its spare capacity, if they are the rest of a large frame ([`Parser::rest`]).
+    pub fn rest(&mut self) -> Option<&mut Vec<u8>> {
+        self.parser.rest()
+    }
+
+    /// Bytes have come there.
+    pub fn handle_rest(&mut self, now: Moment) {
+        self.heartbeat.handle_received(now);
         while self.is_connected() {
             match self.parser.poll() {
                 Ok(None) => return,

@@ -143,6 +143,17 @@ impl Peer {
         self.portion += bytes.len();
     }
 
+    /// Where the next bytes belong, into its spare capacity, if they are the rest of a large frame ([`Parser::rest`]).
+    pub fn rest(&mut self) -> Option<&mut Vec<u8>> {
+        self.parser.rest()
+    }
+
+    /// So many bytes have come there; [`Self::poll`] says what they mean.
+    pub fn handle_rest(&mut self, count: usize, now: Moment) {
+        self.heartbeat.handle_received(now);
+        self.portion += count;
+    }
+
     /// Bytes have been given to the kernel.
     pub fn handle_sent(&mut self, now: Moment) {
         self.heartbeat.handle_sent(now);

@@ -21,7 +21,7 @@ mod sums;
 pub mod upload;
 
 pub use about::{About, Kind};
-pub use chain::{Chain, Saved, chunk_sums};
+pub use chain::{Chain, Saved, chunk_sums, lanes};
 pub use download::Download;
 pub use error::Error;
 pub use journal::Journal;

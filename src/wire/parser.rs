@@ -5,6 +5,11 @@ use bytes::Bytes;
 use super::{Error, Frame, Header, Kind, checksum};
 use crate::limits;
 
+/// From this size on a frame of a file gets memory of its own, which it is read into and stays in ...
+const LARGE: usize = 128 * 1024;
+/// ... when this part of it is there: what a peer only announces takes no memory.
+const THERE: usize = 8;
+
 /// What the stream held.
 #[derive(Debug, Clone)]
 pub enum Incoming {
@@ -16,8 +21,8 @@ pub enum Incoming {
 }
 
 /// An incremental reader of frames. Holds at most one frame that is not complete, and no more memory
-/// for it than bytes have come in (rounded up to the next doubling); every length is judged when it
-/// is known and before more is taken.
+/// for it than bytes have come in (rounded up to the next doubling; eight times as much for a large frame
+/// of a file); every length is judged when it is known and before more is taken.
 ///
 /// ```
 /// use confkit::wire::{Control, Frame, Incoming, Parser};
@@ -37,6 +42,8 @@ pub struct Parser {
     start: usize,
     /// The header of that frame, once it is complete, and where its payload begins behind `start`.
     header: Option<(Header, usize)>,
+    /// `buffer` has been made for that frame alone.
+    own: bool,
     /// Bytes of the stream before `start`.
     consumed: u64,
     admitted: bool,
@@ -82,24 +89,40 @@ impl Parser {
             self.release();
             return Ok(None);
         };
-        let end = payload_at + header.size;
+        let (end, is_file) = (payload_at + header.size, header.kind == Kind::File);
+        let large = is_file && self.trusts_files && end >= LARGE;
         let waiting = &self.buffer[self.start..];
         if waiting.len() < end {
+            if large && !self.own && waiting.len() >= end / THERE {
+                let mut own = Vec::with_capacity(end);
+                own.extend_from_slice(waiting);
+                (self.buffer, self.start, self.own) = (own, 0, true);
+            }
             return Ok(None);
         }
         let (header, _) = self.header.take().expect("poll_header has just found it");
         let waiting = &self.buffer[self.start..];
         let unchecked = self.trusts_files && header.kind == Kind::File;
         let intact = unchecked || checksum(&waiting[payload_at..end]) == header.checksum;
+        self.consumed += end as u64;
+        if std::mem::take(&mut self.own) && waiting.len() == end {
+            let bytes = Bytes::from(std::mem::take(&mut self.buffer));
+            return Ok(Some(Incoming::Frame(Frame::found(header, bytes, payload_at))));
+        }
         // A copy of its own: a frame that is kept (in a cache, in a queue) must not keep alive a
         // buffer that also holds others.
         let bytes = intact.then(|| Bytes::copy_from_slice(&waiting[..end]));
         self.start += end;
-        self.consumed += end as u64;
         Ok(Some(match bytes {
             Some(bytes) => Incoming::Frame(Frame::found(header, bytes, payload_at)),
             None => Incoming::Damaged(header),
         }))
+    }
+
+    /// Where the rest of a large frame of a file belongs, if one has begun: whoever fills the spare capacity of
+    /// this spares every byte two more copies. What was put there counts when it is polled.
+    pub fn rest(&mut self) -> Option<&mut Vec<u8>> {
+        (self.own && self.missing() > 0).then_some(&mut self.buffer)
     }
 
     /// Bytes of a frame that is not complete.

@@ -464,6 +464,64 @@ fn a_file_frame_without_its_keys_is_refused() {
     assert_eq!(refused(&bad), Error::Header("part: expected about, manifest, chunk or sums".into()));
 }
 
+/// A parser as of an admitted peer, and a stream of a small frame, a chunk and another chunk.
+fn stream_of_files() -> (Parser, Vec<u8>, Vec<Vec<u8>>) {
+    let mut parser = Parser::new();
+    parser.trust_files();
+    let payloads: Vec<Vec<u8>> = [5, 300_000, 200_000].map(|size| vec![size as u8; size]).into();
+    let frames = payloads.iter().map(|payload| Frame::file(chunk(), payload, 0).bytes().to_vec());
+    (parser, frames.collect::<Vec<_>>().concat(), payloads)
+}
+
+#[test]
+fn w20_a_large_file_frame_that_is_only_announced_takes_no_memory() {
+    let (mut parser, bytes, _) = stream_of_files();
+    let mut most = 0;
+    for (at, byte) in bytes[..250_000].iter().enumerate() {
+        parser.push(std::slice::from_ref(byte));
+        while parser.poll().unwrap().is_some() {}
+        assert!(parser.memory() <= (8 * (at + 1)).max(64), "{} at {at}", parser.memory());
+        most = most.max(parser.memory());
+    }
+    assert!(most < 310_000, "the frame has memory of its own size: {most}");
+}
+
+proptest! {
+    #[test]
+    fn w07_large_file_frames_are_the_same_however_they_are_read(
+        portions in prop::collection::vec((1_usize..120_000, any::<bool>()), 1..40),
+    ) {
+        let (mut parser, bytes, payloads) = stream_of_files();
+        let (mut left, mut got, mut in_place) = (&bytes[..], Vec::new(), 0);
+        for (portion, at_rest) in portions.into_iter().cycle() {
+            let count = match parser.rest().filter(|_| at_rest) {
+                Some(rest) => {
+                    let count = portion.min(left.len()).min(rest.capacity() - rest.len());
+                    rest.extend_from_slice(&left[..count]);
+                    in_place += count;
+                    count
+                }
+                None => {
+                    let count = portion.min(left.len());
+                    parser.push(&left[..count]);
+                    count
+                }
+            };
+            left = &left[count..];
+            while let Some(Incoming::Frame(frame)) = parser.poll().unwrap() {
+                prop_assert!(frame.is_intact());
+                got.push(frame.payload().to_vec());
+            }
+            if left.is_empty() {
+                break;
+            }
+        }
+        prop_assert_eq!(got, payloads);
+        prop_assert!(in_place < bytes.len());
+        prop_assert_eq!((parser.offset(), parser.finish()), (bytes.len() as u64, Ok(())));
+    }
+}
+
 #[test]
 fn a_parser_that_trusts_files_hands_damaged_ones_on_and_nothing_else() {
     let mut bytes = Frame::file(chunk(), b"payload", 0).bytes().to_vec();

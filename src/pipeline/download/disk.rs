@@ -13,19 +13,17 @@ use tokio::sync::mpsc;
 use super::chain::{Follower, Written};
 use super::record::Record;
 use crate::files::sink::{Error, Stage, Unsynced};
-use crate::transfer::{Layout, Saved, chunk_sums};
+use crate::transfer::{Layout, Saved, chunk_sums, lanes};
 use crate::wire::Frame;
 
 /// Frames that wait for the disk.
 pub(super) const WAITING: usize = 16;
-/// Chunks whose sums are taken at once.
-const LANES: usize = 8;
 /// What may be written without being safe before the writer waits.
 const UNSAFE: u64 = 4 * 1024 * 1024;
 /// From so many bytes on it is worth a sync ...
 const WORTH: u64 = 2 * 1024 * 1024;
-/// ... and after so long in any case.
-const PATIENCE: Duration = Duration::from_millis(100);
+/// ... and after so long in any case: at the end of a file, and where less than that comes, nothing else follows.
+const PATIENCE: Duration = Duration::from_millis(10);
 /// Things told that may wait; whoever hears them does nothing else meanwhile.
 const TOLD: usize = 64;
 
@@ -218,10 +216,11 @@ struct Writer {
 
 impl Writer {
     fn run(mut self, mut incoming: mpsc::Receiver<Frame>) {
-        let mut batch = Vec::with_capacity(LANES);
+        let lanes = lanes();
+        let mut batch = Vec::with_capacity(lanes);
         while let Some(frame) = incoming.blocking_recv() {
             batch.push(frame);
-            while batch.len() < LANES
+            while batch.len() < lanes
                 && let Ok(frame) = incoming.try_recv()
             {
                 batch.push(frame);

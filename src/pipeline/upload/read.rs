@@ -13,14 +13,12 @@ use super::chain::Link;
 use crate::files::source::{ReadError, Reader};
 use crate::id::OfferNumber;
 use crate::time;
-use crate::transfer::{Layout, chunk_sums};
+use crate::transfer::{Layout, chunk_sums, lanes};
 use crate::wire::{FILE_ROOM, Frame, Part, Piece};
 
 /// Orders that may wait.
 pub(super) const ORDERS: usize = 16;
-/// Chunks whose sums are taken at once, where they are there: as many as the widest vectors have lanes, but ...
-const LANES: usize = 8;
-/// ... no more bytes than this, because none of them is on its way before all of them are read.
+/// Bytes of which the sums are taken at once at the most: none of them is on its way before all of them are read.
 const BATCH: usize = 4 * 1024 * 1024;
 
 /// A chunk that is wanted.
@@ -95,10 +93,11 @@ pub(super) fn run(
     items: &mpsc::Sender<Item>,
     links: &std::sync::mpsc::SyncSender<Link>,
 ) {
+    let lanes = lanes();
     while let Some(first) = orders.blocking_recv() {
         let mut batch = vec![first];
         let size = input.length(first.chunk).max(1);
-        while batch.len() < LANES
+        while batch.len() < lanes
             && (batch.len() + 1) * size <= BATCH
             && let Ok(order) = orders.try_recv()
         {
