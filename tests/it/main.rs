@@ -14,6 +14,7 @@ mod network;
 mod password;
 mod protocol;
 mod python;
+mod recv;
 mod send;
 mod serve;
 mod server;
