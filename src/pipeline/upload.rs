@@ -362,8 +362,8 @@ fn who(present: &[String]) -> String {
 fn hint(refusal: &Refusal) -> &'static str {
     match refusal.code {
         Code::Quota => {
-            "; when something is taken back (conf-recv --list, conf-send --withdraw N) or conf-serve has a larger \
-             --store-quota, the same command goes on"
+            "; taking something back (conf-recv --list, conf-send --withdraw N) or a larger --store-quota of \
+             conf-serve makes room"
         }
         _ => "",
     }

@@ -10,6 +10,7 @@ use crate::support::hands::Taking;
 use crate::support::scene::{Scene, content};
 use crate::support::taker::Taker;
 use crate::support::talk::wait_for;
+use crate::support::terminal::Terminal;
 
 const CHUNK: usize = limits::CHUNK_MIN as usize;
 const MIB: usize = 1024 * 1024;
@@ -389,4 +390,81 @@ fn wait_until(path: &std::path::Path, ready: impl Fn(&std::path::Path) -> bool) 
         assert!(confkit::time::now().since(began) < crate::support::programs::PATIENCE, "{}", path.display());
         std::thread::yield_now();
     }
+}
+
+#[test]
+fn at_a_terminal_saying_no_is_not_called_fetched_and_nothing_stays_of_the_bars() {
+    let scene = Scene::new();
+    let whole = scene.file("c3m", 3 * MIB);
+    assert_eq!(scene.sent(&["c3m"]).code, 0);
+    let command = [env!("CARGO_BIN_EXE_conf-recv"), "1", "-o", "new"];
+    let ask = || {
+        let bob = Terminal::run(&scene.room(), "Bob", &command);
+        bob.wait_for("Receive into new? [y/N]");
+        bob
+    };
+    let mut bob = ask();
+    bob.enter("n");
+    assert_eq!(bob.end(), 5);
+    bob.wait_for("nothing was received of offer 1, c3m");
+    assert!(!bob.shown().contains("fetched"), "{}", bob.shown());
+    let mut bob = ask();
+    bob.press("\x03");
+    assert_eq!(bob.end(), 130);
+    bob.wait_for("interrupted; nothing was received");
+    let mut bob = ask();
+    bob.enter("y");
+    assert_eq!(bob.end(), 0);
+    bob.wait_for("fetched c3m: 3.0 MiB in");
+    let shown = bob.shown();
+    assert!(!shown.contains("waiting") && !shown.contains(" %"), "{shown}");
+    assert!(fs::read(bob.path("new")).unwrap() == whole);
+}
+
+#[test]
+fn f08_what_comes_while_nobody_looks_gets_another_name() {
+    let scene = Scene::new();
+    scene.file("log", 10);
+    let watching = Taking::start(scene.recv_command(&["--watch", "--yes", "-o", "W"]));
+    for length in [10, 20] {
+        scene.file("log", length);
+        assert_eq!(scene.sent(&["log"]).code, 0);
+        let name = if length == 10 { "W/log" } else { "W/log (1)" };
+        wait_until(&scene.bobs(name), |path| {
+            fs::metadata(path).is_ok_and(|about| about.len() == length as u64)
+        });
+    }
+    watching.running.signal(Signal::INT);
+    let ended = watching.end();
+    assert_eq!(ended.code, 130, "{}", ended.said);
+    assert!(ended.said.contains("was taken, so it is W/log (1)"), "{}", ended.said);
+}
+
+#[test]
+fn a_pipe_for_which_there_is_no_room_is_refused_once_and_does_not_stay() {
+    let mut scene = Scene::new();
+    let home = scene.town.path("small");
+    fs::create_dir(&home).unwrap();
+    let mut command = crate::support::programs::program("conf-serve", &home);
+    command.args(["127.0.0.1:0", "--store-quota", "3M", "--store"]).arg(home.join("store"));
+    command.arg("--log-file").arg(home.join("log")).stdout(Stdio::piped());
+    scene.server = Some(crate::support::programs::Serve::from_command(command));
+    let mut command = scene.command(&scene.room(), &["--stdin-name", "endless"]);
+    command.stdin(Stdio::piped());
+    let mut send = Taking::start(command);
+    send.running.feed(&content(1, 6 * MIB));
+    let ended = send.end();
+    assert_eq!(ended.code, 5, "{}", ended.said);
+    assert!(!ended.said.contains("WARN") && !ended.said.contains("goes on"), "{}", ended.said);
+    assert!(ended.said.contains("--store-quota"), "{}", ended.said);
+    assert_eq!(scene.recv(&["--list"]).out, b"nothing is offered in this room\n");
+    // What it had taken is free again, and how much that is is said.
+    scene.file("large", 5 * MIB);
+    let ended = scene.sent(&["large"]);
+    assert_eq!(ended.code, 5);
+    assert!(
+        ended.said.contains("this takes 5.0 MiB, and 3.0 MiB of the 3.0 MiB that the server keeps are free"),
+        "{}",
+        ended.said
+    );
 }
