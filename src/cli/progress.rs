@@ -27,6 +27,8 @@ const LINE_EVERY: Duration = Duration::from_secs(10);
 const JSON_EVERY: Duration = Duration::from_secs(1);
 /// Between two pictures of the bars.
 const DRAW_EVERY: Duration = Duration::from_millis(100);
+/// Cells of a title in the last line.
+const TITLE: usize = 60;
 /// The width of a terminal that does not say.
 const COLUMNS: usize = 80;
 
@@ -77,6 +79,8 @@ pub struct Ending<'a> {
     pub exit: u8,
     /// Why, where it did not go well.
     pub message: Option<&'a str>,
+    /// Nothing had to move: there is nothing to sum up.
+    pub idle: bool,
 }
 
 /// See the module.
@@ -85,6 +89,8 @@ pub struct Display {
     direction: Direction,
     meter: Meter,
     started: Moment,
+    /// What it is called.
+    title: String,
     /// When the next line may come.
     next: Moment,
     last: Figures,
@@ -120,12 +126,21 @@ impl Display {
         }
         let now = time::now();
         let next = if matches!(kind, Kind::Json) { now } else { now + LINE_EVERY };
-        Self { kind, direction, meter: Meter::default(), started: now, next, last: Figures::default() }
+        Self {
+            kind,
+            direction,
+            meter: Meter::default(),
+            started: now,
+            title: String::new(),
+            next,
+            last: Figures::default(),
+        }
     }
 
     /// The transfer begins.
     pub fn begin(&mut self, begin: &Begin<'_>) {
         self.started = time::now();
+        self.title = line::name(begin.title);
         self.next = self.started + LINE_EVERY;
         if !matches!(self.kind, Kind::Json) {
             return;
@@ -147,7 +162,7 @@ impl Display {
         let left = left.and_then(|bytes| self.meter.left(bytes));
         let shown = Shown { figures, rate, left, direction: self.direction };
         match &self.kind {
-            Kind::Bars(bars) => bars.draw(&shown),
+            Kind::Bars(bars) => bars.draw(&shown, &self.title),
             Kind::None => {}
             Kind::Plain | Kind::Json if now < self.next => {}
             Kind::Plain => {
@@ -195,8 +210,8 @@ impl Display {
 
     /// It is over.
     pub fn end(mut self, ending: &Ending<'_>) {
+        let moved = self.moved();
         let figures = std::mem::take(&mut self.last);
-        let moved = figures.done.saturating_sub(figures.before);
         let seconds = time::now().since(self.started);
         self.clear();
         if matches!(self.kind, Kind::Json) {
@@ -209,23 +224,32 @@ impl Display {
                 seconds: (seconds.as_secs_f64() * 1000.0).round() / 1000.0,
                 message: ending.message,
             });
-        } else if ending.exit == 0 && !matches!(self.kind, Kind::None) {
-            let verb = match self.direction {
-                Direction::Send => "sent",
-                Direction::Receive => "fetched",
-            };
-            let rate = units::rate(moved as f64 / seconds.as_secs_f64().max(0.001));
-            let files = match figures.files {
-                0 | 1 => String::new(),
-                files => format!("{files} files, "),
-            };
-            let _ = writeln!(
-                io::stderr(),
-                "{verb}: {files}{} in {}, {rate}",
-                units::size(figures.done),
-                units::span(seconds)
-            );
+        } else if ending.exit == 0 && !ending.idle && !matches!(self.kind, Kind::None) {
+            let _ = writeln!(io::stderr(), "{}", self.summary(&figures, moved, seconds));
         }
+    }
+
+    /// Bytes that moved in this run.
+    pub fn moved(&self) -> u64 {
+        self.last.done.saturating_sub(self.last.before)
+    }
+
+    fn summary(&self, figures: &Figures, moved: u64, seconds: Duration) -> String {
+        let verb = match self.direction {
+            Direction::Send => "sent",
+            Direction::Receive => "fetched",
+        };
+        let rate = units::rate(moved as f64 / seconds.as_secs_f64().max(0.001));
+        let files = match figures.files {
+            0 | 1 => String::new(),
+            files => format!("{files} files, "),
+        };
+        let size = match figures.before {
+            0 => units::size(moved),
+            _ => format!("{} of {} in this run,", units::size(moved), units::size(figures.done)),
+        };
+        let title = line::fit(&self.title, TITLE);
+        format!("{verb} {title}: {files}{size} in {}, {rate}", units::span(seconds))
     }
 
     fn tell(&self, told: &Told<'_>) {
@@ -260,7 +284,7 @@ impl Bars {
         Self { all, file, total }
     }
 
-    fn draw(&self, shown: &Shown<'_>) {
+    fn draw(&self, shown: &Shown<'_>, title: &str) {
         // The last column stays free: some terminals wrap as soon as it is written.
         let width = rustix::termios::tcgetwinsize(io::stderr())
             .map_or(COLUMNS, |size| match usize::from(size.ws_col) {
@@ -269,8 +293,21 @@ impl Bars {
             })
             .saturating_sub(1);
         let file = shown.figures.file.as_ref().filter(|_| shown.figures.doing == Doing::Moving);
-        self.file.set_message(file.map_or_else(String::new, |file| line::file(file, width)));
+        // One file alone has the name of all of it.
+        let alone = || if shown.figures.files > 1 { String::new() } else { line::fit(title, width) };
+        self.file.set_message(file.map_or_else(alone, |file| line::file(file, width)));
         self.total.set_message(shown.bar(width));
+    }
+}
+
+/// The end of what failed before it was known what would go; for `--progress json`, and not for wrong options.
+pub fn end_before_it_began(direction: Direction, common: &Common, error: &anyhow::Error) {
+    let failure = error.downcast_ref::<super::Failure>();
+    let exit = failure.map_or(Exit::Other, |failure| failure.exit) as u8;
+    if exit != Exit::Usage as u8 {
+        let message = error.to_string();
+        let ending = Ending { exit, message: Some(&message), idle: true };
+        Display::new(Style::Json, direction, common).end(&ending);
     }
 }
 

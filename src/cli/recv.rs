@@ -15,13 +15,15 @@ use tokio_util::sync::CancellationToken;
 use self::get::Getter;
 pub(super) use self::list::one;
 pub(super) use self::memory::Memory;
-use super::progress::Style;
+use super::progress::{self, Direction, Style};
 use super::{Common, Exit, Failure, Meeting, Program, ended, is_reader_gone, output, signal, units};
 use crate::id::OfferId;
 use crate::limits;
 use crate::pipeline::download::{self, Error, IfExists, Room};
 use crate::pipeline::offers::Offer;
 use crate::session::Address;
+use crate::time;
+use crate::wire::offer::Going;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -40,6 +42,8 @@ const LISTED: Duration = limits::ANSWER.saturating_mul(2);
 /// Receive files that the room was sent.
 #[derive(Debug, Parser)]
 #[command(name = "conf-recv", version, before_long_help = EXAMPLES)]
+// Else a room in the environment would stand there as if it had to be typed.
+#[command(override_usage = "conf-recv [OPTIONS] [OFFER]...")]
 pub struct Recv {
     /// What to receive, by number or name [default: the only new one]
     #[arg(value_name = "OFFER")]
@@ -57,6 +61,10 @@ pub struct Recv {
     #[arg(short, long, value_name = "FORM", value_enum, num_args = 0..=1, require_equals = true,
           default_missing_value = "text", conflicts_with_all = ["offers", "all", "watch", "discard"])]
     pub list: Option<Form>,
+
+    /// With --list: only what was not received yet
+    #[arg(long, requires = "list")]
+    pub new: bool,
 
     /// Where to: a directory, another name for a single file, or - for stdout [default: this directory]
     #[arg(short, long, value_name = "DIR|FILE|-")]
@@ -150,12 +158,16 @@ pub fn recv(args: Recv) -> anyhow::Result<()> {
     // Beyond `ulimit -f` a write fails instead of ending the program without a word.
     signal_hook::flag::register(signal_hook::consts::SIGXFSZ, std::sync::Arc::default())?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    let mut ended = false;
     let done = runtime.block_on(async {
         let mut room = Room::join(config);
-        let done = serve(&args, &mut room, &address, &stop).await;
+        let done = serve(&args, &mut room, &address, &stop, &mut ended).await;
         room.leave().await;
         done
     });
+    if let (Err(error), false, Style::Json) = (&done, ended, args.progress) {
+        progress::end_before_it_began(Direction::Receive, &args.common, error);
+    }
     // A thread may be waiting for an answer of somebody who has gone.
     runtime.shutdown_background();
     done
@@ -166,6 +178,7 @@ async fn serve(
     room: &mut Room,
     address: &Address,
     stop: &CancellationToken,
+    ended: &mut bool,
 ) -> anyhow::Result<()> {
     loop {
         let listed = tokio::select! {
@@ -184,9 +197,13 @@ async fn serve(
     }
     let memory = Memory::load();
     if let Some(form) = args.list {
+        let only: Option<Vec<OfferId>> = args.new.then(|| fresh(room, &memory).collect());
+        let shown = |offer: &&Offer| only.as_ref().is_none_or(|only| only.contains(&offer.state.offer_id));
+        let offers = room.offers().iter().filter(shown);
         let text = match form {
-            Form::Text => list::table(room.offers(), room.member(), &memory),
-            Form::Json => list::json(room.offers(), room.member(), &memory),
+            Form::Text if only.as_ref().is_some_and(Vec::is_empty) => "there is nothing new\n".into(),
+            Form::Text => list::table(offers, room.member(), &memory, time::wall()),
+            Form::Json => list::json(offers, room.member(), &memory),
         };
         return Ok(output::stdout()?.write_all(text.as_bytes())?);
     }
@@ -194,7 +211,7 @@ async fn serve(
         let offer = named(room, what)?.state.offer_id;
         return Ok(discard(args, room, address, offer, what).await?);
     }
-    let mut getter = Getter { args, room, address, stop, memory };
+    let mut getter = Getter { args, room, address, stop, memory, ended };
     if args.all || args.watch {
         return getter.all().await;
     }
@@ -211,19 +228,19 @@ fn chosen(args: &Recv, room: &Room, memory: &Memory) -> Result<Vec<OfferId>, Fai
     match (fresh.as_slice(), room.offers().iter().next()) {
         ([one], _) => Ok(vec![*one]),
         ([], None) => Err(Failure::new(
-            Exit::Refused,
+            Exit::Other,
             "nothing is offered in this room; conf-recv --watch waits for what comes",
         )),
         ([], Some(_)) => Err(Failure::new(
-            Exit::Refused,
+            Exit::Other,
             format!(
                 "there is nothing new; a number or name receives it all the same:\n{}",
-                list::table(room.offers(), room.member(), memory).trim_end()
+                list::table(room.offers().iter(), room.member(), memory, time::wall()).trim_end()
             ),
         )),
         _ => Err(Failure::usage(format!(
             "there are several; say which (conf-recv NUMBER), or conf-recv --all:\n{}",
-            list::table(room.offers(), room.member(), memory).trim_end()
+            list::table(room.offers().iter(), room.member(), memory, time::wall()).trim_end()
         ))),
     }
 }
@@ -241,10 +258,15 @@ fn fresh(room: &Room, memory: &Memory) -> impl Iterator<Item = OfferId> {
 fn named<'a>(room: &'a Room, what: &str) -> Result<&'a Offer, Failure> {
     room.offers().find(what).ok_or_else(|| {
         let shown = crate::text::scrub(what, 100);
-        Failure::new(
-            Exit::Refused,
-            format!("nothing called {shown} is offered; conf-recv --list shows what is"),
-        )
+        let message = match room.offers().holding(what) {
+            Some(offer) => format!(
+                "{shown} is in offer {number}, {title}, which is received as a whole: conf-recv {number}",
+                number = offer.state.offer,
+                title = offer.title()
+            ),
+            None => format!("nothing called {shown} is offered; conf-recv --list shows what is"),
+        };
+        Failure::new(Exit::Other, message)
     })
 }
 
@@ -271,7 +293,7 @@ async fn discard(
 ) -> Result<(), Failure> {
     let rules = crate::transfer::Rules { hidden: true };
     let gone = match download::list(room, offer, address.room.as_str(), rules).await {
-        Ok(listed) => get::place(args, listed).and_then(download::Target::discard),
+        Ok(listed) => get::plain_place(args, listed).and_then(download::Target::discard),
         Err(error) => Err(error),
     };
     match gone.map_err(|error| told(error, address, None))? {
@@ -289,7 +311,7 @@ async fn discard(
 /// An error as the end of the program; `part` is what can be gone on with.
 pub(super) fn told(error: Error, address: &Address, part: Option<&str>) -> Failure {
     let again = |message: String| match part {
-        Some(what) => format!("{message}; what came is kept, and conf-recv {what} goes on from there"),
+        Some(what) => format!("{message}; what came is kept, and {what} goes on from there"),
         None => message,
     };
     match &error {
@@ -317,9 +339,11 @@ pub(super) fn told(error: Error, address: &Address, part: Option<&str>) -> Failu
 fn exit_of(error: &Error) -> Exit {
     match error {
         Error::Ended(_) | Error::Over => Exit::Connect,
-        Error::Gone { .. } | Error::Refused(_) | Error::Judged(_) | Error::Large(_) => Exit::Refused,
+        Error::Gone { reason: Going::Changed, .. } => Exit::Integrity,
+        Error::Gone { reason: Going::Broken, .. } => Exit::Incomplete,
+        Error::Gone { .. } | Error::Refused(_) | Error::Judged(_) | Error::Large { .. } => Exit::Refused,
         Error::Missing | Error::Silent | Error::Interrupted => Exit::Incomplete,
-        Error::Sink(_) | Error::Exists(_) | Error::Space { .. } => Exit::File,
+        Error::Sink(_) | Error::Exists(..) | Error::Space { .. } => Exit::File,
         Error::Io(error) if is_reader_gone(error) => Exit::Done,
         Error::Io(_) => Exit::Other,
         Error::Several(_) => Exit::Usage,

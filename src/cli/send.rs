@@ -29,6 +29,8 @@ Examples:
 /// Send to the room: what comes in through a pipe (frames of conf-cam, H.264 or Y4M), or files.
 #[derive(Debug, Parser)]
 #[command(name = "conf-send", version, before_long_help = EXAMPLES)]
+// Else a room in the environment would stand there as if it had to be typed.
+#[command(override_usage = "conf-send [OPTIONS] [PATH]...")]
 #[command(group = ArgGroup::new("what").args(["paths", "stdin_name", "text"]))]
 pub struct Send {
     /// Files and directories, in one offer
@@ -69,8 +71,8 @@ struct FileOptions {
     /// Send what comes through the pipe as a file of this name; it cannot be resumed
     #[arg(long, value_name = "NAME", conflicts_with_all = ["resume", "restart", "exclude", "dry_run"])]
     stdin_name: Option<String>,
-    /// Send a text
-    #[arg(long, value_name = "TEXT", conflicts_with_all = ["resume", "restart", "exclude", "dry_run"])]
+    /// Send a text; - for what comes in through the pipe
+    #[arg(long, value_name = "TEXT", conflicts_with_all = ["resume", "restart", "exclude"], allow_hyphen_values = true)]
     text: Option<String>,
     /// Go on from where it broke off; this also happens without being asked for
     #[arg(long, requires = "paths")]
@@ -91,7 +93,7 @@ struct FileOptions {
     #[arg(long, value_name = "GLOB", requires = "paths")]
     exclude: Vec<String>,
     /// Show what would be sent, and end
-    #[arg(short = 'n', long, requires = "paths")]
+    #[arg(short = 'n', long, requires = "what")]
     dry_run: bool,
     /// Take an offer of yours back, by its number
     #[arg(long, value_name = "OFFER", conflicts_with = "what")]

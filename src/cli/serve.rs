@@ -222,7 +222,7 @@ fn invitation(bound: SocketAddr, reachable: &[IpAddr], room: &RoomName, qr: bool
     };
     let mut text = format!("conf-serve {} is listening. To join, type\n\n", env!("CARGO_PKG_VERSION"));
     let _ = writeln!(text, "    export CONF_ROOM={}\n", link(&hosts[0]));
-    text.push_str("and then, in the same terminal,\n\n    conf-view                # see everybody\n    conf-cam | conf-send     # be seen\n");
+    text.push_str("and then, in the same terminal,\n\n    conf-view                # see everybody\n    conf-cam | conf-send     # be seen\n    conf-chat                # write\n    conf-send FILE           # a file for everybody, who type: conf-recv\n");
     if let [_, others @ ..] = &hosts[..]
         && !others.is_empty()
     {

@@ -15,13 +15,13 @@ mod read;
 use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::fs::{self, Metadata};
-use std::io;
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::io::{self, Read};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use globset::{Candidate, GlobBuilder, GlobSet, GlobSetBuilder};
 use md5::{Digest, Md5};
-use rustix::fs::{Access, AtFlags, CWD, accessat};
+use rustix::fs::{Access, AtFlags, CWD, OFlags, accessat};
 use walkdir::{DirEntry, WalkDir};
 
 pub use self::read::{Error as ReadError, Reader};
@@ -104,7 +104,7 @@ pub struct Found {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Some cannot be read.
-    #[error("cannot read {}", listed(.0, *.1))]
+    #[error("cannot read {}{}", listed(.0, *.1), way_out(.0))]
     Unreadable(Vec<(PathBuf, io::Error)>, usize),
     /// A path that was named is neither file nor directory.
     #[error("{} is {what}, not a file{hint}", shown(.path))]
@@ -209,7 +209,7 @@ impl Search<'_> {
             self.leave_out(path, EXCLUDED);
             return Ok(());
         }
-        self.file(vec![name.to_owned()], path.to_owned(), &about)
+        self.file(vec![name.to_owned()], path.to_owned(), &about, true)
     }
 
     fn walk(&mut self, root: &Path, name: &str) -> Result<(), Error> {
@@ -270,15 +270,30 @@ impl Search<'_> {
         }
         match special(&about) {
             Some(what) => self.leave_out(entry.path(), what),
-            None => self.file(names, entry.path().to_owned(), &about)?,
+            None => self.file(names, entry.path().to_owned(), &about, false)?,
         }
         Ok(())
     }
 
-    fn file(&mut self, path: Vec<String>, from: PathBuf, about: &Metadata) -> Result<(), Error> {
+    fn file(
+        &mut self,
+        path: Vec<String>,
+        from: PathBuf,
+        about: &Metadata,
+        from_user: bool,
+    ) -> Result<(), Error> {
         self.room()?;
         if let Err(error) = accessat(CWD, &from, Access::READ_OK, AtFlags::EACCESS) {
             self.cannot_read(&from, error.into());
+            return Ok(());
+        }
+        if about.len() == 0 && has_bytes(&from) {
+            const WHAT: &str = "a file of the system, whose size is not known beforehand";
+            if from_user {
+                let hint = "; what is in it is sent by: conf-send --stdin-name NAME < PATH";
+                return Err(Error::Special { path: from, what: WHAT, hint });
+            }
+            self.leave_out(&from, WHAT);
             return Ok(());
         }
         self.holds(&path);
@@ -330,6 +345,13 @@ fn name(path: &Path) -> Result<String, Error> {
     last.into_string().map_err(|_| Error::NotText(path.to_owned()))
 }
 
+/// Whether something comes out of a file that says that it has no bytes, as those of /proc do.
+fn has_bytes(path: &Path) -> bool {
+    let mut options = fs::OpenOptions::new();
+    let open = options.read(true).custom_flags(OFlags::NONBLOCK.bits() as i32).open(path);
+    open.and_then(|mut file| file.read(&mut [0])).is_ok_and(|count| count > 0)
+}
+
 /// What it is, where it is neither file nor directory.
 fn special(about: &Metadata) -> Option<&'static str> {
     let kind = about.file_type();
@@ -339,6 +361,14 @@ fn special(about: &Metadata) -> Option<&'static str> {
         () if kind.is_socket() => Some("a socket"),
         () if kind.is_char_device() || kind.is_block_device() => Some("a device"),
         () => Some("something else"),
+    }
+}
+
+/// What to type where something that is there cannot be read.
+fn way_out(unreadable: &[(PathBuf, io::Error)]) -> &'static str {
+    match unreadable.iter().all(|(_, error)| error.kind() == io::ErrorKind::PermissionDenied) {
+        true => "; to send the rest, leave it out with --exclude",
+        false => "",
     }
 }
 

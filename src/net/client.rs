@@ -36,7 +36,7 @@ pub use crate::session::client::{Correspondence, Counts, Down, End, Event};
 use crate::session::client::{Profile, Want};
 use crate::session::{Address, Client, Key};
 use crate::wire::control::{Action, Publish, Status, TrackKind};
-use crate::wire::offer::{Fetch, Offer, Seal};
+use crate::wire::offer::{Fetch, Going, Offer, Seal};
 use crate::wire::{Control, Frame, Rendition, Slot};
 use crate::{limits, time};
 
@@ -252,7 +252,12 @@ impl Handle {
 
     /// Takes an offer back; [`Event::Done`] or [`Event::Refused`] brings `id` back.
     pub async fn withdraw(&self, id: u64, offer: OfferNumber) {
-        self.words(Order::Ask(Box::new(Control::Withdraw { id, offer }))).await;
+        self.give_up(id, offer, Going::Withdrawn).await;
+    }
+
+    /// The same, of an offer that can never be completed: why is told to those who fetch it.
+    pub async fn give_up(&self, id: u64, offer: OfferNumber, reason: Going) {
+        self.words(Order::Ask(Box::new(Control::Withdraw { id, offer, reason }))).await;
     }
 
     /// Asks for pieces of an offer: they come as [`Event::File`] in order, those that are not there yet when
@@ -756,6 +761,10 @@ fn log(event: &Event) {
         }
         Event::Down { reason, retry_in, attempt } => {
             tracing::warn!(attempt, "{reason}; trying again in {:.1} s", retry_in.as_secs_f64());
+        }
+        // Whoever has asked for it says so itself.
+        Event::Refused(refusal) if refusal.id.is_some() || refusal.piece.is_some() => {
+            tracing::debug!(code = refusal.code.as_str(), "refused: {refusal}");
         }
         Event::Refused(refusal) => tracing::warn!(code = refusal.code.as_str(), "refused: {refusal}"),
         Event::Ended(end) => tracing::info!("{end}"),

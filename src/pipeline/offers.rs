@@ -107,12 +107,30 @@ impl Offers {
         self.all.values().find(|offer| offer.state.offer_id == id)
     }
 
-    /// What a person means by a number, or by a name: the newest of that name.
+    /// What a person means by a number, or by a name: the newest of that name. A directory's is the same with a
+    /// slash behind it and without.
     pub fn find(&self, what: &str) -> Option<&Offer> {
         let number = what.strip_prefix('#').unwrap_or(what).parse().ok().map(OfferNumber);
-        let named = || self.all.values().rev().find(|offer| offer.title() == what);
+        let plain = |name: &str| name.trim_end_matches('/').to_owned();
+        let exactly = || self.all.values().rev().find(|offer| offer.title() == what);
+        let named =
+            || exactly().or_else(|| self.all.values().rev().find(|o| plain(o.title()) == plain(what)));
         // "2024" may be the name of a directory.
         number.and_then(|number| self.by_number(number)).or_else(named)
+    }
+}
+
+impl Offers {
+    /// The newest offer that has something of this name in it, as far as its description tells.
+    pub fn holding(&self, what: &str) -> Option<&Offer> {
+        let what = what.trim_end_matches('/');
+        let is_it = |path: &String| {
+            path == what
+                || path.strip_prefix(what).is_some_and(|rest| rest.starts_with('/'))
+                || path.rsplit('/').next() == Some(what)
+        };
+        let holds = |offer: &&Offer| offer.about.as_ref().is_some_and(|about| about.first.iter().any(is_it));
+        self.all.values().rev().find(holds)
     }
 }
 

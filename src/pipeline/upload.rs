@@ -16,15 +16,16 @@ mod sender;
 
 use std::fs::File;
 use std::io;
+use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use self::memory::Memory;
+use self::memory::{Former, Memory};
 use self::sender::Sender;
 use super::figures::Figures;
 use crate::files::ledger::Ledger;
 use crate::files::source::{self, Found, Reader};
-use crate::id::OfferNumber;
+use crate::id::{OfferId, OfferNumber};
 use crate::net::client::{self, Config, End, Event};
 use crate::transfer::{self, About, Item, Kind, Layout, Manifest, Rules, Sum, Sums, chunk_size};
 use crate::wire::Code;
@@ -36,6 +37,8 @@ use crate::{limits, text};
 const AHEAD: usize = 4 * 1024 * 1024;
 /// What a text is called.
 const TEXT: &str = "text.txt";
+/// How long an offer of an earlier run is looked for.
+const ANSWER: Duration = Duration::from_secs(10);
 /// Characters of a text that stand for it.
 const TITLE: usize = 40;
 
@@ -68,6 +71,8 @@ pub struct Options {
     pub limit: Option<u64>,
     /// Anew, whatever was sent before.
     pub restart: bool,
+    /// The user expects that an earlier run is gone on with.
+    pub resume: bool,
     /// What an earlier run has left.
     pub ledger: Option<Ledger>,
     /// The user has chosen the name, and wants to know where it is another.
@@ -119,7 +124,9 @@ pub enum Error {
     #[error("{0}")]
     List(#[from] transfer::Error),
     /// A file is not what it was.
-    #[error("{name} has changed {when}: what was sent of it is of no use; send it anew with --restart")]
+    #[error(
+        "{name} has changed {when}: what was sent of it is of no use and is taken back; the same command sends it anew"
+    )]
     Changed {
         /// Which.
         name: String,
@@ -183,20 +190,58 @@ pub async fn run(
     mut report: impl FnMut(News<'_>),
 ) -> Result<Option<Done>, Error> {
     let job = Job::new(&options.what)?;
-    let Options { what, to, wait, limit, restart, ledger, named } = options;
+    let Options { what, to, wait, limit, restart, resume, ledger, named } = options;
     let identity = match &what {
         What::Files(found) => source::Identity::digest(found.files.iter().map(|file| &file.identity)),
         _ => [0; 16],
     };
-    let (memory, former) = Memory::open(ledger, &job, identity, &config.address.to_string(), restart)?;
+    let (mut memory, former) = Memory::open(ledger, &job, identity, &config.address.to_string(), restart)?;
+    let former = match former {
+        Former::Nothing => None,
+        Former::Replaced(former) => Some(former),
+        Former::Changed(former) => {
+            if tokio::time::timeout(ANSWER, take_back(former, config)).await.is_ok_and(|taken| taken) {
+                memory.forget();
+            }
+            return Err(Error::Changed { name: job.title, when: "since it was broken off" });
+        }
+    };
     let name = named.then(|| config.name.to_string());
     let (handle, events) = client::connect(config);
     let mut sender =
-        Sender::new(handle, events, job, memory, sender::Wishes { to, wait, limit, former, name });
+        Sender::new(handle, events, job, memory, sender::Wishes { to, wait, limit, resume, former, name });
     sender.start(what)?;
     let result = sender.run(&stop, &mut report).await;
+    sender.take_back(&result).await;
     sender.leave(matches!(result, Ok(Some(_)))).await;
     result
+}
+
+/// Takes back an offer of an earlier run, because what it was made of has changed; whether it is gone.
+async fn take_back(offer: OfferId, config: Config) -> bool {
+    const REQUEST: u64 = 1;
+    let (handle, mut events) = client::connect(Config { offers: true, ..config });
+    let mut asked = false;
+    let gone = loop {
+        match events.next().await {
+            Some(Event::OfferState(state)) if state.offer_id == offer => {
+                // What is complete was sent before it changed.
+                if state.sealed {
+                    break true;
+                }
+                handle.give_up(REQUEST, state.offer, Going::Changed).await;
+                asked = true;
+            }
+            Some(Event::OffersListed) if !asked => break true,
+            Some(Event::Done { id: REQUEST }) => break true,
+            Some(Event::Refused(refusal)) if refusal.id == Some(REQUEST) => break false,
+            Some(Event::Down { .. }) => asked = false,
+            Some(Event::Ended(_)) | None => return false,
+            Some(_) => {}
+        }
+    };
+    tokio::join!(handle.close(), async { while events.next().await.is_some() {} });
+    gone
 }
 
 /// Takes back the offer of this number.
@@ -235,10 +280,9 @@ pub async fn withdraw(offer: OfferNumber, config: Config) -> Result<(), Error> {
 
 /// The list of what is sent.
 pub fn manifest(what: &What) -> Result<Manifest, Error> {
-    let file = |name: &str, size| Item { path: vec![name.to_owned()], size, mtime: None, dir: false };
     let items = match what {
-        What::Text(text) => vec![file(TEXT, Some(text.len() as u64))],
-        What::Pipe { name, .. } => vec![file(name, None)],
+        What::Text(text) => vec![item(TEXT, Some(text.len() as u64))],
+        What::Pipe { name, .. } => return pipe(name),
         What::Files(found) => {
             let item = |from: &source::Source, dir: bool| Item {
                 path: from.path.clone(),
@@ -251,6 +295,15 @@ pub fn manifest(what: &What) -> Result<Manifest, Error> {
         }
     };
     Ok(Manifest::new(items, Rules { hidden: true })?)
+}
+
+/// The list of a pipe of this name.
+pub fn pipe(name: &str) -> Result<Manifest, Error> {
+    Ok(Manifest::new(vec![item(name, None)], Rules { hidden: true })?)
+}
+
+fn item(name: &str, size: Option<u64>) -> Item {
+    Item { path: vec![name.to_owned()], size, mtime: None, dir: false }
 }
 
 /// What is to be sent, as it does not change any more.
@@ -328,7 +381,10 @@ fn who(present: &[String]) -> String {
 
 fn hint(refusal: &Refusal) -> &'static str {
     match refusal.code {
-        Code::Quota => "; the same command goes on when there is room again",
+        Code::Quota => {
+            "; taking something back (conf-recv --list, conf-send --withdraw N) or a larger --store-quota of \
+             conf-serve makes room"
+        }
         _ => "",
     }
 }
@@ -337,6 +393,8 @@ fn gone(reason: Going) -> &'static str {
     match reason {
         Going::Withdrawn => "its owner or a host has taken it back",
         Going::Expired => "it was older than the server keeps",
+        Going::Changed => "what it is made of has changed",
+        Going::Broken => "nobody went on with it for too long",
         Going::Removed => "whoever runs the server has removed it",
     }
 }

@@ -390,7 +390,7 @@ impl Connection {
             }
             Demand::Offer(offer) => seat.hall.offer(id, &offer),
             Demand::Seal(seal) => seat.hall.seal(id, seal),
-            Demand::Withdraw(request, offer) => seat.hall.withdraw(id, request, offer),
+            Demand::Withdraw(request, offer, reason) => seat.hall.withdraw(id, request, offer, reason),
             Demand::Received(offer) => seat.hall.received(id, offer),
             Demand::Keyframe(track, rendition) => seat.hall.want_key(track, rendition, &self.outbox),
             Demand::PassOn(bytes) => seat.hall.pass_on(id, &bytes),

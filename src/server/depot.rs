@@ -30,6 +30,8 @@ use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 pub(super) use index::Record;
+#[cfg(test)]
+pub(super) use stock::Row;
 pub(super) use stock::{Holding, Stock};
 
 use crate::id::{ConnectionId, PublicKey, RoomName};
@@ -373,12 +375,12 @@ impl Depot {
         self.0.inner.keep.age
     }
 
-    /// Whether `bytes` more can be kept.
-    pub(super) fn has_room_for(&self, bytes: u64) -> bool {
+    /// How many bytes can still be kept, and how many in all.
+    pub(super) fn room_left(&self) -> (u64, u64) {
         let inner = &self.0.inner;
-        let used = inner.used.load(Ordering::Relaxed);
-        let fits = used.checked_add(bytes).is_some_and(|sum| sum <= inner.keep.bytes);
-        fits && inner.vault.free().is_none_or(|(free, reserve)| bytes <= free.saturating_sub(reserve))
+        let left = inner.keep.bytes.saturating_sub(inner.used.load(Ordering::Relaxed));
+        let disk = inner.vault.free().map_or(u64::MAX, |(free, reserve)| free.saturating_sub(reserve));
+        (left.min(disk), inner.keep.bytes)
     }
 
     /// How it is.

@@ -78,6 +78,8 @@ struct Entry {
     /// Requests that wait for the depot.
     waiting: Vec<Request>,
     uploaders: BTreeSet<ConnectionId>,
+    /// Since when nobody goes on with it, where it must be gone on with soon.
+    left: Option<Moment>,
     received: BTreeSet<Who>,
     /// When the others were last told, and whether there is more to tell.
     told: Option<Moment>,
@@ -116,6 +118,11 @@ impl Entry {
         self.stock.as_ref().is_some_and(|stock| stock.holding().sealed)
     }
 
+    /// Whether only the program that began it can finish it: what came out of a pipe does not come again.
+    fn is_open_pipe(&self) -> bool {
+        self.record.size.is_none() && !self.is_sealed()
+    }
+
     fn describe(&self, room: &Room, age: Duration) -> OfferState {
         let Record { number, id, owner, name, direct, size, chunk_size, since, touched, .. } = &self.record;
         let holding = self.stock.as_ref().map(|stock| stock.holding().clone()).unwrap_or_default();
@@ -128,7 +135,7 @@ impl Entry {
             key: *owner,
             to: self.to.and_then(|to| to.member(room)),
             direct: *direct,
-            size: *size,
+            size: size.or(holding.total),
             chunk_size: *chunk_size,
             kept: holding.kept.count(),
             chunks: self.stock.as_ref().and_then(|stock| stock.chunks()),
@@ -153,6 +160,7 @@ impl Shelf {
                 stock: Some(stock),
                 waiting: Vec::new(),
                 uploaders: BTreeSet::new(),
+                left: None,
                 received: received.into_iter().map(Who::Key).collect(),
                 told: about.is_some().then(Moment::default),
                 about,
@@ -198,25 +206,29 @@ impl Shelf {
         for number in left {
             self.announce(number, room, now);
         }
-        self.give_up_orphans(room);
+        self.give_up_orphans(room, now);
     }
 
-    /// What guests have begun who are gone nobody can ever finish.
-    fn give_up_orphans(&mut self, room: &Room) {
-        let orphan = |entry: &&Entry| {
-            matches!(entry.owner, Who::Guest(_)) && !entry.is_sealed() && entry.owner.member(room).is_none()
-        };
-        for stock in self.offers.values().filter(orphan).filter_map(|entry| entry.stock.clone()) {
-            self.outputs.push_back(Output::Withdraw(stock, None, Going::Withdrawn));
+    /// What nobody can ever finish: what guests have begun who are gone, and pipes whose senders stay away.
+    fn give_up_orphans(&mut self, room: &Room, now: Moment) {
+        for entry in self.offers.values_mut().filter(|entry| !entry.is_sealed()) {
+            let guest = matches!(entry.owner, Who::Guest(_)) && entry.owner.member(room).is_none();
+            let pipe = entry.is_open_pipe() && entry.uploaders.is_empty() && {
+                now.since(*entry.left.get_or_insert(now)) >= limits::PIPE_GRACE
+            };
+            if let (true, Some(stock)) = (guest || pipe, &entry.stock) {
+                self.outputs.push_back(Output::Withdraw(Arc::clone(stock), None, Going::Broken));
+            }
         }
     }
 
-    /// A member offers something, or goes on with it. `fits` says whether the depot has room for so many bytes.
+    /// A member offers something, or goes on with it. `room_left` says how many bytes the depot still takes, and how
+    /// many it takes in all.
     pub(super) fn handle_offer(
         &mut self,
         request: Request,
         offer: &Offer,
-        fits: impl FnOnce(u64) -> bool,
+        room_left: impl FnOnce() -> Option<(u64, u64)>,
         room: &Room,
         now: Moment,
     ) {
@@ -225,7 +237,7 @@ impl Shelf {
             self.offers.iter().find(|(_, entry)| entry.record.id == offer.offer).map(|(number, _)| *number);
         let result = match known {
             Some(number) => self.go_on(number, request, offer, &person, room, now),
-            None => self.begin(request, offer, fits, &person, room),
+            None => self.begin(request, offer, room_left, &person, room),
         };
         if let Err(refusal) = result {
             self.refuse(request, refusal);
@@ -257,6 +269,7 @@ impl Shelf {
         let first = entry.uploaders.is_empty() && !entry.is_sealed();
         if !entry.is_sealed() {
             entry.uploaders.insert(request.connection);
+            entry.left = None;
         }
         match &entry.stock {
             None => entry.waiting.push(request),
@@ -275,7 +288,7 @@ impl Shelf {
         &mut self,
         request: Request,
         offer: &Offer,
-        fits: impl FnOnce(u64) -> bool,
+        room_left: impl FnOnce() -> Option<(u64, u64)>,
         person: &Person,
         room: &Room,
     ) -> Result<(), Refusal> {
@@ -310,8 +323,16 @@ impl Shelf {
                 "you have as many unfinished offers as you may; finish or withdraw some",
             );
         }
-        if !fits(offer.size.unwrap_or(0)) {
-            return refuse(Code::Quota, "the server has no room for that");
+        match room_left() {
+            Some((left, _)) if offer.size.unwrap_or(0) <= left => {}
+            Some((left, all)) => {
+                let needed =
+                    offer.size.map_or_else(String::new, |size| format!("this takes {}, and ", mib(size)));
+                let message =
+                    format!("{needed}{} of the {} that the server keeps are free", mib(left), mib(all));
+                return refuse(Code::Quota, &message);
+            }
+            None => return refuse(Code::Quota, "this server takes no files"),
         }
         self.last += 1;
         let record = Record {
@@ -339,6 +360,7 @@ impl Shelf {
             about: None,
             waiting: vec![request],
             uploaders: [request.connection].into(),
+            left: None,
             received: BTreeSet::new(),
             told: None,
             changed: false,
@@ -468,17 +490,27 @@ impl Shelf {
     }
 
     /// Somebody wants an offer to be forgotten.
-    pub(super) fn handle_withdraw(&mut self, request: Request, number: OfferNumber, room: &Room) {
+    pub(super) fn handle_withdraw(
+        &mut self,
+        request: Request,
+        number: OfferNumber,
+        reason: Going,
+        room: &Room,
+    ) {
         let Some(person) = room.person(request.connection) else { return };
         let who = Who::of(&person);
         let entry = self.offers.get(&number);
         let refusal = match entry.and_then(|entry| Some((entry, entry.stock.clone()?))) {
             Some((entry, stock)) if entry.owner == who || (person.host && entry.may_see(who)) => {
-                return self.outputs.push_back(Output::Withdraw(stock, Some(request), Going::Withdrawn));
+                // What is complete can be had, whatever becomes of its source.
+                let hopeless = reason.is_hopeless() && entry.owner == who && !entry.is_sealed();
+                let going = if hopeless { reason } else { Going::Withdrawn };
+                return self.outputs.push_back(Output::Withdraw(stock, Some(request), going));
             }
-            Some((entry, _)) if entry.may_see(who) => {
-                Refusal::new(Code::Denied, "only hosts, or whose it is, can do that")
-            }
+            Some((entry, _)) if entry.may_see(who) => Refusal::new(
+                Code::Denied,
+                "this offer is somebody else's: its sender or a host can take it back",
+            ),
             _ => Refusal::new(Code::Offer, "there is no such offer"),
         };
         self.refuse(request, refusal);
@@ -518,14 +550,16 @@ impl Shelf {
             return;
         }
         self.round = now + ROUND;
-        self.give_up_orphans(room);
+        self.give_up_orphans(room, now);
     }
 
     /// When [`Self::handle_timeout`] is to be called at the latest.
     pub(super) fn poll_timeout(&self) -> Option<Moment> {
         let changed = self.offers.values().filter(|entry| entry.changed);
         let news = changed.map(|entry| entry.told.map_or(self.round, |told| told + limits::OFFER_NEWS));
-        let open = |entry: &&Entry| matches!(entry.owner, Who::Guest(_)) && !entry.is_sealed();
+        let open = |entry: &&Entry| {
+            matches!(entry.owner, Who::Guest(_)) && !entry.is_sealed() || entry.is_open_pipe()
+        };
         let round = self.offers.values().find(open).map(|_| self.round);
         news.chain(round).min()
     }
@@ -601,3 +635,10 @@ impl Shelf {
         self.outputs.push_back(Output::Send(request.connection, Control::Error(refusal)));
     }
 }
+
+fn mib(bytes: u64) -> String {
+    format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20))
+}
+
+#[cfg(test)]
+mod tests;

@@ -17,7 +17,7 @@ use super::key::is_proof;
 use crate::id::{MemberId, Nick, OfferNumber, RoomName, Secret, TrackId};
 use crate::time::Moment;
 use crate::wire::control::{Action, Control, Hello, PROTOCOL, Publish, Refusal, Status};
-use crate::wire::offer::{Fetch, Offer, Seal};
+use crate::wire::offer::{Fetch, Going, Offer, Seal};
 use crate::wire::{self, Code, Frame, Header, Incoming, Kind, Parser, Rendition};
 
 /// What the server has to do.
@@ -57,7 +57,7 @@ pub enum Demand {
     /// What it offers is complete.
     Seal(Seal),
     /// An offer is to be forgotten; the number of the request.
-    Withdraw(u64, OfferNumber),
+    Withdraw(u64, OfferNumber, Going),
     /// It wants pieces of an offer.
     Fetch(Fetch),
     /// It wants no more of those.
@@ -370,7 +370,7 @@ impl Peer {
             (Control::Moderate { id, action, member }, _) => Demand::Moderate(id, action, member),
             (Control::Offer(offer), _) => Demand::Offer(offer),
             (Control::Seal(seal), _) => Demand::Seal(seal),
-            (Control::Withdraw { id, offer }, _) => Demand::Withdraw(id, offer),
+            (Control::Withdraw { id, offer, reason }, _) => Demand::Withdraw(id, offer, reason),
             (Control::Fetch(fetch), _) => Demand::Fetch(fetch),
             (Control::Unfetch { id }, _) => Demand::Unfetch(id),
             (Control::Received { offer }, _) => Demand::Received(offer),

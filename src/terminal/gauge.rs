@@ -6,13 +6,17 @@ use crate::text;
 const BAR: usize = 30;
 /// The narrowest.
 const BAR_LEAST: usize = 8;
+/// Cells from which on a line keeps room for a bar.
+const WIDE: usize = 60;
 
 /// `head`, a bar where `part` of a whole is known, and as many of `parts` as there is room for in `width` cells;
 /// what matters less stands last and goes first. May be wider than `width` only where `head` is.
 pub fn gauge(head: &str, part: Option<(u64, u64)>, parts: &[String], width: usize) -> String {
     let mut tail = String::new();
+    // Where a bar is worth it, it matters more than the last words.
+    let bar = if part.is_some() && width >= WIDE { BAR_LEAST + 4 } else { 0 };
     for part in parts {
-        if text::width(head) + text::width(&tail) + text::width(part) + 2 > width {
+        if text::width(head) + text::width(&tail) + text::width(part) + 2 + bar > width {
             break;
         }
         tail.push_str(if tail.is_empty() { " " } else { ", " });

@@ -32,7 +32,7 @@ pub enum Error {
     #[error("\"{0}\" is hidden: its name begins with a dot")]
     Hidden(String),
     /// Two that a file system may take for the same.
-    #[error("\"{0}\" and \"{1}\" are the same on some systems")]
+    #[error("\"{0}\" and \"{1}\" are the same on some systems; leave one out, or send an archive")]
     Twice(String, String),
     /// A file where another file's directory is.
     #[error("\"{0}\" is a file and a directory")]

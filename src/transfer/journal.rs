@@ -100,19 +100,34 @@ impl Journal {
             _ => return Err(NoJournal),
         };
         let mut journal = Self::new(head);
-        let damage = loop {
-            let before = left;
-            match next(&journal.head.offer.0, &mut left) {
-                Ok(None) => break None,
-                Ok(Some((kind, body))) if journal.take(kind, body).is_some() => {}
-                Ok(Some(_)) => {
-                    left = before;
-                    break Some(Damage::Wrong);
-                }
-                Err(damage) => break Some(damage),
-            }
-        };
+        let damage = journal.read(&mut left);
         Ok(Opened { journal, good: bytes.len() - left.len(), damage })
+    }
+
+    /// Reads a journal whose beginning is damaged, but that must have had this head: the checks of its records
+    /// say whether it had. Nothing where not one of them is right. Has to be written anew before anything is added.
+    pub fn recover(bytes: &[u8], head: Head) -> Option<Self> {
+        let mut journal = Self::new(head);
+        let mut left = bytes.get(journal.to_bytes().len()..)?;
+        let all = left.len();
+        journal.read(&mut left);
+        (left.len() < all).then_some(journal)
+    }
+
+    /// Takes what the records say; what is wrong with the rest, in front of which `left` is then.
+    fn read(&mut self, left: &mut &[u8]) -> Option<Damage> {
+        loop {
+            let before = *left;
+            match next(&self.head.offer.0, left) {
+                Ok(None) => return None,
+                Ok(Some((kind, body))) if self.take(kind, body).is_some() => {}
+                Ok(Some(_)) => {
+                    *left = before;
+                    return Some(Damage::Wrong);
+                }
+                Err(damage) => return Some(damage),
+            }
+        }
     }
 
     /// What it is about.

@@ -97,6 +97,9 @@ pub enum Control {
         id: u64,
         /// Which.
         offer: OfferNumber,
+        /// Why; what only its sender knows.
+        #[serde(default = "Going::withdrawn", skip_serializing_if = "Going::is_withdrawn")]
+        reason: Going,
     },
     /// Server: an offer is there, or something about it changed.
     OfferState(OfferState),

@@ -118,9 +118,30 @@ pub enum Going {
     Withdrawn,
     /// It was older than the server keeps.
     Expired,
+    /// Its source is not what it was when it was offered, so the rest will never come.
+    Changed,
+    /// It came out of a pipe, or the like, and nobody can go on with it.
+    Broken,
     /// Whoever runs the server has removed it.
     #[serde(other)]
     Removed,
+}
+
+impl Going {
+    /// What a sender may say of its own offer, beside that it takes it back.
+    pub(crate) fn is_hopeless(self) -> bool {
+        matches!(self, Self::Changed | Self::Broken)
+    }
+
+    pub(super) fn withdrawn() -> Self {
+        Self::Withdrawn
+    }
+
+    // Called by serde, which hands over a reference.
+    #[allow(clippy::trivially_copy_pass_by_ref)]
+    pub(super) fn is_withdrawn(&self) -> bool {
+        *self == Self::Withdrawn
+    }
 }
 
 /// Asks for pieces of an offer.

@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::id::{OfferNumber, TrackId};
 use crate::limits;
+use crate::wire::offer::Going;
 
 const EMPTY_MD5: &str = "d41d8cd98f00b204e9800998ecf8427e";
 
@@ -536,4 +537,21 @@ fn a_parser_that_trusts_files_hands_damaged_ones_on_and_nothing_else() {
     parser.push(&damaged_picture);
     assert!(matches!(parser.poll(), Ok(Some(Incoming::Damaged(_)))));
     assert!(matches!(&read_all(&bytes).unwrap()[..], [Incoming::Damaged(_)]));
+}
+
+#[test]
+fn taking_an_offer_back_says_why_only_where_there_is_a_reason() {
+    let text =
+        |operation: &Control| String::from_utf8(Frame::control(operation, 0).payload().to_vec()).unwrap();
+    let offer = crate::id::OfferNumber(3);
+    let withdraw = |reason| text(&Control::Withdraw { id: 1, offer, reason });
+    assert_eq!(withdraw(Going::Withdrawn), r#"{"op":"withdraw","id":1,"offer":3}"#);
+    assert_eq!(withdraw(Going::Changed), r#"{"op":"withdraw","id":1,"offer":3,"reason":"changed"}"#);
+    assert_eq!(
+        text(&Control::OfferGone { offer, reason: Going::Broken }),
+        r#"{"op":"offer_gone","offer":3,"reason":"broken"}"#
+    );
+    let read = |payload: &str| Frame::new(Kind::Control, None, payload.as_bytes(), 0).operation();
+    let later = read(r#"{"op":"offer_gone","offer":3,"reason":"a word of a later version"}"#);
+    assert!(matches!(later, Ok(Control::OfferGone { reason: Going::Removed, .. })), "{later:?}");
 }

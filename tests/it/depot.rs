@@ -212,12 +212,12 @@ fn only_its_sender_goes_on_with_an_offer_and_only_the_same() {
     assert_eq!(eve.refused_piece().code, Code::Offer);
     eve.say(&Control::Seal(seal(number, 1)));
     assert_eq!(eve.refusal(u64::from(number.0) + 1_000).code, Code::Offer);
-    eve.say(&Control::Withdraw { id: 3, offer: number });
+    eve.say(&Control::Withdraw { id: 3, offer: number, reason: Going::Withdrawn });
     assert_eq!(eve.refusal(3).code, Code::Offer, "its about is not there, so she does not know of it");
     ann.send(about(number).bytes());
     ann.send(piece(number, Part::Chunk, 0, &bytes).bytes());
     ann.kept(1);
-    eve.say(&Control::Withdraw { id: 4, offer: number });
+    eve.say(&Control::Withdraw { id: 4, offer: number, reason: Going::Withdrawn });
     assert_eq!(eve.refusal(4).code, Code::Denied);
     for other in [
         offer(1, Some(1)),
@@ -231,7 +231,7 @@ fn only_its_sender_goes_on_with_an_offer_and_only_the_same() {
     let mut also = Peer::connect(host.address);
     also.hello_as(&key(1), hello("Ann"));
     assert_eq!(also.offer(&offer(1, Some(bytes.len() as u64))).stored, [[0, 1]]);
-    also.say(&Control::Withdraw { id: 5, offer: number });
+    also.say(&Control::Withdraw { id: 5, offer: number, reason: Going::Withdrawn });
     also.done(5);
     ann.wait(|op| matches!(op, Control::OfferGone { reason: Going::Withdrawn, .. }).then_some(()));
 }
@@ -337,7 +337,7 @@ fn a_withdrawn_offer_ends_what_is_fetched_of_it() {
     bob.say(&Control::Fetch(Fetch { id: 6, ..chunks(number, vec![(3, None)]) }));
     bob.say(&Control::Unfetch { id: 6 });
     bob.done(6);
-    ann.say(&Control::Withdraw { id: 3, offer: number });
+    ann.say(&Control::Withdraw { id: 3, offer: number, reason: Going::Withdrawn });
     ann.done(3);
     assert_eq!(bob.refusal(5).code, Code::Offer);
     // A guest's unfinished offer goes with the guest.
@@ -381,7 +381,7 @@ fn f12_a_quota_that_is_used_up_is_said_and_what_was_kept_stays() {
     ann.send(piece(full, Part::Chunk, 0, &bytes).bytes());
     assert_eq!(ann.refused_piece().code, Code::Quota);
     // When there is room again it goes on.
-    ann.say(&Control::Withdraw { id: 3, offer: number });
+    ann.say(&Control::Withdraw { id: 3, offer: number, reason: Going::Withdrawn });
     ann.done(3);
     ann.send(piece(full, Part::Chunk, 0, &bytes).bytes());
     ann.kept(1);

@@ -18,6 +18,7 @@ mod network;
 mod password;
 mod protocol;
 mod python;
+mod recv;
 mod send;
 mod serve;
 mod server;

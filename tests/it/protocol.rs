@@ -393,7 +393,7 @@ fn all_operations() -> Vec<Control> {
         operation("offered"),
         operation("kept"),
         operation("seal"),
-        Control::Withdraw { id: 1, offer: OfferNumber(3) },
+        Control::Withdraw { id: 1, offer: OfferNumber(3), reason: Going::Changed },
         Control::OfferState(offer_state()),
         Control::OfferGone { offer: OfferNumber(3), reason: Going::Expired },
         Control::Offers { count: 2 },
@@ -562,7 +562,7 @@ fn every_limit_stands_in_section_9_with_its_value() {
     rows!(large: INTEGER FRAME_RATE AHEAD YIELD_FLOOR);
     rows!(medium: HISTORY CHUNK_MIN CHUNK_MAX CHUNKS PIECES);
     let seconds = |span: Duration| format!("{} s", span.as_secs_f64());
-    rows!(seconds: HELLO HEARTBEAT SILENCE PAUSE FRAME_GRACE WRITE_STALL GRACE ROOM_GRACE BACKOFF_FIRST BACKOFF_LAST
+    rows!(seconds: HELLO HEARTBEAT SILENCE PAUSE FRAME_GRACE WRITE_STALL GRACE ROOM_GRACE PIPE_GRACE BACKOFF_FIRST BACKOFF_LAST
         QUEUE_AGE_T2 QUEUE_AGE_T1 QUEUE_AGE_GOP KEYFRAME_INTERVAL KEYFRAME_OVERDUE FLOOD DAMAGED_WINDOW TYPING GATHER KICKED OFFER_NEWS ANSWER STALLED YIELD_AGE);
     let rate = |(each, burst): (u32, u32)| format!("{each}/s, burst {burst}");
     rows!(rate: CONTROL_RATE MESSAGE_RATE EXTENSION_RATE MEDIA_RATE);

@@ -84,7 +84,7 @@ async fn f21_a_pipe_is_sent_as_it_comes_and_has_no_size_before_its_end() {
     assert!(taken.files[0] == whole);
     let mut sums = String::new();
     send.child.stdout.take().unwrap().read_to_string(&mut sums).unwrap();
-    assert!(sums.ends_with("  -\n") && sums.len() == 36, "{sums}");
+    assert!(sums.ends_with("  db.sql\n") && sums.len() == 41, "{sums}");
     assert_eq!(send.wait(PATIENCE), 0);
 }
 
@@ -115,18 +115,23 @@ async fn f20_a_source_that_changed_since_the_break_is_never_mixed() {
     let other = content(7, 4 * MIB);
     fs::write(scene.path("a"), &other).unwrap();
     let again = |arguments: &[&str]| output(scene.command(&cable.room(), arguments));
-    for arguments in [&["a"][..], &["--resume", "a"]] {
-        let (code, _, said) = again(arguments);
-        assert_eq!(code, 6, "{said}");
-        assert!(said.contains("has changed") && said.contains("--restart"), "{said}");
-    }
-    let (code, _, said) = again(&["--restart", "a"]);
-    assert_eq!(code, 0, "{said}");
-    let gone = taker.find(|event| match event {
+    let (code, _, said) = again(&["--resume", "a"]);
+    assert_eq!(code, 6, "{said}");
+    assert!(said.contains("has changed since it was broken off") && said.contains("taken back"), "{said}");
+    let gone = |event| match event {
         Event::OfferGone { offer, reason } => Some((offer, reason)),
         _ => None,
-    });
-    assert_eq!(gone.await, (first, Going::Withdrawn));
+    };
+    assert_eq!(taker.find(gone).await, (first, Going::Changed));
+    // What is sent anew breaks off, too, and this time the user does not want to know.
+    let send = scene.start(&cable.room(), &["--limit-rate", "1M", "a"]);
+    let second = taker.state(|state| state.kept > 1).await.offer;
+    drop(send);
+    let other = content(8, 4 * MIB);
+    fs::write(scene.path("a"), &other).unwrap();
+    let (code, _, said) = again(&["--restart", "a"]);
+    assert_eq!(code, 0, "{said}");
+    assert_eq!(taker.find(gone).await, (second, Going::Withdrawn));
     let mut late = Taker::join(&scene.room(), "Cy").await;
     assert!(late.take().await.files == [other]);
 }
@@ -150,8 +155,15 @@ async fn f20_a_source_that_changes_while_it_is_sent_is_never_sealed() {
         assert_eq!(send.wait(PATIENCE), 6);
         let said = send.stderr();
         assert!(said.contains("has changed while it was sent"), "{said}");
-        let left = taker.state(|state| state.offer == offer && !state.uploading).await;
-        assert!(!left.sealed);
+        let gone = taker.find(|event| match event {
+            Event::OfferState(state) => {
+                assert!(!state.sealed);
+                None
+            }
+            Event::OfferGone { offer, reason } => Some((offer, reason)),
+            _ => None,
+        });
+        assert_eq!(gone.await, (offer, Going::Changed));
     }
 }
 
@@ -229,7 +241,8 @@ async fn an_offer_can_be_taken_back_by_its_number() {
     let offer = taker.state(|state| state.sealed).await.offer;
     let (code, _, said) = scene.send(&["--withdraw", "77"]);
     assert_eq!(code, 5, "{said}");
-    assert_eq!(scene.send(&["--withdraw", &offer.to_string()]), (0, String::new(), String::new()));
+    let taken_back = (0, String::new(), format!("offer {offer} is taken back\n"));
+    assert_eq!(scene.send(&["--withdraw", &offer.to_string()]), taken_back);
     let gone =
         taker.find(|event| if let Event::OfferGone { offer, .. } = event { Some(offer) } else { None });
     assert_eq!(gone.await, offer);
@@ -385,7 +398,7 @@ fn what_is_wrong_is_said_with_its_exit_code() {
         (&["--as", "x", "a"], 2, "--as"),
         (&["--limit-rate", "fast", "a"], 2, "500K"),
         (&["--resume", "--restart", "a"], 2, "--restart"),
-        (&["--stdin-name", "../x"], 9, ""),
+        (&["--stdin-name", "../x"], 2, "--stdin-name"),
         (&["missing"], 9, "No such file"),
         (&["/dev/null"], 9, "is a device"),
         (&["--room", "conf://127.0.0.1:1/x", "a"], 3, "is conf-serve running there?"),

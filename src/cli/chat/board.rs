@@ -154,6 +154,8 @@ pub(super) fn gone(reason: Going) -> &'static str {
     match reason {
         Going::Withdrawn => "was withdrawn",
         Going::Expired => "was older than the server keeps, and is gone",
+        Going::Changed => "changed at its sender while it was sent, and is taken back",
+        Going::Broken => "is gone: its sender stopped before all of it was there, and cannot go on with it",
         Going::Removed => "is not at the server any more",
     }
 }

@@ -28,7 +28,7 @@ pub(super) async fn accept(
 ) -> Result<bool, Error> {
     let listed = target.listed();
     let count = listed.manifest.files().len();
-    let size = listed.manifest.total().map_or_else(|| "of unknown size".into(), units::size);
+    let size = listed.size.map_or_else(|| "of unknown size".into(), units::size);
     let files = if count == 1 { "1 file".to_owned() } else { format!("{count} files") };
     say(&format!("{from} offers {title}: {files}, {size}\n"));
     let mut lines = listed.lines();

@@ -1,7 +1,7 @@
 //! Offers, one after the other, from the room to where they belong.
 
 use std::io::{IsTerminal, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use tokio_util::sync::CancellationToken;
 
@@ -26,6 +26,8 @@ pub(super) struct Getter<'a> {
     pub(super) address: &'a Address,
     pub(super) stop: &'a CancellationToken,
     pub(super) memory: Memory,
+    /// The end of an offer has been told.
+    pub(super) ended: &'a mut bool,
 }
 
 /// What one wants to know of an offer for messages.
@@ -34,6 +36,38 @@ struct Named {
     title: String,
     from: String,
     kind: Kind,
+}
+
+/// What came of an offer.
+enum Got {
+    /// All of it is here, in these files.
+    Whole(Vec<Received>),
+    /// These files; others stayed as they were.
+    Partly(Vec<Received>),
+    /// It went to stdout.
+    Streamed,
+}
+
+/// Why an offer was not received.
+enum Not {
+    /// The user does not want it.
+    Declined,
+    Failed(Error),
+}
+
+impl From<Error> for Not {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+/// How far it came, for the message about what to do next.
+#[derive(Default)]
+struct Came {
+    /// Bytes that are on the disk.
+    bytes: u64,
+    /// The name of the file, where what came is in a part beside it.
+    part: Option<PathBuf>,
 }
 
 impl Getter<'_> {
@@ -51,141 +85,295 @@ impl Getter<'_> {
     /// Receives everything that is new, and with `--watch` what comes. What goes wrong with one does not keep the
     /// others; the first such thing is how the program ends.
     pub(super) async fn all(&mut self) -> anyhow::Result<()> {
-        let mut first = None;
+        let mut failed: Vec<anyhow::Error> = Vec::new();
         let mut tried = std::collections::BTreeSet::new();
-        let mut any = false;
+        let mut waiting = false;
         while !self.stop.is_cancelled() {
             let next = fresh(self.room, &self.memory).find(|offer| !tried.contains(offer));
             if let Some(offer) = next {
-                any = true;
                 tried.insert(offer);
                 if let Err(error) = self.get(offer).await {
-                    if !matches!(exit(&error), Exit::Refused | Exit::Integrity | Exit::File | Exit::Usage) {
+                    if !matches!(
+                        exit(&error),
+                        Exit::Refused | Exit::Integrity | Exit::Incomplete | Exit::File | Exit::Usage
+                    ) {
                         return Err(error);
                     }
-                    if self.args.watch {
-                        tracing::error!("{error:#}");
-                    } else {
-                        first.get_or_insert(error);
+                    // The only one is the message with which the program ends.
+                    if self.args.watch || self.is_left(&tried) || !failed.is_empty() {
+                        let _ = writeln!(std::io::stderr(), "conf-recv: {error:#}");
                     }
+                    failed.push(error);
                 }
                 continue;
             }
             if !self.args.watch {
                 break;
             }
-            if !any {
+            if tried.is_empty() && !std::mem::replace(&mut waiting, true) {
                 self.say("waiting for what comes; Ctrl-C ends it\n");
-                any = true;
             }
             tokio::select! {
                 () = self.stop.cancelled() => {}
                 happened = self.room.next() => drop(happened.map_err(|error| told(error, self.address, None))?),
             }
         }
-        if !any {
+        if tried.is_empty() && !self.args.watch {
             self.say("there is nothing new\n");
         }
-        first.map_or(Ok(()), Err)
+        let count = failed.len();
+        match failed.into_iter().next() {
+            None => Ok(()),
+            // It has been told of each, and what comes next is how it goes on.
+            Some(_) if self.args.watch => Ok(()),
+            Some(only) if tried.len() == 1 => Err(only),
+            Some(first) => {
+                let message = format!("{count} of {} offers were not received", tried.len());
+                Err(Failure::new(exit(&first), message).into())
+            }
+        }
+    }
+
+    /// Whether there is something new beside what was tried.
+    fn is_left(&self, tried: &std::collections::BTreeSet<OfferId>) -> bool {
+        tried.len() > 1 || fresh(self.room, &self.memory).any(|offer| !tried.contains(&offer))
     }
 
     /// Receives one.
     async fn get(&mut self, offer: OfferId) -> anyhow::Result<()> {
         let named = self.named(offer);
         let mut display = Display::new(self.args.progress, Direction::Receive, &self.args.common);
-        let got = self.receive(offer, &named, &mut display).await;
-        let (failure, interrupted) = match got {
-            Ok(()) => (None, false),
-            Err(Error::Interrupted) => (None, true),
-            Err(Error::Io(error)) if crate::cli::is_reader_gone(&error) => return Err(error.into()),
-            Err(error) => (Some(told(error, self.address, Some(&named.number))), false),
-        };
+        let mut came = Came::default();
+        let got = self.receive(offer, &named, &mut display, &mut came).await;
+        let interrupted = matches!(got, Err(Not::Failed(Error::Interrupted)));
         if interrupted {
-            display.note(&format!(
-                "interrupted; what came is kept, and conf-recv {} goes on from there",
-                named.number
-            ));
+            display.note(&self.interrupted(&named, &came));
         }
+        let (files, failure) = match got {
+            Ok(Got::Whole(files) | Got::Partly(files)) => (files, None),
+            Ok(Got::Streamed) => (Vec::new(), None),
+            Err(Not::Failed(Error::Interrupted)) => (Vec::new(), None),
+            Err(Not::Failed(Error::Io(error))) if crate::cli::is_reader_gone(&error) => {
+                return Err(error.into());
+            }
+            Err(Not::Declined) => {
+                let message = format!("nothing was received of offer {}, {}", named.number, named.title);
+                (Vec::new(), Some(Failure::new(Exit::Refused, message)))
+            }
+            Err(Not::Failed(error)) => (Vec::new(), Some(self.failure(error, &named, &came))),
+        };
         let code = match (&failure, interrupted) {
             (Some(failure), _) => failure.exit as u8,
             (None, true) => 128 + signal::received().unwrap_or(2),
             (None, false) => 0,
         };
-        display
-            .end(&Ending { exit: code, message: failure.as_ref().map(|failure| failure.message.as_str()) });
+        // Text on a terminal is all that one wants to see there.
+        let text = named.kind == Kind::Text && self.args.output.is_none();
+        let idle = came.bytes == 0 && display.moved() == 0 || text;
+        let message = failure.as_ref().map(|failure| failure.message.as_str());
+        display.end(&Ending { exit: code, message, idle });
+        *self.ended = true;
+        self.sums(&files)?;
         failure.map_or(Ok(()), |failure| Err(failure.into()))
     }
 
-    async fn receive(&mut self, offer: OfferId, named: &Named, display: &mut Display) -> Result<(), Error> {
+    /// What the user has broken off, and how it goes on.
+    fn interrupted(&self, named: &Named, came: &Came) -> String {
+        match (came.bytes, self.is_streaming(named)) {
+            (0, _) => "interrupted; nothing was received".into(),
+            (_, true) => "interrupted; what is written is not all of it".into(),
+            (_, false) => {
+                format!("interrupted; what came is kept, and {} goes on from there", self.again(named))
+            }
+        }
+    }
+
+    /// An error, with which offer it is about and what to type next.
+    fn failure(&self, error: Error, named: &Named, came: &Came) -> Failure {
+        let about = matches!(
+            error,
+            Error::Judged(_)
+                | Error::Large { .. }
+                | Error::Space { .. }
+                | Error::Several(_)
+                | Error::Exists(..)
+                | Error::Sink(_)
+                | Error::Damaged { .. }
+        );
+        let gone = matches!(error, Error::Gone { .. });
+        let exists = matches!(error, Error::Exists(..));
+        let hidden = matches!(error, Error::Judged(crate::transfer::Error::Hidden(_)));
+        let again = self.again(named);
+        let kept = came.bytes > 0 && !self.is_streaming(named);
+        let mut failure = told(error, self.address, kept.then_some(again.as_str()));
+        if about {
+            failure.message = format!("offer {}, {}: {}", named.number, named.title, failure.message);
+        }
+        if exists && (self.args.all || self.args.watch) {
+            failure.message += &format!("; {again} --if-exists rename receives it beside that");
+        }
+        if hidden {
+            failure.message += &format!("; {again} --allow-hidden receives it all the same");
+        }
+        if let (true, Some(part)) = (gone && kept, &came.part) {
+            let shown = text::scrub(&part.display().to_string(), 4096);
+            let name = download::quoted(&part.file_name().unwrap_or_default().to_string_lossy());
+            let at = part.parent().filter(|parent| !parent.as_os_str().is_empty());
+            let at = at.map_or_else(String::new, |parent| {
+                format!(" -o {}", download::quoted(&parent.display().to_string()))
+            });
+            failure.message += &format!(
+                "; what came of it is in {shown}.part, and conf-recv --discard {name}{at} removes it"
+            );
+        }
+        failure
+    }
+
+    /// The command that receives the rest of an offer.
+    fn again(&self, named: &Named) -> String {
+        let mut command = format!("conf-recv {}", named.number);
+        if let Some(output) = &self.args.output {
+            command +=
+                &format!(" -o {}", download::quoted(&text::scrub(&output.display().to_string(), 4096)));
+        }
+        if self.args.allow_hidden {
+            command += " --allow-hidden";
+        }
+        command
+    }
+
+    /// Whether it goes to stdout.
+    fn is_streaming(&self, named: &Named) -> bool {
+        let output = self.args.output.as_deref();
+        let one = !self.args.all && !self.args.watch;
+        output == Some(Path::new("-")) || output.is_none() && one && named.kind == Kind::Text
+    }
+
+    async fn receive(
+        &mut self,
+        offer: OfferId,
+        named: &Named,
+        display: &mut Display,
+        came: &mut Came,
+    ) -> Result<Got, Not> {
         let rules = Rules { hidden: self.args.allow_hidden };
         let listed = tokio::select! {
-            () = self.stop.cancelled() => return Err(Error::Interrupted),
+            () = self.stop.cancelled() => return Err(Error::Interrupted.into()),
             listed = download::list(self.room, offer, self.address.room.as_str(), rules) => listed?,
         };
         if let Some(most) = self.args.max_size
-            && listed.manifest.total().is_some_and(|total| total > most)
+            && listed.size.is_some_and(|size| size > most)
         {
-            return Err(Error::Large(most));
+            return Err(Error::Large { most, size: listed.size }.into());
         }
-        let output = self.args.output.as_deref();
-        let one = !self.args.all && !self.args.watch;
-        if output == Some(Path::new("-")) || output.is_none() && one && named.kind == Kind::Text {
-            self.stream(&listed, named, display).await?;
-        } else if !self.fetch(listed, named, display).await? {
-            return Ok(());
-        }
+        let got = if self.is_streaming(named) {
+            self.stream(&listed, named, display, came).await?;
+            Got::Streamed
+        } else {
+            self.fetch(listed, named, display, came).await?
+        };
         self.memory.add(offer, self.address.room.as_str());
-        self.room.received(offer).await;
-        Ok(())
+        if !matches!(got, Got::Partly(_)) {
+            self.room.received(offer).await;
+        }
+        Ok(got)
     }
 
-    /// Into a place on the disk; whether all of it is there.
-    async fn fetch(&mut self, listed: Listed, named: &Named, display: &mut Display) -> Result<bool, Error> {
-        let manifest = listed.manifest.clone();
-        let target = place(self.args, listed)?;
+    /// Into a place on the disk.
+    async fn fetch(
+        &mut self,
+        listed: Listed,
+        named: &Named,
+        display: &mut Display,
+        came: &mut Came,
+    ) -> Result<Got, Not> {
+        let (manifest, size) = (listed.manifest.clone(), listed.size);
+        let target = place(self.args, listed, named)?;
+        let target = tokio::select! {
+            () = self.stop.cancelled() => return Err(Error::Interrupted.into()),
+            target = download::compare(self.room, target) => target?,
+        };
+        let wanted = self.args.if_exists != Some(Existing::Rename);
+        let same = if wanted { target.same() } else { Vec::new() };
+        if wanted && target.is_there() {
+            display.note(&format!("{}: all of it is there already, and is the same", named.title));
+            return Ok(Got::Whole(Vec::new()));
+        }
+        if !same.is_empty() {
+            let plural = if same.len() == 1 { "file is" } else { "files are" };
+            display.note(&format!("{} {plural} there already, and the same", same.len()));
+        }
         target.check()?;
+        let if_exists = self.ask(named, &target, display).await?;
+        self.begin(display, named, manifest.files().len(), size, target.before());
+        came.bytes = target.before();
+        came.part = Some(target.path()).filter(|_| manifest.files().len() == 1);
+        let name = target.path();
+        let mut report = |note: Note<'_>| show(display, &note, came);
+        let most = self.args.max_size;
+        let outcome = download::run(self.room, target, if_exists, most, self.stop, &mut report).await?;
+        let files = match outcome {
+            Outcome::Skipped => {
+                display
+                    .note(&format!("{}: what is there of this name stays, and is another file", named.title));
+                return Ok(Got::Partly(Vec::new()));
+            }
+            Outcome::Whole { files } => files,
+        };
+        for file in &files {
+            display.file(&file.path, file.size, &id::hex(&file.md5));
+        }
+        if let ([only], [_]) = (files.as_slice(), manifest.files())
+            && only.place.file_name() != name.file_name()
+        {
+            let (place, taken) = (only.place.display().to_string(), name.display().to_string());
+            display.note(&format!(
+                "{} was taken, so it is {}",
+                text::scrub(&taken, 4096),
+                text::scrub(&place, 4096)
+            ));
+        }
+        let left =
+            manifest.files().len() - files.len() - same.len().min(manifest.files().len() - files.len());
+        if left > 0 {
+            display.note(&format!("{left} of {} files stay as they were", manifest.files().len()));
+            return Ok(Got::Partly(files));
+        }
+        Ok(Got::Whole(files))
+    }
+
+    /// Whether the user wants it, and what is to happen to files in the way.
+    async fn ask(&mut self, named: &Named, target: &Target, display: &mut Display) -> Result<IfExists, Not> {
         let asking = ask::can_ask(&self.args.common);
         if asking && !self.args.yes && target.before() == 0 {
             display.pause();
-            if !ask::accept(self.room, self.stop, &named.from, &named.title, &target).await? {
-                return Ok(false);
+            if !ask::accept(self.room, self.stop, &named.from, &named.title, target).await? {
+                return Err(Not::Declined);
             }
         }
         let chosen: Option<IfExists> = self.args.if_exists.unwrap_or(Existing::Ask).into();
-        let if_exists = match chosen {
+        Ok(match chosen {
             Some(chosen) => chosen,
             None if target.in_the_way().is_empty() => IfExists::Fail,
             None if asking => {
                 display.pause();
-                match ask::existing(self.room, self.stop, &target).await? {
-                    Some(chosen) => chosen,
-                    None => return Ok(false),
-                }
+                let chosen = ask::existing(self.room, self.stop, target).await?;
+                chosen.ok_or(Not::Declined)?
             }
+            // Nobody comes to type it again.
+            None if self.args.watch => IfExists::Rename,
             None => IfExists::Fail,
-        };
-        self.begin(display, named, manifest.files().len(), manifest.total(), target.before());
-        let mut report = |note: Note<'_>| show(display, &note);
-        let most = self.args.max_size;
-        let outcome = download::run(self.room, target, if_exists, most, self.stop, &mut report).await?;
-        match outcome {
-            Outcome::Skipped => {
-                display.note(&format!("{}: everything is there already", named.title));
-                Ok(false)
-            }
-            Outcome::Whole { files } => {
-                for file in &files {
-                    display.file(&file.path, file.size, &id::hex(&file.md5));
-                }
-                let whole = files.len() == manifest.files().len();
-                self.sums(&files)?;
-                Ok(whole)
-            }
-        }
+        })
     }
 
     /// To stdout, as it comes.
-    async fn stream(&mut self, listed: &Listed, named: &Named, display: &mut Display) -> Result<(), Error> {
+    async fn stream(
+        &mut self,
+        listed: &Listed,
+        named: &Named,
+        display: &mut Display,
+        came: &mut Came,
+    ) -> Result<(), Error> {
         let text = named.kind == Kind::Text;
         let content = if text { Content::Text } else { Content::Binary { force: self.args.force } };
         let terminal = std::io::stdout().is_terminal();
@@ -193,8 +381,8 @@ impl Getter<'_> {
         let out: Box<dyn Write + Send> =
             if text && terminal { Box::new(Harmless { out, text: Vec::new() }) } else { Box::new(out) };
         let [_] = listed.manifest.files() else { return Err(Error::Several(listed.manifest.files().len())) };
-        self.begin(display, named, 1, listed.manifest.total(), 0);
-        let mut report = |note: Note<'_>| show(display, &note);
+        self.begin(display, named, 1, listed.size, 0);
+        let mut report = |note: Note<'_>| show(display, &note, came);
         let most = self.args.max_size;
         let file = download::stream(self.room, listed, out, most, self.stop, &mut report).await?;
         display.file(&file.path, file.size, &id::hex(&file.md5));
@@ -212,8 +400,8 @@ impl Getter<'_> {
     }
 
     /// What came, with its MD5, as `md5sum` prints it.
-    fn sums(&self, files: &[Received]) -> Result<(), Error> {
-        if self.args.common.quiet {
+    fn sums(&self, files: &[Received]) -> std::io::Result<()> {
+        if self.args.common.quiet || files.is_empty() {
             return Ok(());
         }
         let mut out = output::stdout()?;
@@ -248,8 +436,21 @@ impl Getter<'_> {
     }
 }
 
-/// A place for an offer, as the options say.
-pub(super) fn place(args: &Recv, listed: Listed) -> Result<Target, Error> {
+/// A place for an offer, as the options say. Texts all have the same name, so among others they are numbered.
+fn place(args: &Recv, listed: Listed, named: &Named) -> Result<Target, Error> {
+    if named.kind == Kind::Text && (args.all || args.watch) {
+        let directory = match args.output.as_deref() {
+            Some(path) => Directory::open_or_make(path)?,
+            None => Directory::open(Path::new("."))?,
+        };
+        let name = format!("text-{}.txt", named.number);
+        return Target::look(listed, directory, Some(&name));
+    }
+    plain_place(args, listed)
+}
+
+/// The same for what has a name of its own.
+pub(super) fn plain_place(args: &Recv, listed: Listed) -> Result<Target, Error> {
     let Some(path) = args.output.as_deref() else {
         return Target::look(listed, Directory::open(Path::new("."))?, None);
     };
@@ -265,10 +466,11 @@ pub(super) fn place(args: &Recv, listed: Listed) -> Result<Target, Error> {
     Target::look(listed, Directory::open(parent)?, Some(name))
 }
 
-fn show(display: &mut Display, note: &Note<'_>) {
+fn show(display: &mut Display, note: &Note<'_>, came: &mut Came) {
     match note {
         Note::Figures(figures) => {
             let figures: &Figures = figures;
+            came.bytes = figures.done;
             display.show(figures);
         }
         Note::Message(message) => display.note(message),

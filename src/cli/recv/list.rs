@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::memory::Memory;
 use crate::cli::units;
 use crate::id::MemberId;
-use crate::pipeline::offers::{Offer, Offers};
+use crate::pipeline::offers::Offer;
 use crate::text;
 use crate::transfer::Kind;
 
@@ -13,9 +13,15 @@ use crate::transfer::Kind;
 const TITLE: usize = 48;
 
 /// One row for each offer; a sentence where there is none.
-pub(super) fn table(offers: &Offers, own: Option<MemberId>, memory: &Memory) -> String {
-    let mut rows = vec![["OFFER", "FROM", "WHAT", "FILES", "SIZE", "STATE"].map(String::from)];
-    for offer in offers.iter() {
+/// `wall` is the time, in microseconds since 1970.
+pub(super) fn table<'a>(
+    offers: impl Iterator<Item = &'a Offer>,
+    own: Option<MemberId>,
+    memory: &Memory,
+    wall: u64,
+) -> String {
+    let mut rows = vec![["OFFER", "FROM", "WHAT", "FILES", "SIZE", "AGE", "STATE"].map(String::from)];
+    for offer in offers {
         let files = offer.about.as_ref().map_or(0, |about| about.files);
         let mut state = offer.standing();
         if own.is_some_and(|own| offer.is_of(own)) {
@@ -30,6 +36,7 @@ pub(super) fn table(offers: &Offers, own: Option<MemberId>, memory: &Memory) -> 
             text::shorten(offer.title(), TITLE),
             files.to_string(),
             offer.size().map_or_else(|| "?".into(), units::size),
+            age(wall, offer.state.since),
             state,
         ]);
     }
@@ -37,7 +44,7 @@ pub(super) fn table(offers: &Offers, own: Option<MemberId>, memory: &Memory) -> 
         return "nothing is offered in this room\n".into();
     }
     let widths: Vec<usize> =
-        (0..5).map(|at| rows.iter().map(|row| text::width(&row[at])).max().unwrap_or_default()).collect();
+        (0..6).map(|at| rows.iter().map(|row| text::width(&row[at])).max().unwrap_or_default()).collect();
     let mut table = String::new();
     for row in &rows {
         let mut line = String::new();
@@ -45,21 +52,36 @@ pub(super) fn table(offers: &Offers, own: Option<MemberId>, memory: &Memory) -> 
             let free = " ".repeat(width - text::width(cell));
             // Numbers end where they should be compared.
             let (before, behind) =
-                if matches!(at, 0 | 3 | 4) { (free, String::new()) } else { (String::new(), free) };
+                if matches!(at, 0 | 3..=5) { (free, String::new()) } else { (String::new(), free) };
             line.extend([before.as_str(), cell.as_str(), behind.as_str(), "  "]);
         }
-        line.push_str(&row[5]);
+        line.push_str(&row[6]);
         table.push_str(line.trim_end());
         table.push('\n');
     }
     table
 }
 
+/// How long ago something was: `12 s`, `5 min`, `3 h`, `2 d`. The two clocks may differ a little.
+fn age(wall: u64, since: f64) -> String {
+    let seconds = (wall as f64 / 1e6 - since).max(0.0) as u64;
+    match seconds {
+        0..60 => format!("{seconds} s"),
+        60..3_600 => format!("{} min", seconds / 60),
+        3_600..86_400 => format!("{} h", seconds / 3_600),
+        _ => format!("{} d", seconds / 86_400),
+    }
+}
+
 /// The same for a program: one object in one line.
-pub(super) fn json(offers: &Offers, own: Option<MemberId>, memory: &Memory) -> String {
+pub(super) fn json<'a>(
+    offers: impl Iterator<Item = &'a Offer>,
+    own: Option<MemberId>,
+    memory: &Memory,
+) -> String {
     let list: Vec<Value> = {
         let is_own = |offer: &Offer| own.is_some_and(|own| offer.is_of(own));
-        offers.iter().map(|offer| one(offer, is_own(offer), memory)).collect()
+        offers.map(|offer| one(offer, is_own(offer), memory)).collect()
     };
     format!("{}\n", json!({ "offers": list }))
 }

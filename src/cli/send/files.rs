@@ -1,14 +1,14 @@
 //! Files, a text, or a pipe as a file: an offer to the room.
 
 use std::fs::File;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
 
 use globset::GlobSet;
 use md5::{Digest, Md5};
 
 use super::{FileOptions, Send, sums};
-use crate::cli::progress::{Begin, Direction, Display, Ending};
+use crate::cli::progress::{self, Begin, Direction, Display, Ending, Style};
 use crate::cli::{Exit, Failure, ended, output, signal, state, units};
 use crate::files::ledger::{self, Ledger};
 use crate::files::source::{self, Found};
@@ -21,8 +21,20 @@ use crate::wire::Code;
 /// Things that are not sent and are told one by one; more are counted.
 const TOLD: usize = 5;
 
+/// Bytes of a text at the most.
+const TEXT: u64 = 1024 * 1024;
+
 /// Sends what the arguments name.
 pub(super) fn send(args: &Send) -> anyhow::Result<()> {
+    let mut ended = false;
+    let sent = send_all(args, &mut ended);
+    if let (Err(error), false, Style::Json) = (&sent, ended, args.files.progress) {
+        progress::end_before_it_began(Direction::Send, &args.common, error);
+    }
+    sent
+}
+
+fn send_all(args: &Send, told: &mut bool) -> anyhow::Result<()> {
     let what = what(args)?;
     if args.files.dry_run {
         return dry_run(&what);
@@ -40,7 +52,7 @@ pub(super) fn send(args: &Send) -> anyhow::Result<()> {
     tell_left_out(&what, &mut display);
     let paths = match &what {
         What::Files(found) => found.files.iter().map(|file| file.from.clone()).collect(),
-        What::Pipe { .. } => vec![PathBuf::from("-")],
+        What::Pipe { name, .. } => vec![PathBuf::from(name)],
         What::Text(_) => Vec::new(),
     };
     let options = Options {
@@ -49,6 +61,7 @@ pub(super) fn send(args: &Send) -> anyhow::Result<()> {
         wait: args.files.wait,
         limit: args.files.limit_rate,
         restart: args.files.restart,
+        resume: args.files.resume,
         ledger,
         named: args.meeting.name.as_ref().is_some_and(|name| !name.is_empty()),
     };
@@ -59,11 +72,18 @@ pub(super) fn send(args: &Send) -> anyhow::Result<()> {
         Err(failure) => failure.exit as u8,
     };
     let message = result.as_ref().err().map(|failure| failure.message.as_str());
-    display.end(&Ending { exit: code, message });
+    let idle = display.moved() == 0;
+    display.end(&Ending { exit: code, message, idle });
+    *told = true;
     if let Some(done) = result?
         && !args.common.quiet
     {
         print(&done, &paths)?;
+        if matches!(args.files.progress, Style::Auto | Style::Bar | Style::Plain) {
+            let who =
+                args.files.to.as_deref().map_or_else(|| "the others type".into(), |to| format!("{to} types"));
+            let _ = writeln!(io::stderr(), "offer {number}; {who}: conf-recv {number}", number = done.offer);
+        }
     }
     Ok(())
 }
@@ -74,14 +94,18 @@ pub(super) fn withdraw(args: &Send, offer: u32) -> anyhow::Result<()> {
     let address = config.address.clone();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     conclude(runtime.block_on(upload::withdraw(OfferNumber(offer), config)).map(|()| None), &address)?;
+    if !args.common.quiet {
+        let _ = writeln!(io::stderr(), "offer {offer} is taken back");
+    }
     Ok(())
 }
 
 fn what(args: &Send) -> Result<What, Failure> {
     if let Some(text) = &args.files.text {
-        return Ok(What::Text(text.clone()));
+        return Ok(What::Text(said(text)?));
     }
     if let Some(name) = &args.files.stdin_name {
+        upload::pipe(name).map_err(|error| Failure::usage(format!("--stdin-name: {error}")))?;
         let stdin = rustix::io::dup(io::stdin())
             .map_err(|error| Failure::new(Exit::File, format!("no stdin: {error}")))?;
         return Ok(What::Pipe { name: name.clone(), file: File::from(stdin) });
@@ -91,11 +115,31 @@ fn what(args: &Send) -> Result<What, Failure> {
     found(&args.paths, &exclude).map(What::Files)
 }
 
+/// The text that is meant: `-` is what comes in through stdin.
+fn said(text: &str) -> Result<String, Failure> {
+    let mut said = text.to_owned();
+    if text == "-" {
+        said.clear();
+        let mut stdin = io::stdin().lock().take(TEXT + 1);
+        stdin
+            .read_to_string(&mut said)
+            .map_err(|error| Failure::new(Exit::File, format!("stdin: {error}")))?;
+    }
+    match said.len() as u64 {
+        0 => Err(Failure::usage("there is no text to send")),
+        1..=TEXT => Ok(said),
+        _ => Err(Failure::usage("a text has at most 1 MiB; type: conf-send --stdin-name NAME")),
+    }
+}
+
 /// What is at `paths`.
 pub(in crate::cli) fn found(paths: &[PathBuf], exclude: &GlobSet) -> Result<Found, Failure> {
     source::find(paths, exclude).map_err(|error| {
         let exit = match error {
-            source::Error::Same(..) | source::Error::Nameless(_) | source::Error::Nothing => Exit::Usage,
+            source::Error::Same(..)
+            | source::Error::Nameless(_)
+            | source::Error::Nothing
+            | source::Error::TooMany => Exit::Usage,
             _ => Exit::File,
         };
         Failure::new(exit, error.to_string())
@@ -185,7 +229,8 @@ pub(in crate::cli) fn conclude(
             return Ok(None);
         }
         Error::Changed { .. } => Exit::Integrity,
-        Error::Read(..) | Error::List(_) | Error::Io(_) => Exit::File,
+        Error::List(_) => Exit::Usage,
+        Error::Read(..) | Error::Io(_) => Exit::File,
         Error::BrokenOff(_) | Error::Silent => Exit::Incomplete,
         Error::Unknowing => Exit::Protocol,
         Error::Nobody { .. } | Error::Gone(_) => Exit::Refused,
@@ -225,13 +270,15 @@ fn tell_left_out(what: &What, display: &mut Display) {
 
 /// What would be sent, on stdout.
 fn dry_run(what: &What) -> anyhow::Result<()> {
+    if let What::Text(text) = what {
+        let size = units::size(text.len() as u64);
+        output::stdout()?.write_all(format!("{size:>10}  in a text\n").as_bytes())?;
+    }
     let What::Files(found) = what else { return Ok(()) };
-    let manifest = upload::manifest(what).map_err(|error| Failure::new(Exit::File, error.to_string()))?;
+    let manifest = upload::manifest(what).map_err(|error| Failure::usage(error.to_string()))?;
     let terminal = io::stdout().is_terminal();
-    let shown = |path: &Path| match terminal {
-        true => source::shown(path),
-        false => path.display().to_string(),
-    };
+    // One line for each, as in the sums.
+    let shown = |path: &Path| String::from_utf8_lossy(&sums::name(path, terminal).0).into_owned();
     let mut text = String::new();
     for file in &found.files {
         let path: PathBuf = file.path.iter().collect();

@@ -8,6 +8,16 @@ use crate::id;
 
 /// The line for a file. On a terminal the name is made harmless, as the one in a log would be.
 pub(in crate::cli) fn line(md5: &[u8; 16], path: &Path, terminal: bool) -> Vec<u8> {
+    let (escaped, plain) = name(path, terminal);
+    let mark = if plain { "" } else { "\\" };
+    let mut line = format!("{mark}{}  ", id::hex(md5)).into_bytes();
+    line.extend_from_slice(&escaped);
+    line.push(b'\n');
+    line
+}
+
+/// A name in one line, and whether nothing in it had to be written otherwise.
+pub(in crate::cli) fn name(path: &Path, terminal: bool) -> (Vec<u8>, bool) {
     let shown = source::shown(path);
     let name = if terminal { shown.as_bytes() } else { path.as_os_str().as_bytes() };
     let mut escaped = Vec::with_capacity(name.len());
@@ -19,11 +29,8 @@ pub(in crate::cli) fn line(md5: &[u8; 16], path: &Path, terminal: bool) -> Vec<u
             byte => escaped.push(*byte),
         }
     }
-    let mark = if escaped.len() == name.len() { "" } else { "\\" };
-    let mut line = format!("{mark}{}  ", id::hex(md5)).into_bytes();
-    line.extend_from_slice(&escaped);
-    line.push(b'\n');
-    line
+    let plain = escaped.len() == name.len();
+    (escaped, plain)
 }
 
 #[cfg(test)]

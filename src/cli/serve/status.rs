@@ -33,10 +33,10 @@ fn show(status: &Status) -> String {
     if let Some(files) = &status.files {
         let _ = writeln!(
             text,
-            "files: {} in {} of {}, {} waiting",
+            "files: {} of {} used, {}, {} waiting",
             table::bytes(files.bytes),
-            counted(files.offers as u64, "offer"),
             table::bytes(files.quota),
+            counted(files.offers as u64, "offer"),
             counted(files.waiting as u64, "chunk")
         );
         if let Some(why) = &files.failing {
@@ -171,11 +171,11 @@ mod tests {
             show(&status),
             "\
 conf-serve 0.1.0, up 2 h: 9 connections, 0 refused, 2 messages/s
-history: 2.0 MB on disk, 1 message stored, 2 waiting, last commit 3.9 ms
-files: 3.0 MB in 1 offer of 10.0 GB, 0 chunks waiting
+history: 1.9 MiB on disk, 1 message stored, 2 waiting, last commit 3.9 ms
+files: 2.9 MiB of 9.3 GiB used, 1 offer, 0 chunks waiting
 
-ROOM     MEMBERS  PROGRAMS  TRACKS  MESSAGES/S  OFFERS  WAITING  OLDEST  DROPPED layer + group + no key
-standup        4         9       1           2       1  31.0 kB   12 ms  5 + 1 + 0
+ROOM     MEMBERS  PROGRAMS  TRACKS  MESSAGES/S  OFFERS   WAITING  OLDEST  DROPPED layer + group + no key
+standup        4         9       1           2       1  30.3 KiB   12 ms  5 + 1 + 0
 
 ROOM     MEMBER  TRACK   FRAMES/S        RATE  RECEIVERS
 standup  王小明  camera        30  1.5 Mbit/s          3

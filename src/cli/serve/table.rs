@@ -42,9 +42,9 @@ pub(super) fn draw<const N: usize>(
     text
 }
 
-/// As people write bytes: `0`, `950 B`, `1.5 MB`.
+/// As people write bytes: `950 B`, `1.5 MiB`.
 pub(super) fn bytes(count: u64) -> String {
-    scaled(count as f64, "B")
+    crate::cli::units::size(count)
 }
 
 /// As people write a bit rate: `1.5 Mbit/s`.
@@ -100,8 +100,9 @@ mod tests {
 
     #[test]
     fn numbers_have_the_unit_that_keeps_them_short() {
-        let shown = [0, 7, 999, 1_000, 1_490, 99_940, 999_600, 123_000_000].map(bytes);
-        assert_eq!(shown, ["0", "7 B", "999 B", "1.0 kB", "1.5 kB", "99.9 kB", "1.0 MB", "123 MB"]);
+        let shown = [0.0, 7.0, 999.0, 1_000.0, 1_490.0, 99_940.0, 999_600.0, 123_000_000.0].map(bits);
+        let short = ["0", "7 bit/s", "999 bit/s", "1.0 kbit/s", "1.5 kbit/s", "99.9 kbit/s", "1.0 Mbit/s"];
+        assert_eq!((&shown[..7], shown[7].as_str()), (&short.map(String::from)[..], "123 Mbit/s"));
         assert_eq!([3, 61, 7_300, 90_000].map(span), ["3 s", "1 min", "2 h", "1 d"]);
     }
 }

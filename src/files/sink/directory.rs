@@ -49,6 +49,12 @@ impl Directory {
     /// The same, made where it is not there.
     pub fn open_or_make(path: &Path) -> Result<Self, Error> {
         match std::fs::create_dir(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let missing = path.ancestors().skip(1).take_while(|above| !above.exists()).last();
+                let missing = missing.filter(|above| !above.as_os_str().is_empty()).unwrap_or(path);
+                let why = format!("there is no directory {}", super::shown(missing));
+                Err(Error::Io { doing: "make", path: path.to_owned(), error: io::Error::other(why) })
+            }
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
                 Err(Error::Io { doing: "make", path: path.to_owned(), error })
             }
@@ -60,6 +66,29 @@ impl Directory {
     pub fn path(&self, name: &str) -> PathBuf {
         // Without "./" in front of everything.
         if self.path == Path::new(".") { name.into() } else { self.path.join(name) }
+    }
+
+    /// Where it is itself, for people.
+    pub fn location(&self) -> &Path {
+        &self.path
+    }
+
+    /// A plain file below it, to be read; nothing where there is none.
+    pub fn read_along(&self, path: &[String]) -> Result<Option<std::fs::File>, Error> {
+        let Some((last, directories)) = path.split_last() else { return Err(Error::Name) };
+        let mut here = self.clone();
+        for name in directories {
+            match here.look(name)? {
+                There::Directory => here = here.enter(name)?,
+                _ => return Ok(None),
+            }
+        }
+        if !matches!(here.look(last)?, There::File { .. }) {
+            return Ok(None);
+        }
+        let file =
+            here.step(last, OFlags::RDONLY, Mode::empty()).map_err(Error::io("open", here.path(last)))?;
+        Ok(Some(file.into()))
     }
 
     /// Bytes that this user can still write on its file system.

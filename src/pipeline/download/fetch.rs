@@ -8,7 +8,7 @@ use super::{Error, Happened, Room};
 use crate::id::OfferId;
 use crate::pipeline::offers::Change;
 use crate::transfer::is_last;
-use crate::wire::Part;
+use crate::wire::{Code, Part};
 use crate::{limits, transfer};
 
 /// How long an offer may be missing after the server came back: as long as its sender needs to come back, too.
@@ -25,10 +25,34 @@ pub async fn fetch_list(room: &mut Room, id: OfferId, part: Part) -> Result<Vec<
             // It comes when its sender has sent it.
             false => attempt.await,
         };
-        if let Some(pieces) = came? {
-            return Ok(pieces);
+        match came {
+            Ok(Some(pieces)) => return Ok(pieces),
+            Ok(None) => {}
+            Err(error) => return Err(reason(room, id, error).await),
         }
     }
+}
+
+/// How long the reason may come behind the answer that an offer is gone.
+const REASON: Duration = Duration::from_secs(2);
+
+/// An error, or why the offer is gone that the server does not know any more: what was asked for is answered first.
+pub(super) async fn reason(room: &mut Room, id: OfferId, error: Error) -> Error {
+    if !matches!(&error, Error::Refused(refusal) if refusal.code == Code::Offer) {
+        return error;
+    }
+    let search = async {
+        loop {
+            match room.next().await {
+                Ok(Happened::Offers(Change::Gone { offer, number, reason })) if offer == id => {
+                    return Some(Error::Gone { number, reason });
+                }
+                Ok(_) => {}
+                Err(_) => return None,
+            }
+        }
+    };
+    tokio::time::timeout(REASON, search).await.ok().flatten().unwrap_or(error)
 }
 
 /// Waits until the offer is there: on a connection, and told.

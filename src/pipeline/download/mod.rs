@@ -34,7 +34,8 @@ pub use fetch::fetch_list;
 pub use room::{Happened, Room};
 pub use run::{Note, Outcome, Received, run};
 pub use stream::stream;
-pub use target::{IfExists, Target, discard};
+pub(crate) use target::quoted;
+pub use target::{IfExists, Target, compare, discard};
 
 /// What is in an offer, judged.
 #[derive(Debug, Clone)]
@@ -47,6 +48,8 @@ pub struct Listed {
     pub manifest: Manifest,
     /// What is where in its chunks.
     pub layout: Layout,
+    /// Bytes in all, where its sender or, of a pipe that has ended, the server says so.
+    pub size: Option<u64>,
 }
 
 /// Why an offer was not received.
@@ -88,8 +91,8 @@ pub enum Error {
     #[error("{0}")]
     Io(#[from] io::Error),
     /// Files of that name are there.
-    #[error("{0} exists already; choose with --if-exists rename, skip or overwrite")]
-    Exists(String),
+    #[error("{} already; choose with --if-exists rename, skip or overwrite", exist(.0, *.1))]
+    Exists(String, usize),
     /// More than fits.
     #[error("{} more are needed, and {} are free", bytes(.needed), bytes(.free))]
     Space {
@@ -102,8 +105,13 @@ pub enum Error {
     #[error("this offer has {0} files; name a directory with -o DIR/")]
     Several(usize),
     /// It is longer than it was said, or than the user takes.
-    #[error("it is larger than {}", bytes(.0))]
-    Large(u64),
+    #[error("it has {}, which is more than {}", known(*.size), bytes(.most))]
+    Large {
+        /// Bytes that are taken.
+        most: u64,
+        /// Bytes that it has, where that is known.
+        size: Option<u64>,
+    },
     /// What arrived is not what was sent, even the second time.
     #[error("{file} is damaged: {what}; it stays as a part, and is not used")]
     Damaged {
@@ -124,7 +132,8 @@ pub async fn list(room: &mut Room, id: OfferId, address: &str, rules: Rules) -> 
     if offer.state.size.is_some_and(|size| manifest.total().is_some_and(|total| total != size)) {
         return Err(transfer::Error::Large.into());
     }
-    Ok(Listed { id, room: address.to_owned(), manifest, layout })
+    let size = manifest.total().or(offer.state.size);
+    Ok(Listed { id, room: address.to_owned(), manifest, layout, size })
 }
 
 impl Listed {
@@ -147,8 +156,20 @@ fn gone(reason: &Going) -> &'static str {
     match reason {
         Going::Withdrawn => "it was withdrawn",
         Going::Expired => "it was older than the server keeps",
+        Going::Changed => {
+            "it changed at its sender while it was sent; it can be received when it is sent anew"
+        }
+        Going::Broken => "its sender stopped before all of it was there, and cannot go on with it",
         Going::Removed => "it was removed at the server",
     }
+}
+
+fn known(size: Option<u64>) -> String {
+    size.map_or_else(|| "no size that is known".into(), |size| bytes(&size))
+}
+
+fn exist(names: &str, count: usize) -> String {
+    if count == 1 { format!("{names} exists") } else { format!("{names} exist") }
 }
 
 fn bytes(bytes: &u64) -> String {

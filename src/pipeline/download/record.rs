@@ -25,6 +25,8 @@ pub(super) struct Found {
     pub(super) md5s: BTreeMap<u32, [u8; 16]>,
     /// Where the MD5 of a single file goes on; only if nobody touched the file since.
     pub(super) saved: Option<Saved>,
+    /// The journal is not what it was: every chunk that it speaks of has to be looked at.
+    pub(super) doubtful: bool,
     /// What a person should know about it.
     pub(super) notice: Option<String>,
 }
@@ -70,17 +72,19 @@ impl Record {
         else {
             return Ok(None);
         };
-        Self::read(file, &bytes, part).map(Some)
+        Self::read(file, &bytes, part, listed).map(Some)
     }
 
     /// Whether there is a journal of a part of `name`, readable or not.
     pub(super) fn is_there(directory: &Directory, name: &str) -> Result<bool, Error> {
-        let journal = JournalFile::open(directory, &Part::journal_of(name))?;
-        Ok(journal.is_some_and(|(_, bytes)| bytes.starts_with(&MAGIC[..MAGIC.len() - 2])))
+        Ok(JournalFile::open(directory, &Part::journal_of(name))?.is_some())
     }
 
-    fn read(mut file: JournalFile, bytes: &[u8], part: Part) -> Result<Left, Error> {
+    fn read(mut file: JournalFile, bytes: &[u8], part: Part, listed: &Listed) -> Result<Left, Error> {
         let Ok(opened) = Journal::open(bytes) else {
+            if let Some(journal) = Journal::recover(bytes, head(listed)) {
+                return Self::recovered(file, journal, part);
+            }
             let notice = format!(
                 "the journal of {} is damaged, so what was received of it before cannot be used",
                 part.name()
@@ -95,6 +99,7 @@ impl Record {
         let mut found = Found {
             md5s: journal.chunks().numbers().filter_map(|n| Some((n, journal.sum(n)?))).collect(),
             saved: journal.open_file().filter(|_| untouched).map(|(_, saved)| saved.clone()),
+            doubtful: false,
             notice: None,
         };
         if opened.damage == Some(Damage::Wrong) {
@@ -107,6 +112,24 @@ impl Record {
             file.cut(opened.good as u64)?;
         }
         let record = Self { file, journal, length: opened.good };
+        Ok(Left { part, record: Some(record), found })
+    }
+
+    /// The beginning of the journal is damaged. What stands behind it is believed as far as the data bears it out.
+    fn recovered(mut file: JournalFile, journal: Journal, part: Part) -> Result<Left, Error> {
+        let bytes = journal.to_bytes();
+        file.replace(&bytes)?;
+        let notice = format!(
+            "the beginning of the journal of {} is damaged; what was received before is looked at again",
+            part.name()
+        );
+        let found = Found {
+            md5s: journal.chunks().numbers().filter_map(|n| Some((n, journal.sum(n)?))).collect(),
+            saved: None,
+            doubtful: true,
+            notice: Some(notice),
+        };
+        let record = Self { file, journal, length: bytes.len() };
         Ok(Left { part, record: Some(record), found })
     }
 
@@ -138,6 +161,11 @@ impl Record {
         Ok(())
     }
 
+    /// Bytes that are safe.
+    pub(super) fn bytes(&self, layout: &Layout) -> u64 {
+        self.journal.chunks().iter().map(|range| layout.bytes(range)).sum()
+    }
+
     /// It is not needed any more.
     pub(super) fn discard(self) -> Result<(), Error> {
         self.file.remove()
@@ -160,7 +188,9 @@ impl Found {
 fn is_about(bytes: &[u8], listed: &Listed) -> bool {
     match Journal::open(bytes) {
         Ok(opened) => *opened.journal.head() == head(listed),
-        Err(_) => bytes.starts_with(&MAGIC[..MAGIC.len() - 2]),
+        Err(_) => {
+            bytes.starts_with(&MAGIC[..MAGIC.len() - 2]) || Journal::recover(bytes, head(listed)).is_some()
+        }
     }
 }
 

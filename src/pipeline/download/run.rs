@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::chain::Written;
 use super::disk::{Begin, Disk, Kept, Sync, Told};
-use super::fetch::{MISSING, fetch_list};
+use super::fetch::{MISSING, fetch_list, reason};
 use super::record::Found;
 use super::target::{Opened, Place};
 use super::{Error, Happened, IfExists, Listed, Room, Target, whole};
@@ -81,11 +81,15 @@ pub async fn run(
         () = stop.cancelled() => Err(Error::Interrupted),
         whole = run.fetch() => whole,
     };
+    let whole = match whole {
+        Err(error) => Err(reason(run.room, run.listed.id, error).await),
+        whole => whole,
+    };
     run.end(whole).await
 }
 
 /// Work that waits for the disk.
-async fn blocking<T: Send + 'static>(
+pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Error> + Send + 'static,
 ) -> Result<T, Error> {
     tokio::task::spawn_blocking(work).await.map_err(|error| Error::Io(std::io::Error::other(error)))?
@@ -131,7 +135,7 @@ impl<'a> Run<'a> {
             doing: Doing::Checking,
             done: there,
             before: there,
-            total: listed.manifest.total(),
+            total: listed.size,
             files: listed.manifest.files().len() as u32,
             ..Figures::default()
         };
@@ -208,7 +212,8 @@ impl<'a> Run<'a> {
 
     /// The sums are there when the offer is complete.
     async fn fetch_sums(&mut self) -> Result<Sums, Error> {
-        self.figures.doing = Doing::Waiting;
+        let sealed = self.room.offer(self.listed.id).is_some_and(|offer| offer.state.sealed);
+        self.figures.doing = if sealed { Doing::Checking } else { Doing::Waiting };
         let mut clock = tokio::time::interval(TICK);
         let fetching = fetch_list(self.room, self.listed.id, Part::Sums);
         tokio::pin!(fetching);
@@ -395,7 +400,7 @@ impl<'a> Run<'a> {
         if self.listed.layout.total().is_none()
             && let Some(most) = self.most.filter(|most| self.figures.done > *most)
         {
-            return Err(Error::Large(most));
+            return Err(Error::Large { most, size: Some(self.figures.done) });
         }
         let (offer, kept) = (self.room.offer(self.listed.id), self.chunks.kept());
         if offer.is_some() || !self.room.is_up() || !self.room.offers().is_listed() {
@@ -417,7 +422,11 @@ impl<'a> Run<'a> {
         let away = offer.is_some_and(|offer| offer.is_waiting() && offer.state.kept <= kept.count());
         if away && quiet && !self.told_away {
             let name = offer.map_or("", |offer| offer.state.name.as_str());
-            let message = format!("{name} has stopped sending; the rest comes when it goes on there");
+            let rest = match self.listed.layout.total() {
+                Some(_) => "the rest comes when it goes on there",
+                None => "nobody else can go on with what comes out of a pipe, so this is given up in a while",
+            };
+            let message = format!("{name} has stopped sending; {rest}");
             (self.report)(Note::Message(&message));
         }
         self.told_away = away && (quiet || self.told_away);
@@ -449,8 +458,13 @@ impl<'a> Run<'a> {
     }
 
     /// Puts everything in its place, or leaves it for the next time.
-    async fn end(self, whole: Result<Sums, Error>) -> Result<Outcome, Error> {
+    async fn end(mut self, whole: Result<Sums, Error>) -> Result<Outcome, Error> {
         let record = self.disk.finish().await;
+        if let (Err(_), Some(record)) = (&whole, &record) {
+            // Some of it was still on its way to the disk.
+            self.figures.done = record.bytes(&self.listed.layout);
+            (self.report)(Note::Figures(&self.figures));
+        }
         let (sums, Some(record)) = (whole?, record) else {
             return Err(std::io::Error::other("the journal cannot be written").into());
         };

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::fetch::{fetch_list, present};
+use super::fetch::{fetch_list, present, reason};
 use super::{Error, Happened, Listed, Note, Received, Room};
 use crate::pipeline::figures::{Doing, Figures};
 use crate::pipeline::offers::Change;
@@ -19,6 +19,8 @@ use crate::{limits, time};
 
 /// Chunks that wait for the reader of the pipe.
 const WAITING: usize = 8;
+/// How long a reader of the pipe may take for what it was given before, when the user has had enough.
+const LAST_WRITE: Duration = Duration::from_secs(1);
 /// Between two reports.
 const TICK: Duration = Duration::from_millis(100);
 
@@ -37,21 +39,29 @@ pub async fn stream(
     };
     let (chunks, incoming) = mpsc::channel(WAITING);
     let writer = tokio::task::spawn_blocking(move || write(out, incoming));
-    let figures = Figures { total: file.size, files: 1, ..Figures::default() };
+    let figures = Figures { total: listed.size, files: 1, ..Figures::default() };
     let mut streaming =
         Streaming { room, listed, chunks, most, next: 0, done: 0, failed: None, figures, report };
     let moved = tokio::select! {
         () = stop.cancelled() => Err(Error::Interrupted),
         moved = streaming.run() => moved,
     };
+    // By name: what a pattern passes over lives on, and the thread waits until nobody can send it anything.
     let Streaming { room, chunks, .. } = streaming;
-    // The writer ends when nothing more can come.
     drop(chunks);
-    let written = writer.await.map_err(|error| Error::Io(std::io::Error::other(error)))?;
+    let enough = async {
+        stop.cancelled().await;
+        tokio::time::sleep(LAST_WRITE).await;
+    };
+    let written = tokio::select! {
+        biased;
+        written = writer => written.map_err(|error| Error::Io(std::io::Error::other(error)))?,
+        () = enough => return Err(Error::Interrupted),
+    };
     let (md5, size) = match (moved, written) {
         // A reader that has gone ends everything else.
         (_, Err(error)) => return Err(Error::Io(error)),
-        (Err(error), _) => return Err(error),
+        (Err(error), _) => return Err(reason(room, listed.id, error).await),
         (Ok(()), Ok(written)) => written,
     };
     let sums = tokio::select! {
@@ -178,7 +188,7 @@ impl Streaming<'_> {
         self.next += 1;
         self.done += frame.payload().len() as u64;
         if let Some(most) = self.most.filter(|most| self.done > *most) {
-            return Err(Error::Large(most));
+            return Err(Error::Large { most, size: Some(self.done) });
         }
         // A reader that takes its time holds up the connection, as it should; one that has gone is noticed by
         // the thread that writes.

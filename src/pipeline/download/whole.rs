@@ -30,7 +30,7 @@ pub(super) fn look_at_the_end(
     let last =
         kept.iter().rev().take(RUNS).flat_map(|run| run.end.saturating_sub(LAST).max(run.start)..run.end);
     let last: Vec<u32> = last.collect();
-    if wrong(&mut stage, layout, found, &last)?.is_empty() {
+    if !found.doubtful && wrong(&mut stage, layout, found, &last)?.is_empty() {
         return Ok(Ranges::new());
     }
     let all: Vec<u32> = kept.numbers().collect();
@@ -41,6 +41,9 @@ pub(super) fn look_at_the_end(
     }
     found.saved = None;
     let (count, all) = (lost.count(), all.len());
+    if count == 0 {
+        return Ok(lost);
+    }
     found.notice =
         Some(format!("{count} of {all} chunks on this disk are not what they were; fetched again"));
     Ok(lost)

@@ -33,6 +33,9 @@ struct Head {
     list: Digits,
     /// Of what the file system says of them.
     files: Digits,
+    /// All of it is at the server.
+    #[serde(default, skip_serializing_if = "is_false")]
+    sent: bool,
 }
 
 #[derive(Debug, Default, Clone, Serialize, Deserialize)]
@@ -65,6 +68,17 @@ impl From<Digits> for String {
     }
 }
 
+/// What an earlier run has left that is not gone on with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Former {
+    /// Nothing.
+    Nothing,
+    /// An offer that the user wants to be replaced.
+    Replaced(OfferId),
+    /// An offer of files that are others now. It stays remembered until it is taken back.
+    Changed(OfferId),
+}
+
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Memory {
@@ -84,14 +98,14 @@ pub(super) struct Memory {
 
 impl Memory {
     /// What is known of `job`, whose files the file system knows by `identity`; with `restart` nothing, and
-    /// beside it the offer that was made of it before. Files that are others now are an error.
+    /// beside it the offer that was made of it before.
     pub(super) fn open(
         ledger: Option<Ledger>,
         job: &Job,
         identity: [u8; 16],
         room: &str,
         restart: bool,
-    ) -> Result<(Self, Option<OfferId>), Error> {
+    ) -> Result<(Self, Former), Error> {
         let mut unique = [0; 16];
         getrandom::fill(&mut unique).map_err(io::Error::other)?;
         let head = Head {
@@ -101,6 +115,7 @@ impl Memory {
             chunk_size: job.chunk_size,
             list: Digits(job.manifest.digest()),
             files: Digits(identity),
+            sent: false,
         };
         let mut memory = Self {
             ledger,
@@ -113,18 +128,17 @@ impl Memory {
             size: 0,
             warned: false,
         };
-        let Some(ledger) = &memory.ledger else { return Ok((memory, None)) };
+        let Some(ledger) = &memory.ledger else { return Ok((memory, Former::Nothing)) };
         let bytes = ledger.read().map_err(Error::Io)?;
-        let mut former = None;
+        let mut former = Former::Nothing;
         if let Some(head) = memory.recognised(&bytes) {
-            let same = Head { offer: memory.head.offer, ..head.clone() } == memory.head;
+            let same = Head { offer: memory.head.offer, sent: false, ..head.clone() } == memory.head;
             match (restart, same) {
-                (true, _) => former = Some(head.offer),
+                (true, _) => former = Former::Replaced(head.offer),
                 (false, true) => memory.go_on(head, &bytes),
-                (false, false) => {
-                    let name = job.title.clone();
-                    return Err(Error::Changed { name, when: "since it was broken off" });
-                }
+                // What was sent stays, and this is something new.
+                (false, false) if head.sent => {}
+                (false, false) => return Ok((memory, Former::Changed(head.offer))),
             }
         }
         if let Err(error) = memory.rewrite() {
@@ -137,6 +151,26 @@ impl Memory {
     /// Whether an earlier run is gone on with.
     pub(super) fn is_resumed(&self) -> bool {
         self.resumed
+    }
+
+    /// Whether an earlier run has sent all of it.
+    pub(super) fn is_sent(&self) -> bool {
+        self.head.sent
+    }
+
+    /// All of it is at the server: the same command need not send it again.
+    pub(super) fn sent(&mut self) {
+        self.head.sent = true;
+        if let Err(error) = self.rewrite() {
+            tracing::debug!("cannot remember that this was sent: {error}");
+        }
+    }
+
+    /// What was remembered is of no use here: a new offer, from the beginning.
+    pub(super) fn begin_anew(&mut self) -> Result<(), Error> {
+        getrandom::fill(&mut self.head.offer.0).map_err(io::Error::other)?;
+        (self.head.sent, self.resumed) = (false, false);
+        Ok(self.rewrite()?)
     }
 
     /// Whether a later run could go on.
@@ -239,6 +273,12 @@ impl Memory {
         self.size = text.len();
         ledger.replace(text.as_bytes())
     }
+}
+
+// Called by serde, which hands over a reference.
+#[allow(clippy::trivially_copy_pass_by_ref)]
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 fn point(line: &Line) -> Option<Point> {

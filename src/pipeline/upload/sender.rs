@@ -19,12 +19,12 @@ use super::read::{self, Item, Order};
 use super::{AHEAD, Done, Error, Job, News, What};
 use crate::id::{MemberId, OfferId, OfferNumber};
 use crate::limits;
-use crate::net::client::{Events, Handle};
+use crate::net::client::{Event, Events, Handle};
 use crate::pipeline::figures::{Bound, Doing, Figures, Moving};
 use crate::time::{self, Moment};
 use crate::transfer::upload::Next;
 use crate::transfer::{Sums, Upload};
-use crate::wire::offer::Seal;
+use crate::wire::offer::{Going, Seal};
 use crate::wire::{Frame, Part, Piece};
 
 /// How long leaving may take.
@@ -40,6 +40,8 @@ pub(super) struct Wishes {
     pub(super) to: Option<String>,
     pub(super) wait: bool,
     pub(super) limit: Option<u64>,
+    /// The user expects an earlier run to have left something.
+    pub(super) resume: bool,
     /// An offer of an earlier run that is to be taken back.
     pub(super) former: Option<OfferId>,
     /// The name that the user has chosen, until the first welcome.
@@ -89,6 +91,8 @@ pub(super) struct Sender {
     before: Option<u64>,
     /// How many members have all of it.
     received: u32,
+    /// What this replaces is being taken back.
+    replacing: bool,
     /// This connection has told of it.
     listed: bool,
     /// This connection has told what is offered: the server knows files.
@@ -130,6 +134,7 @@ impl Sender {
             number: None,
             before: None,
             received: 0,
+            replacing: false,
             listed: false,
             told: false,
             members: BTreeMap::new(),
@@ -229,6 +234,33 @@ impl Sender {
             Stage::Asked if !self.told && now.since(self.answered) > limits::ANSWER => Err(Error::Unknowing),
             _ if now.since(self.answered) > limits::STALLED => Err(Error::Silent),
             _ => Ok(()),
+        }
+    }
+
+    /// Takes the offer back where nobody can ever complete it, so that the others do not wait for that.
+    pub(super) async fn take_back(&mut self, result: &Result<Option<Done>, Error>) {
+        let reason = match result {
+            Ok(Some(_)) | Err(Error::Gone(_)) => return,
+            Err(Error::Changed { .. }) => Going::Changed,
+            _ if !self.memory.is_kept() => Going::Broken,
+            _ => return,
+        };
+        let Some(number) = self.number.filter(|_| !matches!(self.stage, Stage::Sealed)) else { return };
+        self.sending = None;
+        self.handle.give_up(talk::WITHDRAW, number, reason).await;
+        let answered = async {
+            while let Some(event) = self.events.next().await {
+                match event {
+                    Event::Done { id: talk::WITHDRAW } => return true,
+                    Event::OfferGone { offer, .. } if offer == number => return true,
+                    Event::Down { .. } => return false,
+                    _ => {}
+                }
+            }
+            false
+        };
+        if tokio::time::timeout(LEAVE, answered).await.is_ok_and(|taken| taken) {
+            self.memory.forget();
         }
     }
 
@@ -438,8 +470,12 @@ impl Sender {
             return;
         }
         let note = match (self.stage, self.percent()) {
-            (Stage::Sealed, _) => "all of it is on the server, and stays there".to_owned(),
-            _ if !self.memory.is_kept() => "stopped; what was sent of it cannot be gone on with".to_owned(),
+            (Stage::Sealed, _) => {
+                "all of it is on the server, and stays there; nobody has received all of it yet".to_owned()
+            }
+            _ if !self.memory.is_kept() => {
+                "stopped; what was sent of it is taken back: nothing can go on with it".to_owned()
+            }
             (_, Some(percent)) => format!("stopped at {percent} %; the same command goes on from there"),
             _ => "stopped; the same command goes on from there".to_owned(),
         };

@@ -46,6 +46,8 @@ pub(in crate::server) struct Holding {
     pub(in crate::server) short: Option<u32>,
     /// How many chunks there are, once it is sealed.
     pub(in crate::server) chunks: Option<u32>,
+    /// Bytes in all of what has no size beforehand, once it is sealed.
+    pub(in crate::server) total: Option<u64>,
     pub(in crate::server) about: bool,
     /// Pieces of the manifest, and of the sums, from the first.
     pub(in crate::server) manifest: u32,

@@ -364,8 +364,18 @@ impl Thread {
             return Told { room, done: failed, failed: None };
         }
         self.ahead.remove(&stock.row);
-        stock.change(|holding| holding.chunks = Some(seal.chunks));
+        let total = self.total(&stock, seal.chunks);
+        stock.change(|holding| (holding.chunks, holding.total) = (Some(seal.chunks), total));
         Told { room, done: News::Sealed(stock, request), failed: Some(failed) }
+    }
+
+    /// Bytes of a sealed offer that had no size before.
+    fn total(&self, stock: &Stock, chunks: u32) -> Option<u64> {
+        let Some(last) = chunks.checked_sub(1).filter(|_| stock.size.is_none()) else {
+            return stock.size.or(Some(0));
+        };
+        let length = vault::length(&*self.inner.vault.file(stock.row).ok()?, stock, last)?;
+        Some(u64::from(last) * u64::from(stock.chunk_size) + length as u64)
     }
 
     /// News that has come true changes what is there, then it is told.
@@ -428,6 +438,10 @@ impl Thread {
                     let stock =
                         Stock::new(row, room.clone(), record.number, record.chunk_size, record.size, holding);
                     self.look(&stock);
+                    if let Some(chunks) = record.chunks.filter(|_| record.sealed) {
+                        let total = self.total(&stock, chunks);
+                        stock.change(|holding| holding.total = total);
+                    }
                     let stock = Arc::new(stock);
                     self.stocks.insert(row, Arc::clone(&stock));
                     stock

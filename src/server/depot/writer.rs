@@ -119,7 +119,7 @@ impl Writer {
             return self.refuse(
                 &chunk,
                 Code::Quota,
-                "the server keeps no more files; its --store-quota is used up",
+                "all that the server keeps of files is used up (its --store-quota)",
             );
         }
         if !self.is_room() {

@@ -10,7 +10,7 @@ use crate::server::outbox::Outbox;
 use crate::server::shelf::{Output, Shelf};
 use crate::time::{self, Moment};
 use crate::wire::control::Control;
-use crate::wire::offer::{Offer, Seal};
+use crate::wire::offer::{Going, Offer, Seal};
 use crate::wire::{Code, Frame};
 
 use super::State;
@@ -29,8 +29,8 @@ impl Hall {
     /// A member offers something, or goes on with it.
     pub(in crate::server) fn offer(&self, connection: ConnectionId, offer: &Offer) {
         let request = Request { connection, id: offer.id };
-        let fits = |bytes| self.depot.as_ref().is_some_and(|depot| depot.has_room_for(bytes));
-        self.shelve(|shelf, room, now| shelf.handle_offer(request, offer, fits, room, now));
+        let left = || self.depot.as_ref().map(Depot::room_left);
+        self.shelve(|shelf, room, now| shelf.handle_offer(request, offer, left, room, now));
     }
 
     /// A sender says that its offer is complete.
@@ -47,9 +47,15 @@ impl Hall {
     }
 
     /// Somebody wants an offer to be forgotten.
-    pub(in crate::server) fn withdraw(&self, connection: ConnectionId, id: u64, offer: OfferNumber) {
+    pub(in crate::server) fn withdraw(
+        &self,
+        connection: ConnectionId,
+        id: u64,
+        offer: OfferNumber,
+        reason: Going,
+    ) {
         let request = Request { connection, id };
-        self.shelve(|shelf, room, _| shelf.handle_withdraw(request, offer, room));
+        self.shelve(|shelf, room, _| shelf.handle_withdraw(request, offer, reason, room));
     }
 
     /// A member has all of an offer.

@@ -2,6 +2,7 @@
 
 pub mod cable;
 pub mod files;
+pub mod hands;
 pub mod liar;
 pub mod mount;
 pub mod peer;

@@ -88,7 +88,9 @@ impl Scene {
     /// Uploads that somebody could go on with.
     pub fn unfinished(&self) -> usize {
         let directory = self.town.path("ann").join("state/confkit/uploads");
-        std::fs::read_dir(directory).map_or(0, Iterator::count)
+        let Ok(entries) = std::fs::read_dir(directory) else { return 0 };
+        let open = |path| !std::fs::read_to_string(path).unwrap().contains("\"sent\":true");
+        entries.filter(|entry| open(entry.as_ref().unwrap().path())).count()
     }
 }
 

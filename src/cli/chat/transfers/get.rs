@@ -33,7 +33,7 @@ pub(super) async fn run(job: Get, config: Config, stop: CancellationToken, tell:
             Exit::Refused,
             format!("not accepted: {error}; conf-recv {} has options for some of this", job.number),
         )),
-        Err(error) => End::Failed(told(error, &address, Some(&job.number.to_string()))),
+        Err(error) => End::Failed(told(error, &address, Some(&format!("conf-recv {}", job.number)))),
     }
 }
 

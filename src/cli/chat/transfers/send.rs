@@ -37,6 +37,7 @@ pub(super) async fn run(job: Send, config: Config, stop: CancellationToken, tell
         wait: false,
         limit: None,
         restart: false,
+        resume: false,
         ledger,
         named: false,
     };

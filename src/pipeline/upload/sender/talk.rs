@@ -14,7 +14,7 @@ use crate::wire::{Code, Frame, Part, Piece};
 /// Numbers of requests: one of each kind is under way at a time.
 const OFFER: u64 = 1;
 pub(super) const SEAL: u64 = 2;
-const WITHDRAW: u64 = 3;
+pub(super) const WITHDRAW: u64 = 3;
 /// Something arrived damaged so often: repeating does not cure it.
 const DAMAGED: u32 = 5;
 /// The server has said so often that something is missing.
@@ -35,6 +35,10 @@ impl Sender {
                     self.ask().await;
                 }
             }
+            // What it replaces has made room.
+            Event::Done { id: WITHDRAW } if self.wishes.former.is_some() => self.begin().await?,
+            Event::Refused(refusal) if refusal.id == Some(WITHDRAW) => self.begin().await?,
+            Event::OffersListed if self.wishes.former.is_some() && !self.replacing => self.begin().await?,
             Event::Down { .. } => self.handle_down(),
             Event::State(state) => {
                 self.members = state.members.into_iter().map(|m| (m.member, m.name)).collect();
@@ -70,7 +74,18 @@ impl Sender {
         Ok(())
     }
 
+    /// Nothing has to be taken back before this is offered, any more.
+    async fn begin(&mut self) -> Result<(), Error> {
+        self.wishes.former = None;
+        match self.wishes.to {
+            None => self.ask().await,
+            Some(_) => self.look_for_receiver().await?,
+        }
+        Ok(())
+    }
+
     fn handle_down(&mut self) {
+        self.replacing = false;
         if self.stage != Stage::Sealed {
             self.stage = Stage::Away;
         }
@@ -108,7 +123,7 @@ impl Sender {
     }
 
     async fn ask(&mut self) {
-        if self.stage == Stage::Sealed {
+        if self.stage == Stage::Sealed || self.wishes.former.is_some() {
             return;
         }
         self.stage = Stage::Asked;
@@ -146,7 +161,13 @@ impl Sender {
                 size: self.job.manifest.total(),
                 before,
             });
-            if let Some(percent) = self.percent().filter(|_| self.memory.is_resumed()) {
+            if offered.sealed && self.memory.is_sent() {
+                let number = offered.offer;
+                let note = format!("all of it was sent before, as offer {number}; --restart sends it anew");
+                report(News::Note(&note));
+            } else if self.wishes.resume && !self.memory.is_resumed() {
+                report(News::Note("nothing is remembered of an earlier run: this begins at the beginning"));
+            } else if let Some(percent) = self.percent().filter(|_| self.memory.is_resumed()) {
                 report(News::Note(&format!("going on from where it broke off, at {percent} %")));
             }
         }
@@ -187,7 +208,7 @@ impl Sender {
 
     fn handle_sealed(&mut self) {
         self.stage = Stage::Sealed;
-        self.memory.forget();
+        self.memory.sent();
     }
 
     async fn handle_offer_state(&mut self, state: &OfferState) {
@@ -196,7 +217,7 @@ impl Sender {
             self.answered = time::now();
         }
         if Some(state.offer_id) == self.wishes.former {
-            self.wishes.former = None;
+            self.replacing = true;
             self.handle.withdraw(WITHDRAW, state.offer).await;
         }
         if Some(state.offer) == self.number && state.offer_id == self.memory.offer() {
@@ -211,6 +232,13 @@ impl Sender {
                 // Something of it got lost on the way; the server says what it has.
                 Some(SEAL) if refusal.code == Code::Incomplete && self.incomplete < INCOMPLETE => {
                     self.incomplete += 1;
+                    self.ask().await;
+                }
+                // It was sent as somebody else, or to somebody else.
+                Some(OFFER)
+                    if matches!(refusal.code, Code::Denied | Code::Conflict) && self.memory.is_sent() =>
+                {
+                    self.memory.begin_anew()?;
                     self.ask().await;
                 }
                 Some(OFFER | SEAL) => return Err(Error::Refused(refusal)),

@@ -1,0 +1,119 @@
+//! What becomes of offers that nobody can complete.
+
+use super::*;
+use crate::chat::Log;
+use crate::id::{LogId, OfferId, RoomName, Secret};
+use crate::room::{Join, Settings, Terms};
+use crate::server::depot::{Holding, Row};
+
+const ANN: PublicKey = PublicKey([1; 32]);
+const BOB: PublicKey = PublicKey([2; 32]);
+
+fn at(seconds: u64) -> Moment {
+    Moment::from_micros(seconds * 1_000_000)
+}
+
+/// A room with Ann and Bob in it, over connections 1 and 2.
+fn room() -> Room {
+    let name: RoomName = "test".parse().unwrap();
+    let mut room = Room::new(name, Terms::default(), Log::new(LogId([1; 8])), Settings::default(), at(0));
+    for (connection, key, name) in [(1, ANN, "Ann"), (2, BOB, "Bob")] {
+        let join = Join {
+            connection: ConnectionId(connection),
+            name: name.parse().unwrap(),
+            key: Some(key),
+            resume: None,
+            token: Secret([connection as u8; 16]),
+            subscribe: vec![],
+            messages: None,
+            wall: 0,
+        };
+        room.handle_join(join, at(0)).unwrap();
+        room.handle_welcomed(ConnectionId(connection), None, at(0));
+    }
+    room
+}
+
+/// Ann's offers as an earlier life of the server has left them: a file and a pipe, which are not complete, and a
+/// pipe that is.
+fn shelf() -> Shelf {
+    let kept = |number: u32, size: Option<u64>, sealed: bool| {
+        let record = Record {
+            number: OfferNumber(number),
+            id: OfferId([number as u8; 16]),
+            owner: Some(ANN),
+            name: "Ann".into(),
+            direct: false,
+            to: None,
+            size,
+            chunk_size: limits::CHUNK_MIN,
+            chunks: None,
+            sealed,
+            since: 0,
+            touched: 0,
+        };
+        let holding = Holding { sealed, ..Holding::default() };
+        let room = "test".parse().unwrap();
+        let stock =
+            Stock::new(Row(number.into()), room, record.number, limits::CHUNK_MIN, record.size, holding);
+        Kept { record, stock: Arc::new(stock), about: Some(Bytes::from_static(b"about")), received: vec![] }
+    };
+    let offers = vec![kept(1, Some(7), false), kept(2, None, false), kept(3, None, true)];
+    Shelf::new(Some((Shelved { last: 3, offers }, Duration::from_secs(600))))
+}
+
+fn taken(shelf: &mut Shelf) -> Vec<(u32, Going)> {
+    let outputs = std::iter::from_fn(|| shelf.poll_output());
+    let taken = outputs.filter_map(|output| match output {
+        Output::Withdraw(stock, _, going) => Some((stock.number.0, going)),
+        _ => None,
+    });
+    taken.collect()
+}
+
+fn again(shelf: &mut Shelf, room: &Room, now: Moment) {
+    let offer = Offer { id: 9, offer: OfferId([2; 16]), chunk_size: limits::CHUNK_MIN, size: None, to: None };
+    let request = Request { connection: ConnectionId(1), id: 9 };
+    shelf.handle_offer(request, &offer, || None, room, now);
+}
+
+#[test]
+fn f21_a_pipe_whose_sender_does_not_come_back_is_given_up_and_a_file_is_not() {
+    let (room, mut shelf) = (room(), shelf());
+    shelf.handle_timeout(&room, at(1_000));
+    shelf.handle_timeout(&room, at(1_119));
+    assert_eq!(taken(&mut shelf), []);
+    assert!(shelf.poll_timeout().is_some_and(|next| next <= at(1_124)));
+    shelf.handle_timeout(&room, at(1_125));
+    assert_eq!(taken(&mut shelf), [(2, Going::Broken)]);
+}
+
+#[test]
+fn f21_a_pipe_whose_sender_comes_back_in_time_goes_on() {
+    let (room, mut shelf) = (room(), shelf());
+    shelf.handle_timeout(&room, at(1_000));
+    again(&mut shelf, &room, at(1_100));
+    shelf.handle_timeout(&room, at(2_000));
+    assert_eq!(taken(&mut shelf), []);
+    shelf.handle_gone(ConnectionId(1), &room, at(2_001));
+    shelf.handle_timeout(&room, at(2_100));
+    again(&mut shelf, &room, at(2_110));
+    shelf.handle_timeout(&room, at(2_200));
+    assert_eq!(taken(&mut shelf), []);
+}
+
+#[test]
+fn f20_only_its_sender_says_that_an_offer_is_hopeless_and_only_before_it_is_complete() {
+    let (room, mut shelf) = (room(), shelf());
+    let mut withdraw = |connection: u64, number: u32, reason: Going| {
+        let request = Request { connection: ConnectionId(connection), id: 1 };
+        shelf.handle_withdraw(request, OfferNumber(number), reason, &room);
+        taken(&mut shelf)
+    };
+    assert_eq!(withdraw(1, 1, Going::Changed), [(1, Going::Changed)]);
+    assert_eq!(withdraw(1, 2, Going::Broken), [(2, Going::Broken)]);
+    assert_eq!(withdraw(1, 3, Going::Broken), [(3, Going::Withdrawn)]);
+    assert_eq!(withdraw(1, 1, Going::Expired), [(1, Going::Withdrawn)]);
+    // Ann was first and is the host; Bob is nothing.
+    assert_eq!(withdraw(2, 1, Going::Changed), []);
+}
