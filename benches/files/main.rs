@@ -173,11 +173,7 @@ fn small(place: &Place) -> anyhow::Result<()> {
         let rate = count as f64 / took.as_secs_f64();
         println!("{name:<32} {rate:>6.0} files/s (goal: at least 2000): {}", verdict(rate >= 2000.0));
     }
-    for peer in PEERS.iter().filter(|peer| ["rsync daemon", "scp"].contains(&peer.name)) {
-        // scp is not told to go into directories.
-        if peer.name == "scp" {
-            continue;
-        }
+    for peer in PEERS.iter().filter(|peer| peer.name == "rsync daemon") {
         if let Ok(Some(serving)) = peer.start(place) {
             let rate = count as f64 / carried(place, peer, &serving, &files)?.as_secs_f64();
             println!("{:<32} {rate:>6.0} files/s", peer.name);
@@ -282,7 +278,8 @@ fn killed(place: &Place, file: &Path, who: Who, after: u64) -> anyhow::Result<u6
         proxy.down().reach(after)?;
         receiver.kill()?;
         quiet(receive())?.wait()?;
-        ensure!(place::same(file.parent().context("it is in the place")?, &into).is_ok());
+        let copy = into.join(file.file_name().context("a file has a name")?);
+        ensure!(std::fs::read(file)? == std::fs::read(copy)?, "what arrived is not what was sent");
         return Ok(proxy.down().again());
     }
     let mut sender = quiet(send(&home, &room, file))?;
