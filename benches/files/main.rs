@@ -19,7 +19,7 @@ use anyhow::{Context, bail, ensure};
 use confkit::{limits, time};
 use peers::{PEERS, Serving};
 use place::Place;
-use programs::{Running, Server, program, recv, room, send, timed, watch};
+use programs::{Running, Server, recv, room, send, timed, watch};
 use proxy::Proxy;
 
 const MIB: f64 = 1_048_576.0;
