@@ -19,7 +19,7 @@ use anyhow::{Context, bail, ensure};
 use confkit::{limits, time};
 use peers::{PEERS, Serving};
 use place::Place;
-use programs::{Running, Server, program, recv, room, send, timed, watch};
+use programs::{Running, Server, recv, room, send, timed, watch};
 use proxy::Proxy;
 
 const MIB: f64 = 1_048_576.0;
@@ -61,7 +61,8 @@ fn verdict(met: bool) -> &'static str {
 fn median(values: &[f64]) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
-    sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)
+    let middle = |at: usize| sorted.get(at).copied().unwrap_or(f64::NAN);
+    f64::midpoint(middle(sorted.len() / 2), middle(sorted.len().saturating_sub(1) / 2))
 }
 
 /// A line of the table: rates of all rounds.
@@ -173,11 +174,7 @@ fn small(place: &Place) -> anyhow::Result<()> {
         let rate = count as f64 / took.as_secs_f64();
         println!("{name:<32} {rate:>6.0} files/s (goal: at least 2000): {}", verdict(rate >= 2000.0));
     }
-    for peer in PEERS.iter().filter(|peer| ["rsync daemon", "scp"].contains(&peer.name)) {
-        // scp is not told to go into directories.
-        if peer.name == "scp" {
-            continue;
-        }
+    for peer in PEERS.iter().filter(|peer| peer.name == "rsync daemon") {
         if let Ok(Some(serving)) = peer.start(place) {
             let rate = count as f64 / carried(place, peer, &serving, &files)?.as_secs_f64();
             println!("{:<32} {rate:>6.0} files/s", peer.name);
@@ -282,7 +279,8 @@ fn killed(place: &Place, file: &Path, who: Who, after: u64) -> anyhow::Result<u6
         proxy.down().reach(after)?;
         receiver.kill()?;
         quiet(receive())?.wait()?;
-        ensure!(place::same(file.parent().context("it is in the place")?, &into).is_ok());
+        let copy = into.join(file.file_name().context("a file has a name")?);
+        ensure!(std::fs::read(file)? == std::fs::read(copy)?, "what arrived is not what was sent");
         return Ok(proxy.down().again());
     }
     let mut sender = quiet(send(&home, &room, file))?;
