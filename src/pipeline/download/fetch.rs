@@ -41,6 +41,9 @@ pub(super) async fn reason(room: &mut Room, id: OfferId, error: Error) -> Error 
     if !matches!(&error, Error::Refused(refusal) if refusal.code == Code::Offer) {
         return error;
     }
+    if let Some(gone) = room.gone(id) {
+        return gone;
+    }
     let search = async {
         loop {
             match room.next().await {
@@ -62,6 +65,9 @@ pub(super) async fn present(room: &mut Room, id: OfferId) -> Result<(), Error> {
             room.listed().await?;
             if room.offer(id).is_some() {
                 return Ok(());
+            }
+            if let Some(gone) = room.gone(id) {
+                return Err(gone);
             }
             room.next().await?;
         }

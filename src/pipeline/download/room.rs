@@ -1,14 +1,16 @@
 //! The session through which offers are fetched, with what the room has to offer.
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::future::Future;
 use std::time::Duration;
 
 use crate::id::{MemberId, OfferId, OfferNumber};
+use crate::limits;
 use crate::net::client::{self, Config, Down, Event, Events, Handle, Stats};
 use crate::pipeline::offers::{Change, Offer, Offers};
 use crate::wire::control::Refusal;
-use crate::wire::offer::Fetch;
+use crate::wire::offer::{Fetch, Going};
 use crate::wire::{Frame, Part};
 
 use super::Error;
@@ -39,6 +41,8 @@ pub struct Room {
     handle: Handle,
     events: Events,
     offers: Offers,
+    /// Offers that have gone, the last of them, and why: whoever wants one may have been busy then.
+    gone: VecDeque<(OfferId, OfferNumber, Going)>,
     member: Option<MemberId>,
     up: bool,
     /// The last number of a request.
@@ -49,7 +53,15 @@ impl Room {
     /// Begins to join.
     pub fn join(config: Config) -> Self {
         let (handle, events) = client::connect(Config { offers: true, ..config });
-        Self { handle, events, offers: Offers::default(), member: None, up: false, requests: 0 }
+        Self {
+            handle,
+            events,
+            offers: Offers::default(),
+            gone: VecDeque::new(),
+            member: None,
+            up: false,
+            requests: 0,
+        }
     }
 
     /// What happens next. Can be given up while it waits.
@@ -57,6 +69,10 @@ impl Room {
         loop {
             let event = self.events.next().await.ok_or(Error::Over)?;
             if let Some(change) = self.offers.handle(&event) {
+                if let Change::Gone { offer, number, reason } = change {
+                    self.gone.truncate(limits::OFFERS - 1);
+                    self.gone.push_front((offer, number, reason));
+                }
                 return Ok(Happened::Offers(change));
             }
             return Ok(match event {
@@ -111,6 +127,12 @@ impl Room {
     /// The offer with this name of its sender's, as it is now.
     pub fn offer(&self, id: OfferId) -> Option<&Offer> {
         self.offers.by_id(id)
+    }
+
+    /// Why an offer is not there any more, where the server has said so.
+    pub(super) fn gone(&self, id: OfferId) -> Option<Error> {
+        let (_, number, reason) = self.gone.iter().find(|(gone, ..)| *gone == id)?;
+        self.offer(id).is_none().then_some(Error::Gone { number: *number, reason: *reason })
     }
 
     /// Who this program's user is in the room.

@@ -394,6 +394,9 @@ impl<'a> Run<'a> {
     }
 
     fn tick(&mut self) -> Result<(), Error> {
+        if let Some(gone) = self.room.gone(self.listed.id) {
+            return Err(gone);
+        }
         let now = time::now();
         self.figures.done = self.done();
         self.figures.again = u64::from(self.chunks.again()) * u64::from(self.listed.layout.chunk_size());
