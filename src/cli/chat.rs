@@ -39,7 +39,7 @@ On the terminal: /help shows the commands, /quit or Ctrl-D leaves.
 
 /// Talk in the room: on a terminal with panes, in a pipe line by line.
 #[derive(Debug, Parser)]
-#[command(name = "conf-chat", version, about, before_help = EXAMPLES)]
+#[command(name = "conf-chat", version, about, before_help = EXAMPLES, override_usage = "conf-chat [OPTIONS]")]
 pub struct Chat {
     /// Say this and end when the server has it; several are several messages
     #[arg(short, long, value_name = "TEXT", allow_hyphen_values = true)]
@@ -70,7 +70,8 @@ pub struct Chat {
     #[arg(long, value_name = "FILE")]
     pub log: Option<PathBuf>,
 
-    /// Keep what is not sent yet in a file, for the next start
+    /// Keep what is not sent yet in this file, for the next start [default: in the state directory on a
+    /// terminal, else nowhere]
     #[arg(long, value_name = "FILE")]
     pub outbox: Option<PathBuf>,
 
@@ -147,11 +148,18 @@ impl Chat {
 }
 
 impl Chat {
+    /// Whether a person types lines at a terminal that shows no panes.
+    fn is_typed(&self) -> bool {
+        let one_thing = !self.message.is_empty() || self.json || self.listen;
+        !one_thing && io::stdin().is_terminal() && io::stdout().is_terminal()
+    }
+}
+
+impl Chat {
     /// An option that was given and means nothing to a person at a terminal, and what to do instead.
     fn idle_option(&self) -> Option<(&'static str, &'static str)> {
         let given = [
             (self.to.is_some(), "--to", "write: /msg NICK TEXT"),
-            (self.outbox.is_some(), "--outbox", "it is for lines that come through a pipe"),
             (self.ack.is_some(), "--ack", "/quit waits until the server has everything"),
         ];
         given.into_iter().find(|(given, ..)| *given).map(|(_, option, instead)| (option, instead))
@@ -185,10 +193,9 @@ mod tests {
             let all = [&["conf-chat"], arguments].concat();
             Chat::try_parse_from(all).unwrap().idle_option().map(|(option, _)| option)
         };
-        assert_eq!(idle(&["--outbox", "file"]), Some("--outbox"));
         assert_eq!(idle(&["--to", "Bo"]), Some("--to"));
         assert_eq!(idle(&["--ack", "relayed"]), Some("--ack"));
-        assert_eq!(idle(&["--history", "5", "--log", "file"]), None);
+        assert_eq!(idle(&["--history", "5", "--log", "file", "--outbox", "file"]), None);
     }
 
     #[test]

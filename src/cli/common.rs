@@ -8,6 +8,7 @@ use clap::{Args, ValueEnum};
 
 use super::{Exit, Failure, identity, output, password};
 use crate::id::{Nick, RoomName, Secret};
+use crate::limits;
 use crate::net::client::{Config, Down, End};
 use crate::session::{self, Address};
 use crate::wire::Code;
@@ -202,6 +203,14 @@ pub fn ended(end: &End, address: &Address) -> Result<(), Failure> {
                 Code::Password => "; --password-file FILE (or CONF_PASSWORD_FILE) says it",
                 _ => "",
             };
+            if refusal.code == Code::Kicked && refusal.message.is_empty() {
+                let minutes = limits::KICKED.as_secs() / 60;
+                let message = format!(
+                    "a host put you out of the room; it lets you in again after {minutes} min, \
+                     unless the hosts lock it"
+                );
+                return Err(Failure::new(exit, message));
+            }
             Failure::new(exit, format!("the server refused: {refusal}{hint}"))
         }
     })

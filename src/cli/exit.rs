@@ -79,7 +79,13 @@ pub fn run<P: Program>(body: impl FnOnce(P) -> anyhow::Result<()>) -> ExitCode {
         Ok(program) => program,
         Err(error) => {
             // A closed stdout or stderr is no reason to complain.
-            let _ = error.print();
+            if error.use_stderr() {
+                let text = error.render().to_string();
+                let text = text.strip_prefix("error: ").unwrap_or(&text);
+                let _ = write!(io::stderr(), "{name}: {text}");
+            } else {
+                let _ = error.print();
+            }
             return ExitCode::from(error.exit_code() as u8);
         }
     };
@@ -87,7 +93,7 @@ pub fn run<P: Program>(body: impl FnOnce(P) -> anyhow::Result<()>) -> ExitCode {
         if program.common().generate(P::command())? {
             return Ok(());
         }
-        logging::start(program.common(), P::LOG)?;
+        logging::start(&name, program.common(), P::LOG)?;
         body(program)
     }));
     ExitCode::from(match outcome {

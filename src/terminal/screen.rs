@@ -12,6 +12,7 @@ use super::input::Input;
 use super::line::{Draft, Fate, Kind, Line, Message, Traffic};
 use super::links;
 use super::members::{Members, Person};
+use super::reading::Reading;
 use super::scrollback::Scrollback;
 use super::style::Theme;
 use super::words::Word;
@@ -24,6 +25,10 @@ const RING: Duration = Duration::from_secs(2);
 const RETURN: Duration = Duration::from_secs(15);
 /// Clocks that differ by less are right.
 const SKEW: f64 = 120.0;
+/// What came this much later than it was written says when that was.
+const LATE: f64 = 1800.0;
+/// Own messages that were passed on come back in less.
+const ECHO: Duration = Duration::from_secs(3);
 
 /// The time by both clocks.
 #[derive(Debug, Clone, Copy)]
@@ -54,6 +59,8 @@ pub enum Event {
     Up {
         /// The name that the server gave.
         name: String,
+        /// The last message that the person has read, where that is known.
+        read: Option<u64>,
     },
     /// Who is there; replaces what was known.
     People(Vec<Person>),
@@ -90,6 +97,8 @@ pub enum Event {
         /// Why.
         why: String,
     },
+    /// The server has given another name, or the same.
+    Renamed,
     /// Whether people are let in.
     Locked(bool),
     /// All that is offered; replaces what was known.
@@ -222,8 +231,19 @@ pub struct Screen {
     pub(super) files: Files,
     /// Cells of a row of what the program says, when it was drawn last.
     pub(super) cells: usize,
-    focused: bool,
-    caught_up: bool,
+    /// Alt-L: nothing but what is said, for marking it with the mouse.
+    pub(super) bare: bool,
+    /// Alt-M: members are in the bar.
+    pub(super) without_members: bool,
+    /// Whose messages are not shown: what their colours are made of, which names a person, and their names.
+    pub(super) ignored: Vec<(u64, String)>,
+    /// The name that was asked for.
+    pub(super) wanted: Option<String>,
+    /// What the person has read.
+    pub(super) reading: Reading,
+    /// When own messages were passed on.
+    relayed: Option<Moment>,
+    pub(super) caught_up: bool,
     known: bool,
     /// Who was here before the server forgot the room, and until when they are waited for.
     absent: Vec<(Person, Moment)>,
@@ -252,7 +272,12 @@ impl Screen {
             page: 10,
             files: Files::default(),
             cells: 40,
-            focused: true,
+            bare: false,
+            without_members: false,
+            ignored: Vec::new(),
+            wanted: None,
+            reading: Reading::default(),
+            relayed: None,
             caught_up: false,
             known: false,
             absent: Vec::new(),
@@ -264,9 +289,10 @@ impl Screen {
     /// Something happened in the room.
     pub fn handle_event(&mut self, event: Event, now: Now) -> Vec<Action> {
         match event {
-            Event::Up { name } => {
+            Event::Up { name, read } => {
                 self.connection = Connection::Up;
                 self.settings.name = name;
+                self.reading.handle_up(read);
             }
             Event::People(people) => self.handle_people(people, now),
             Event::Person(person) => self.handle_person(person, now),
@@ -279,7 +305,10 @@ impl Screen {
             Event::Gap(what) => {
                 self.push(Line::Warning(what), self.lines.last_time().unwrap_or(now.wall));
             }
-            Event::CaughtUp => self.caught_up = true,
+            Event::CaughtUp => {
+                self.caught_up = true;
+                self.reading.handle_caught_up();
+            }
             Event::Posted { draft, n } => {
                 self.lines.push_pending(Line::Pending { draft, n, fate: Fate::Waiting }, now.wall);
             }
@@ -289,12 +318,16 @@ impl Screen {
                     self.input.set(draft.text);
                 }
             }
-            Event::Relayed(through) => self.lines.mark_relayed(through),
+            Event::Relayed(through) => {
+                self.lines.mark_relayed(through);
+                self.relayed = Some(now.moment);
+            }
             Event::Unsent { n, why } => {
                 if !self.lines.mark_refused(n, why.clone()) {
                     self.push(Line::Warning(format!("a message was not sent: {why}")), now.wall);
                 }
             }
+            Event::Renamed => self.handle_renamed(now),
             Event::Locked(locked) => {
                 if self.known && locked != self.locked {
                     let what = if locked {
@@ -325,14 +358,6 @@ impl Screen {
         Vec::new()
     }
 
-    /// The terminal is looked at, or not any more.
-    pub fn handle_focus(&mut self, focused: bool) {
-        if !focused && self.focused && self.lines.follows() {
-            self.lines.mark_read();
-        }
-        self.focused = focused;
-    }
-
     /// The wheel of the mouse: rows, negative is up.
     pub fn handle_wheel(&mut self, rows: isize) {
         self.lines.scroll(rows);
@@ -346,6 +371,13 @@ impl Screen {
         {
             self.traffic(now, |traffic| traffic.leave(gone.0.id, &gone.0.name));
         }
+        self.mark_in_time(now);
+        // What comes back does so at once.
+        let settled = self.relayed.is_some_and(|relayed| now.moment.since(relayed) >= ECHO);
+        if settled && self.caught_up && matches!(self.connection, Connection::Up) {
+            self.relayed = None;
+            self.lines.settle();
+        }
         match self.typing {
             Some((key, _)) if now.moment.since(key) >= IDLE => {
                 self.typing = None;
@@ -355,15 +387,25 @@ impl Screen {
         }
     }
 
-    /// Own messages that are not in the room yet.
-    pub fn pending(&self) -> usize {
-        self.lines.pending()
+    /// Texts of own messages that the server has not answered.
+    pub fn unsent(&self) -> Vec<String> {
+        self.lines.unsent()
     }
 
     /// A local time of day.
     pub(super) fn clock(&self, seconds: f64) -> String {
         let time = timestamp(seconds).to_zoned(self.settings.zone.clone());
         format!("{:02}:{:02}", time.hour(), time.minute())
+    }
+
+    /// A local time of day, with the day where that is another one than that of `other`.
+    fn when(&self, seconds: f64, other: f64) -> String {
+        let zoned = |seconds| timestamp(seconds).to_zoned(self.settings.zone.clone());
+        let clock = self.clock(seconds);
+        match zoned(seconds).date() == zoned(other).date() {
+            true => format!("at {clock}"),
+            false => format!("{} at {clock}", zoned(seconds).strftime("%-d %B %Y")),
+        }
     }
 
     /// Adds a line, and the day before it where that is another one.
@@ -381,6 +423,9 @@ impl Screen {
         if let Some(n) = message.own {
             self.lines.remove_pending(n);
         }
+        if !message.mine && self.ignored.iter().any(|(hue, _)| *hue == message.from.hue) {
+            return actions;
+        }
         // Tabs would jump over cells.
         if message.text.contains('\t') {
             message.text = message.text.replace('\t', "    ");
@@ -390,14 +435,16 @@ impl Screen {
             self.topic = message.text.replace('\n', " ");
         }
         let mention = !message.mine && (message.to.is_some() || names(&message.text, &self.settings.name));
-        if (message.sent - message.received).abs() > SKEW {
+        // What waited for a connection is late, which says nothing of the clock.
+        let early = message.sent - message.received;
+        if early > SKEW {
             let clock = self.clock(message.sent);
             message.text.push_str(&format!(" (written at {clock} by the sender's clock)"));
+        } else if -early > LATE {
+            message.text.push_str(&format!(" (written {})", self.when(message.sent, message.received)));
         }
+        self.note_unread(message.seq, message.mine, now);
         if self.caught_up && !message.mine {
-            if !self.focused || !self.lines.follows() {
-                self.lines.mark_unread();
-            }
             if mention && self.rung.is_none_or(|rung| now.moment.since(rung) >= RING) {
                 self.rung = Some(now.moment);
                 actions.push(Action::Ring);
@@ -432,38 +479,47 @@ impl Screen {
     }
 
     fn handle_people(&mut self, people: Vec<Person>, now: Now) {
-        let names: Vec<(MemberId, String, bool)> =
-            people.iter().map(|person| (person.id, person.name.clone(), person.own)).collect();
-        let before = self.members.replace(people);
+        let before = self.members.replace(people.clone());
         if !std::mem::replace(&mut self.known, true) {
             return;
         }
-        // Numbers are new after the server has forgotten the room; names are what people know.
-        let is_here = |name: &str| names.iter().any(|(_, here, _)| here == name);
-        let was_here =
-            |name: &str| before.iter().chain(self.absent.iter().map(|(p, _)| p)).any(|p| p.name == name);
-        let new: Vec<_> = names.iter().filter(|(_, name, own)| !own && !was_here(name)).collect();
-        self.absent.retain(|(person, _)| !is_here(&person.name));
-        for (id, name, _) in new {
-            self.traffic(now, |traffic| traffic.join(*id, name));
+        let absent = std::mem::take(&mut self.absent);
+        let was_here = |person: &Person| {
+            before.iter().chain(absent.iter().map(|(absent, _)| absent)).find(|other| other.is_same(person))
+        };
+        for person in &people {
+            match was_here(person) {
+                Some(before) => self.tell_changes(before, person, now),
+                None if person.own => {}
+                None => self.traffic(now, |traffic| traffic.join(person.id, &person.name)),
+            }
         }
+        let is_here = |person: &Person| people.iter().any(|other| other.is_same(person));
         let until = now.moment + RETURN;
-        let gone = before.into_iter().filter(|person| !person.own && !is_here(&person.name));
-        self.absent.extend(gone.map(|person| (person, until)));
+        let gone: Vec<_> = before
+            .iter()
+            .filter(|person| !person.own && !is_here(person))
+            .cloned()
+            .map(|p| (p, until))
+            .collect();
+        self.absent = absent.into_iter().filter(|(person, _)| !is_here(person)).chain(gone).collect();
     }
 
     fn handle_person(&mut self, person: Person, now: Now) {
-        let (id, name, own) = (person.id, person.name.clone(), person.own);
+        let before = self.members.put(person.clone()).or_else(|| {
+            let absent = self.absent.iter().position(|(absent, _)| absent.is_same(&person));
+            absent.map(|at| self.absent.remove(at).0)
+        });
+        match before {
+            Some(before) => self.tell_changes(&before, &person, now),
+            None if person.own => {}
+            None => self.traffic(now, |traffic| traffic.join(person.id, &person.name)),
+        }
+    }
+
+    fn tell_changes(&mut self, before: &Person, person: &Person, now: Now) {
+        let (name, own) = (person.name.clone(), person.own);
         let (host, muted) = (person.host, person.muted);
-        let Some(before) = self.members.put(person) else {
-            let absent = self.absent.iter().position(|(absent, _)| absent.name == name);
-            match absent {
-                Some(at) => drop(self.absent.remove(at)),
-                None if own => {}
-                None => self.traffic(now, |traffic| traffic.join(id, &name)),
-            }
-            return;
-        };
         let who = |verb: &str, verb_of_you: &str| match own {
             true => format!("you {verb_of_you}"),
             false => format!("{name} {verb}"),
@@ -471,12 +527,19 @@ impl Screen {
         let mut said = Vec::new();
         if before.name != name {
             said.push(match own {
-                true => format!("you are now called {name}"),
+                true => self.renamed(&name),
                 false => format!("{} is now called {name}", before.name),
             });
             if own {
                 self.settings.name = name.clone();
             }
+        }
+        if own && before.away != person.away {
+            said.push(match &person.away {
+                Some(why) if why.is_empty() => "you are away; /back ends it".into(),
+                Some(why) => format!("you are away: {why}; /back ends it"),
+                None => "you are back".into(),
+            });
         }
         if before.host != host {
             said.push(if host {
@@ -492,6 +555,26 @@ impl Screen {
             });
         }
         said.into_iter().for_each(|text| self.push(Line::Notice(text), now.wall));
+    }
+
+    /// Which name one has got, and why it is not the one that was asked for.
+    fn renamed(&mut self, name: &str) -> String {
+        match self.wanted.take().filter(|wanted| wanted != name) {
+            Some(wanted) => format!("you are now called {name}: somebody else here is called {wanted}"),
+            None => format!("you are now called {name}"),
+        }
+    }
+
+    /// Another name was asked for and answered: nothing has changed where that was not told.
+    fn handle_renamed(&mut self, now: Now) {
+        if let Some(wanted) = self.wanted.take() {
+            let name = &self.settings.name;
+            let text = match *name == wanted {
+                true => format!("you are called {name} already"),
+                false => format!("you are still called {name}: somebody else here is called {wanted}"),
+            };
+            self.push(Line::Notice(text), now.wall);
+        }
     }
 
     /// Members come and go in one line, until something else is said.

@@ -169,6 +169,26 @@ impl Scrollback {
         self.pending.len()
     }
 
+    /// Texts of own messages that the server has not answered.
+    pub(super) fn unsent(&self) -> Vec<String> {
+        let waiting = |entry: &Entry| match &entry.line {
+            Line::Pending { draft, fate: Fate::Waiting, .. } => Some(draft.text.clone()),
+            _ => None,
+        };
+        self.pending.iter().filter_map(waiting).collect()
+    }
+
+    /// Own messages through `n` that were passed on are in the room, whether or not they come back: who
+    /// began anew is not given what is older.
+    pub(super) fn settle(&mut self) {
+        let is_relayed = |entry: &Entry| matches!(entry.line, Line::Pending { fate: Fate::Relayed, .. });
+        while self.pending.front().is_some_and(is_relayed)
+            && let Some(entry) = self.pending.pop_front()
+        {
+            self.push(entry.line, entry.time);
+        }
+    }
+
     /// The time of the last line that is in the room.
     pub(super) fn last_time(&self) -> Option<f64> {
         self.entries.back().map(|entry| entry.time)
@@ -189,9 +209,14 @@ impl Scrollback {
         self.entry(number)?.rows.as_ref()?.1.get(row).copied()
     }
 
-    /// The next line to come is the first unread one, unless there is one already.
-    pub(super) fn mark_unread(&mut self) {
-        self.unread.get_or_insert(self.base + self.entries.len() as u64);
+    /// The number of the next line to come.
+    pub(super) fn next(&self) -> u64 {
+        self.base + self.entries.len() as u64
+    }
+
+    /// This line is the first unread one, unless there is one already.
+    pub(super) fn mark_unread(&mut self, line: u64) {
+        self.unread.get_or_insert(line.max(self.base));
     }
 
     /// All is read: the mark goes.
@@ -287,6 +312,22 @@ impl Scrollback {
         })
     }
 
+    /// The oldest line behind `after` whose text or sender contains `wanted`.
+    pub(super) fn find_after(&self, wanted: &str, after: Option<u64>) -> Option<u64> {
+        let mut found = None;
+        let mut at = None;
+        while let Some(next) = self.find(wanted, at).filter(|next| after.is_some_and(|after| *next > after)) {
+            (found, at) = (Some(next), Some(next));
+        }
+        found
+    }
+
+    /// How many lines behind `after` contain it.
+    pub(super) fn count_after(&self, wanted: &str, after: u64) -> usize {
+        let lines = std::iter::successors(self.find(wanted, None), |at| self.find(wanted, Some(*at)));
+        lines.take_while(|line| *line > after).count()
+    }
+
     /// How many lines contain `wanted`, which is in lower case.
     pub(super) fn count(&self, wanted: &str) -> usize {
         let mut count = 0;
@@ -296,6 +337,23 @@ impl Scrollback {
             at = Some(found);
         }
         count
+    }
+
+    /// Brings the first row of the last line of the room to the top, where not all of it fits.
+    pub(super) fn show_last_from_its_top(&mut self) {
+        if let Some(line) = self.next().checked_sub(1).filter(|line| *line >= self.base)
+            && self.rows_of(line) > self.height
+        {
+            self.set_bottom(Position { line, row: self.height.saturating_sub(1) });
+        }
+    }
+
+    /// Takes away all that is in the room; what is not sent yet stays.
+    pub(super) fn clear(&mut self) {
+        self.base = self.next();
+        self.entries.clear();
+        (self.bytes, self.unread) = (0, None);
+        self.go_to_bottom();
     }
 
     /// Stops `at` where a whole view (or all that there is) stands above it, and follows where nothing is
@@ -468,9 +526,9 @@ mod tests {
     #[test]
     fn the_mark_stands_above_the_first_unread_line() {
         let mut scrollback = filled(2);
-        scrollback.mark_unread();
+        scrollback.mark_unread(scrollback.next());
         scrollback.push(Line::Notice("new".into()), 0.0);
-        scrollback.mark_unread();
+        scrollback.mark_unread(scrollback.next());
         scrollback.push(Line::Notice("newer".into()), 0.0);
         assert_eq!(shown(&mut scrollback, 9), ["line 0", "line 1", "unread", "new", "newer"]);
         scrollback.mark_read();

@@ -30,6 +30,7 @@ pub(super) fn run(args: &Chat, form: Export) -> anyhow::Result<()> {
     let written: anyhow::Result<()> = runtime.block_on(async {
         let (room, mut events) = client::connect(config);
         out.write_all(writer.head(&address.to_string()).as_bytes())?;
+        let mut begun = false;
         loop {
             let text = match events.next().await {
                 Some(Event::Up { welcome, .. }) => {
@@ -40,7 +41,14 @@ pub(super) fn run(args: &Chat, form: Export) -> anyhow::Result<()> {
                     roster.handle_state(state);
                     continue;
                 }
-                Some(Event::Message(received)) => writer.message(&received, &roster),
+                // What the room is about is told to everybody who joins, before what was said.
+                Some(Event::Message(received)) if !begun && received.slot.is_some() => {
+                    writer.topic(&received)
+                }
+                Some(Event::Message(received)) => {
+                    begun = true;
+                    writer.message(&received, &roster)
+                }
                 Some(Event::Gap(gap)) => writer.gap(gap),
                 Some(Event::CaughtUp) => break,
                 // What would follow may not be what came before.
@@ -83,6 +91,17 @@ impl Writer {
             Export::Json => Told::Message(Message::new(received, roster)).line(),
             Export::Txt => lines::message(&lines::stamp(received.received, &self.zone), received, to),
             Export::Md => self.day(received.received) + &self.markdown(received, to),
+        }
+    }
+
+    /// What the room is about, above what was said.
+    fn topic(&self, received: &Received) -> String {
+        let text = received.content.text();
+        match self.form {
+            _ if text.is_empty() => String::new(),
+            Export::Json => Told::Topic { text }.line(),
+            Export::Txt => format!("-- topic: {text}\n"),
+            Export::Md => format!("\nTopic: {}\n", escaped(text)),
         }
     }
 
