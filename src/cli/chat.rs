@@ -23,6 +23,7 @@ use std::time::Duration;
 use clap::{Parser, ValueEnum};
 
 use super::{Common, Failure, Meeting, Program};
+use crate::limits;
 use crate::terminal::Notify;
 
 const EXAMPLES: &str = "\
@@ -33,7 +34,7 @@ Examples:
   tail -F app.log | grep --line-buffered ERROR | conf-chat
   conf-chat --json | jq -r 'select(.type==\"message\").text'
   conf-chat --who                                who is here, and what they share
-  conf-chat --export md --history 1000 > notes.md
+  conf-chat --export md --history all > notes.md
 On the terminal: /help shows the commands, /quit or Ctrl-D leaves.
 ";
 
@@ -62,8 +63,9 @@ pub struct Chat {
     #[arg(long)]
     pub json: bool,
 
-    /// At most so many older messages (up to 1000) [default: 200 on a terminal and for --export, else 0]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=1000))]
+    /// At most so many older messages: up to 1000, with --export any number or `all` [default: 200 on a
+    /// terminal and for --export, else 0]
+    #[arg(long, value_name = "N", value_parser = history)]
     pub history: Option<u32>,
 
     /// Append what is said to a file
@@ -166,8 +168,22 @@ impl Chat {
     }
 }
 
+/// A number of messages, or `all`.
+fn history(text: &str) -> Result<u32, String> {
+    match text {
+        "all" => Ok(u32::MAX),
+        _ => text.parse().map_err(|_| "expected a number of messages, or all".into()),
+    }
+}
+
 /// Talks until the person leaves, the pipe ends or a signal comes.
 pub fn chat(args: Chat) -> anyhow::Result<()> {
+    if args.export.is_none() && args.history.is_some_and(|history| history > limits::HISTORY) {
+        let most = limits::HISTORY;
+        return Err(
+            Failure::usage(format!("--history goes up to {most}; --export writes more, or all")).into()
+        );
+    }
     match (args.who, args.export) {
         (Some(form), _) => who::run(&args, form),
         (None, Some(form)) => export::run(&args, form),

@@ -10,7 +10,7 @@ mod gop;
 mod presence;
 pub mod queue;
 
-pub use core::{Admitted, Fetch, Join, Output, Person, Room, Settings, Terms};
+pub use core::{Admitted, Fetch, Join, Older, Output, Person, Room, Settings, Terms};
 pub use fan::{Ask, Delivery, Fan, Receiver};
 pub use gop::Gop;
 pub use queue::{Drops, Flow, Overflow, Queue};

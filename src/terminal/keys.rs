@@ -45,6 +45,18 @@ impl Screen {
             KeyCode::Tab => return self.complete(false),
             KeyCode::BackTab => return self.complete(true),
             KeyCode::Char(c) if control => return self.control(c.to_ascii_lowercase(), now),
+            KeyCode::Char('<' | 'v' | 'V') if alt => {
+                self.alt(if key.code == KeyCode::Char('<') { '<' } else { 'v' });
+                return self.ask_for_older();
+            }
+            KeyCode::PageUp => {
+                self.scroll_page(-1);
+                return self.ask_for_older();
+            }
+            KeyCode::Home if control => {
+                self.lines.go_to_top();
+                return self.ask_for_older();
+            }
             KeyCode::Char(c) if alt => self.alt(c),
             // A control character of another encoding is no text.
             KeyCode::Char(c) if !c.is_control() => self.type_text(c.encode_utf8(&mut [0; 4])),
@@ -189,9 +201,7 @@ impl Screen {
             KeyCode::Up => self.input.go(Motion::Start),
             KeyCode::Down if self.input.go_vertically(true, self.input_width) || self.input.newer() => {}
             KeyCode::Down => self.input.go(Motion::End),
-            KeyCode::PageUp => self.scroll_page(-1),
             KeyCode::PageDown => self.scroll_page(1),
-            KeyCode::Home if control => self.lines.go_to_top(),
             KeyCode::End if control => self.lines.go_to_bottom(),
             KeyCode::Home => self.input.go(Motion::LineStart),
             KeyCode::End => {

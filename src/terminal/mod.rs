@@ -21,6 +21,7 @@ mod links;
 mod members;
 mod obey;
 mod paint;
+mod past;
 mod reading;
 mod screen;
 mod scrollback;

@@ -12,6 +12,7 @@ use super::input::Input;
 use super::line::{Draft, Fate, Kind, Line, Message, Traffic};
 use super::links;
 use super::members::{Members, Person};
+use super::past::Past;
 use super::reading::Reading;
 use super::scrollback::Scrollback;
 use super::style::Theme;
@@ -70,6 +71,11 @@ pub enum Event {
     Left(MemberId),
     /// A message, in the order of the room.
     Said(Message),
+    /// Messages from before those that were told, in order: the answer to [`Action::Older`]. None: there are
+    /// no more.
+    Older(Vec<Message>),
+    /// Older messages cannot be had now.
+    NoOlder,
     /// Messages that cannot be had.
     Gap(String),
     /// What was said before has been told.
@@ -156,6 +162,8 @@ pub enum Action {
     Rename(String),
     /// What hosts do: lock, unlock, kick, mute, unmute, host, unhost.
     Moderate(super::Command, Option<MemberId>),
+    /// Ask for messages before this number.
+    Older(u64),
     /// Say how the connection is.
     Statistics,
     /// Fetch offers, into a directory that is not the current one where there is one.
@@ -239,6 +247,8 @@ pub struct Screen {
     pub(super) ignored: Vec<(u64, String)>,
     /// The name that was asked for.
     pub(super) wanted: Option<String>,
+    /// What is older than what stands here.
+    pub(super) past: Past,
     /// What the person has read.
     pub(super) reading: Reading,
     /// When own messages were passed on.
@@ -276,6 +286,7 @@ impl Screen {
             without_members: false,
             ignored: Vec::new(),
             wanted: None,
+            past: Past::default(),
             reading: Reading::default(),
             relayed: None,
             caught_up: false,
@@ -305,9 +316,12 @@ impl Screen {
             Event::Gap(what) => {
                 self.push(Line::Warning(what), self.lines.last_time().unwrap_or(now.wall));
             }
+            Event::Older(messages) => self.handle_older(messages),
+            Event::NoOlder => self.past.handle_failed(),
             Event::CaughtUp => {
-                self.caught_up = true;
-                self.reading.handle_caught_up();
+                if !std::mem::replace(&mut self.caught_up, true) {
+                    self.reading.handle_caught_up();
+                }
             }
             Event::Posted { draft, n } => {
                 self.lines.push_pending(Line::Pending { draft, n, fate: Fate::Waiting }, now.wall);
@@ -351,7 +365,10 @@ impl Screen {
                 self.push(if failed { Line::Warning(text) } else { Line::Notice(text) }, now.wall);
             }
             Event::Paths { typed, found } => self.handle_paths(&typed, found),
-            Event::Down { why, retry } => self.connection = Connection::Down { why, retry },
+            Event::Down { why, retry } => {
+                self.connection = Connection::Down { why, retry };
+                self.past.handle_failed();
+            }
             Event::Notice(text) => self.push(Line::Notice(text), now.wall),
             Event::Warning(text) => self.push(Line::Warning(text), now.wall),
         }
@@ -359,8 +376,9 @@ impl Screen {
     }
 
     /// The wheel of the mouse: rows, negative is up.
-    pub fn handle_wheel(&mut self, rows: isize) {
+    pub fn handle_wheel(&mut self, rows: isize) -> Vec<Action> {
         self.lines.scroll(rows);
+        if rows < 0 { self.ask_for_older() } else { Vec::new() }
     }
 
     /// Time passes: whoever types nothing for a while is not typing.
@@ -423,26 +441,18 @@ impl Screen {
         if let Some(n) = message.own {
             self.lines.remove_pending(n);
         }
+        if message.kind != Kind::Topic {
+            self.past.note(message.seq);
+        }
         if !message.mine && self.ignored.iter().any(|(hue, _)| *hue == message.from.hue) {
             return actions;
         }
-        // Tabs would jump over cells.
-        if message.text.contains('\t') {
-            message.text = message.text.replace('\t', "    ");
-        }
-        message.text = links::unmask(message.text);
+        message.text = shown(message.text);
         if message.kind == Kind::Topic {
             self.topic = message.text.replace('\n', " ");
         }
         let mention = !message.mine && (message.to.is_some() || names(&message.text, &self.settings.name));
-        // What waited for a connection is late, which says nothing of the clock.
-        let early = message.sent - message.received;
-        if early > SKEW {
-            let clock = self.clock(message.sent);
-            message.text.push_str(&format!(" (written at {clock} by the sender's clock)"));
-        } else if -early > LATE {
-            message.text.push_str(&format!(" (written {})", self.when(message.sent, message.received)));
-        }
+        self.tell_when(&mut message);
         self.note_unread(message.seq, message.mine, now);
         if self.caught_up && !message.mine {
             if mention && self.rung.is_none_or(|rung| now.moment.since(rung) >= RING) {
@@ -453,6 +463,18 @@ impl Screen {
         let time = message.received;
         self.push(Line::Said { message, mention }, time);
         actions
+    }
+
+    /// Says when it was written, where that is not when it came. What waited for a connection is late, which
+    /// says nothing of the clock.
+    pub(super) fn tell_when(&self, message: &mut Message) {
+        let early = message.sent - message.received;
+        if early > SKEW {
+            let clock = self.clock(message.sent);
+            message.text.push_str(&format!(" (written at {clock} by the sender's clock)"));
+        } else if -early > LATE {
+            message.text.push_str(&format!(" (written {})", self.when(message.sent, message.received)));
+        }
     }
 
     fn handle_offer(&mut self, offer: Offer, news: OfferNews, now: Now) {
@@ -595,8 +617,14 @@ impl Screen {
     }
 }
 
+/// A text as it stands in the pane.
+pub(super) fn shown(text: String) -> String {
+    // Tabs would jump over cells.
+    links::unmask(if text.contains('\t') { text.replace('\t', "    ") } else { text })
+}
+
 /// Whether `text` names `name`, as a word of its own and in whatever case.
-fn names(text: &str, name: &str) -> bool {
+pub(super) fn names(text: &str, name: &str) -> bool {
     let (text, name) = (text.to_lowercase(), name.to_lowercase());
     // Scripts from U+2E80 on have no spaces between words.
     let is_part = |c: Option<char>| c.is_some_and(|c| c.is_alphanumeric() && c < '\u{2e80}');
@@ -607,7 +635,7 @@ fn names(text: &str, name: &str) -> bool {
 }
 
 /// Whatever a peer calls a time is one.
-fn timestamp(seconds: f64) -> Timestamp {
+pub(super) fn timestamp(seconds: f64) -> Timestamp {
     let seconds = if seconds.is_finite() { seconds } else { 0.0 };
     // From the year 1 to the year 9998, whatever the zone.
     Timestamp::from_second(seconds.clamp(-6.2e10, 2.53e11) as i64).unwrap_or(Timestamp::UNIX_EPOCH)

@@ -57,11 +57,11 @@ struct Position {
 }
 
 /// See the module.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Scrollback {
     entries: VecDeque<Entry>,
     pending: VecDeque<Entry>,
-    /// The number of the first entry; lines are counted from the start of the program.
+    /// The number of the first entry; lines are counted from [`START`], older ones downwards.
     base: u64,
     bytes: usize,
     /// `None`: the view follows what comes.
@@ -72,6 +72,25 @@ pub(super) struct Scrollback {
     below: usize,
     height: usize,
     shape: Option<Shape>,
+}
+
+/// The number of the first line that comes. More older ones than this are never added.
+const START: u64 = 1 << 32;
+
+impl Default for Scrollback {
+    fn default() -> Self {
+        Self {
+            entries: VecDeque::new(),
+            pending: VecDeque::new(),
+            base: START,
+            bytes: 0,
+            bottom: None,
+            unread: None,
+            below: 0,
+            height: 0,
+            shape: None,
+        }
+    }
 }
 
 impl Scrollback {
@@ -94,6 +113,48 @@ impl Scrollback {
         {
             *bottom = Position { line: self.base, row: 0 };
         }
+    }
+
+    /// Puts older lines before the first, as many of the newest of them as there is room for. Where the first
+    /// line is this `day`, it goes: the older lines have it.
+    pub(super) fn prepend(&mut self, lines: Vec<(Line, f64)>, day: &str) {
+        if let Some(Entry { line: Line::Day(text), .. }) = self.entries.front()
+            && text == day
+            && let Some(gone) = self.entries.pop_front()
+        {
+            self.bytes -= gone.line.weight();
+            self.base += 1;
+        }
+        for (line, time) in lines.into_iter().rev() {
+            let weight = line.weight();
+            if self.entries.len() >= LINES || self.bytes + weight > BYTES {
+                return;
+            }
+            self.bytes += weight;
+            self.base -= 1;
+            self.entries.push_front(Entry { time, line, rows: None });
+        }
+    }
+
+    /// Whether older lines have no room.
+    pub(super) fn is_full(&self) -> bool {
+        // A page of the server has fewer lines, and few bytes.
+        self.entries.len() + 300 > LINES || self.bytes > BYTES - BYTES / 16
+    }
+
+    /// Whether the first line is in view.
+    pub(super) fn is_at_top(&mut self) -> bool {
+        let seen = self.rows_above_bottom();
+        let first = Seen::Row { line: self.base, row: 0 };
+        seen.len() < self.height
+            || matches!(seen.first(), Some(seen) if *seen == first || *seen == Seen::Unread && self.unread == Some(self.base))
+    }
+
+    /// Whether a message with this number is there.
+    pub(super) fn has(&self, seq: u64) -> bool {
+        self.entries
+            .iter()
+            .any(|entry| matches!(&entry.line, Line::Said { message, .. } if message.seq == seq))
     }
 
     /// The last line, if members coming and going is what it is about; changed by `change`.
@@ -520,7 +581,7 @@ mod tests {
         let before = shown(&mut scrollback, 4);
         assert_eq!(before.last().unwrap(), "of it");
         let seen = scrollback.view(4, Shape { said: 80, notice: 80, compact: false });
-        assert_eq!(seen.last(), Some(&Seen::Row { line: 3, row: 0 }));
+        assert_eq!(seen.last(), Some(&Seen::Row { line: START + 3, row: 0 }));
     }
 
     #[test]
@@ -533,6 +594,27 @@ mod tests {
         assert_eq!(shown(&mut scrollback, 9), ["line 0", "line 1", "unread", "new", "newer"]);
         scrollback.mark_read();
         assert_eq!(shown(&mut scrollback, 9).len(), 4);
+    }
+
+    #[test]
+    fn older_lines_stand_above_and_the_view_stays_where_it_is() {
+        let mut scrollback = Scrollback::default();
+        scrollback.push(Line::Day("Monday".into()), 0.0);
+        (0..5).for_each(|n| scrollback.push(Line::Notice(format!("line {n}")), 0.0));
+        shown(&mut scrollback, 3);
+        assert!(!scrollback.is_at_top());
+        scrollback.scroll(-9);
+        assert!(scrollback.is_at_top());
+        assert_eq!(shown(&mut scrollback, 3), ["Monday", "line 0", "line 1"]);
+        let older = vec![(Line::Day("Monday".into()), 0.0), (Line::Notice("older".into()), 0.0)];
+        scrollback.prepend(older, "Monday");
+        assert_eq!(shown(&mut scrollback, 3), ["older", "line 0", "line 1"]);
+        scrollback.scroll(-9);
+        assert_eq!(shown(&mut scrollback, 3), ["Monday", "older", "line 0"]);
+        let many = (0..LINES).map(|n| (Line::Notice(format!("old {n}")), 0.0)).collect();
+        scrollback.prepend(many, "Sunday");
+        assert!(scrollback.is_full() && scrollback.entries.len() == LINES);
+        assert_eq!(shown(&mut scrollback, 3), ["Monday", "older", "line 0"]);
     }
 
     #[test]

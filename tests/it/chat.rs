@@ -284,6 +284,26 @@ fn an_export_has_as_many_messages_as_were_asked_for_and_the_topic_above_them() {
 }
 
 #[test]
+fn an_export_goes_back_to_the_first_message() {
+    let mut town = Town::new();
+    let _serve = town.serve();
+    let mut ann = town.talk("Ann", &["--ack-timeout", "60s"]);
+    // As many as the server takes at once are there at once; the rest is said slowly enough.
+    let texts: Vec<String> = (0..40).map(|n| format!("{n} {}", "x".repeat(50))).collect();
+    ann.feed((texts.join("\n") + "\n").as_bytes());
+    assert_eq!(ann.wait(PATIENCE), 0, "{}", ann.stderr());
+    let all = |history: &str| {
+        let (code, text, why) = town.ask("Bo", &["--export", "txt", "--history", history]);
+        assert_eq!(code, 0, "{why}");
+        said(&text.lines().map(String::from).collect::<Vec<_>>())
+    };
+    assert_eq!(all("all"), texts);
+    assert_eq!(all("1001"), texts);
+    let (code, _, why) = town.ask("Bo", &["--history", "1001"]);
+    assert!(code == 2 && why.contains("--export writes more"), "{why}");
+}
+
+#[test]
 fn what_the_command_line_gets_wrong_is_told_by_the_program_in_its_name() {
     let mut town = Town::new();
     let _serve = town.serve();

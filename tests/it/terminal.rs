@@ -266,6 +266,28 @@ fn t25_what_was_typed_without_a_server_is_kept_and_sent_exactly_once() {
 }
 
 #[test]
+fn whoever_scrolls_to_the_top_gets_what_is_older() {
+    let host = Host::start();
+    let (mut peer, _) = Peer::join(host.address, "Bo");
+    (1..=190).for_each(|n| say(&mut peer, n, &Content::Text(format!("message {n}.")), None));
+    let mut ann = Terminal::start(&host, "Ann", &[env!("CARGO_BIN_EXE_conf-chat"), "--history", "20"]);
+    ann.wait_for("message 190.");
+    // Control-Home.
+    ann.press("\x1b[1;5H");
+    ann.wait_for("message 170.");
+    ann.press("\x1b[1;5H");
+    ann.wait("the first message", |screen| screen.rows(0, 50).any(|row| row.ends_with("message 43.")));
+    ann.press("\x1b[1;5H");
+    ann.wait("the first message", |screen| screen.rows(0, 50).any(|row| row.ends_with("message 1.")));
+    ann.press("\x1b[1;5H");
+    ann.wait_for("these are the oldest messages");
+    ann.press("\x1b[1;5F");
+    ann.wait_for("message 190.");
+    say(&mut peer, 191, &Content::Text("and on it goes".into()), None);
+    ann.wait_for("and on it goes");
+}
+
+#[test]
 fn what_was_not_read_is_marked_at_the_next_start() {
     let mut town = Town::new();
     let serve = town.serve();

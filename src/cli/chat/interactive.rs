@@ -22,6 +22,7 @@ use crate::chat::{Content, Inbox, Received};
 use crate::cli::recv::Memory;
 use crate::cli::{Exit, Failure, ended, logging, signal};
 use crate::id::{MemberId, Nick};
+use crate::limits;
 use crate::net::client::{self, Config, Correspondence, End, Events, Handle};
 use crate::session::Address;
 use crate::terminal::device::{Device, Input};
@@ -39,6 +40,8 @@ const FRAME: Duration = Duration::from_micros(16_667);
 const TICK: Duration = Duration::from_millis(250);
 /// A connection that takes longer is told of.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// Older messages that are asked for together.
+const OLDER: u32 = limits::PAGE as u32;
 /// Requests whose answers are awaited.
 const REQUESTS: usize = 64;
 /// How long leaving waits for messages that are not acknowledged yet.
@@ -147,6 +150,7 @@ fn talk(
         chosen: args.meeting.name.clone().filter(|name| !name.is_empty()),
         requests: 0,
         asked: VecDeque::new(),
+        older: Vec::new(),
         leaving: None,
         dirty: true,
         drawn: Moment::default(),
@@ -199,6 +203,8 @@ struct Table<'a> {
     requests: u64,
     /// What was asked for, by the numbers of the requests; the oldest are forgotten first.
     asked: VecDeque<(u64, Asked)>,
+    /// Older messages that have come, of those that were asked for.
+    older: Vec<Message>,
     /// Until when leaving waits for what is on its way.
     leaving: Option<Moment>,
     dirty: bool,
@@ -209,6 +215,7 @@ struct Table<'a> {
 #[derive(Debug, PartialEq, Eq)]
 enum Asked {
     Name,
+    Older,
     /// A command of hosts as it was typed.
     Moderation(String),
 }
@@ -321,10 +328,7 @@ impl Table<'_> {
                 self.screen.refuse_paste(bytes);
                 Vec::new()
             }
-            Input::Wheel(rows) => {
-                self.screen.handle_wheel(rows);
-                Vec::new()
-            }
+            Input::Wheel(rows) => self.screen.handle_wheel(rows),
             Input::Focus(focused) => {
                 self.screen.handle_focus(focused);
                 Vec::new()
@@ -380,6 +384,11 @@ impl Table<'_> {
                     }
                 }
                 Action::Moderate(command, member) => self.moderate(command, member).await,
+                Action::Older(before) => {
+                    self.older.clear();
+                    let request = self.ask(Asked::Older);
+                    self.room.older(request, before, OLDER).await;
+                }
                 Action::Statistics => {
                     let text = statistics(&self.room.stats(), &self.address);
                     self.screen.handle_event(Event::Notice(text), now());
@@ -549,7 +558,17 @@ impl Table<'_> {
                 let Some(id) = self.roster.handle_track_gone(track) else { return Vec::new() };
                 return changed(&self.roster, id);
             }
-            client::Event::Message(received) => self.message(received),
+            client::Event::Message(received) => {
+                let to = received.to.map(|id| self.roster.name(id).unwrap_or("somebody who left").to_owned());
+                self.voice.message(&received, to.as_deref());
+                self.message(received).map_or_else(Event::Warning, Event::Said)
+            }
+            client::Event::Older(received) => {
+                if self.older.len() < limits::PAGE {
+                    self.older.extend(self.message(received));
+                }
+                return Vec::new();
+            }
             // The numbers are those of another life of the room.
             client::Event::Gap(gap) => Event::Gap(gap.to_string()),
             client::Event::CaughtUp => Event::CaughtUp,
@@ -574,12 +593,20 @@ impl Table<'_> {
                 Event::Warning(format!("the server does not keep messages on its disk: {message}"))
             }
             client::Event::Refused(refusal) => {
-                if refusal.id.is_some_and(|id| self.asked.contains(&(id, Asked::Name))) {
+                let asked = |asked| refusal.id.is_some_and(|id| self.asked.contains(&(id, asked)));
+                if asked(Asked::Older) {
+                    return vec![Event::NoOlder];
+                }
+                if asked(Asked::Name) {
                     self.screen.handle_event(Event::Renamed, now());
                 }
                 Event::Warning(self.refused(&refusal))
             }
-            client::Event::Done { id } if self.answered(id) == Some(Asked::Name) => Event::Renamed,
+            client::Event::Done { id } => match self.answered(id) {
+                Some(Asked::Name) => Event::Renamed,
+                Some(Asked::Older) => Event::Older(std::mem::take(&mut self.older)),
+                _ => return Vec::new(),
+            },
             client::Event::Down { reason, retry_in, .. } => {
                 Event::Down { why: plain(&reason.to_string()), retry: time::now() + retry_in }
             }
@@ -588,9 +615,9 @@ impl Table<'_> {
         vec![event]
     }
 
-    fn message(&mut self, received: Received) -> Event {
+    /// A message for the screen; the error says that it cannot be shown.
+    fn message(&self, received: Received) -> Result<Message, String> {
         let to = received.to.map(|id| self.roster.name(id).unwrap_or("somebody who left").to_owned());
-        self.voice.message(&received, to.as_deref());
         let mine = received.own || self.roster.is_own(received.from, received.key);
         let from = received.name;
         let (kind, text) = match received.content {
@@ -598,10 +625,10 @@ impl Table<'_> {
             Content::Action(text) => (Kind::Action, text),
             Content::Topic(text) => (Kind::Topic, text),
             Content::Other => {
-                return Event::Warning(format!("{from} sent something that this version cannot show"));
+                return Err(format!("{from} sent something that this version cannot show"));
             }
         };
-        Event::Said(Message {
+        Ok(Message {
             seq: received.seq,
             to,
             mine,

@@ -221,3 +221,32 @@ fn what_an_earlier_program_said_and_the_server_had_already_waits_no_more() {
     let place = |text: &str| rows.iter().position(|row| row.contains(text)).unwrap();
     assert!(place("from before") < place("later"), "{rows:#?}");
 }
+
+#[test]
+fn what_is_older_is_asked_for_at_the_top_and_stands_above() {
+    let mut screen = meeting();
+    for seq in 100..105 {
+        say_as(&mut screen, seq, &format!("message {seq}"), 0.0);
+    }
+    shown(&mut screen, 80, 20);
+    assert_eq!(press(&mut screen, KeyCode::PageUp), [Action::Older(100)]);
+    assert_eq!(press(&mut screen, KeyCode::PageUp), [], "they are on their way");
+    let yesterday = |seq: u64| Message {
+        seq,
+        received: NINE - 86_400.0,
+        sent: NINE - 86_400.0,
+        ..said(2, "Bo", &format!("older {seq}"))
+    };
+    let today = Message { seq: 99, ..said(2, "Bo", "older 99") };
+    screen.handle_event(Event::Older(vec![yesterday(97), yesterday(98), today]), at(0.0));
+    let rows = shown(&mut screen, 80, 20);
+    let place = |text: &str| rows.iter().position(|row| row.contains(text)).unwrap();
+    let order =
+        ["Saturday, 21 November", "older 97", "older 98", "Sunday, 22 November", "older 99", "message 100"];
+    assert!(order.map(place).is_sorted(), "{rows:#?}");
+    assert_eq!(rows.iter().filter(|row| row.contains("Sunday")).count(), 1, "{rows:#?}");
+    assert_eq!(screen.handle_wheel(-3), [Action::Older(97)]);
+    screen.handle_event(Event::Older(Vec::new()), at(0.0));
+    assert_eq!(press(&mut screen, KeyCode::PageUp), []);
+    assert!(contains(&shown(&mut screen, 80, 20), "these are the oldest messages that the server keeps"));
+}
