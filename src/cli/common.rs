@@ -206,8 +206,7 @@ pub fn ended(end: &End, address: &Address) -> Result<(), Failure> {
             if refusal.code == Code::Kicked && refusal.message.is_empty() {
                 let minutes = limits::KICKED.as_secs() / 60;
                 let message = format!(
-                    "a host put you out of the room; it lets you in again after {minutes} min, \
-                     unless the hosts lock it"
+                    "a host has sent you away; come back in {minutes} min, if the room is not locked then"
                 );
                 return Err(Failure::new(exit, message));
             }

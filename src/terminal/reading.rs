@@ -47,7 +47,11 @@ impl Default for Reading {
 
 impl Reading {
     /// The room is there; what was read in it before is known.
-    pub(super) fn handle_up(&mut self, read: Option<u64>) {
+    pub(super) fn handle_up(&mut self, read: Option<u64>, now: Now) {
+        // Whoever has just started the program looks at it.
+        if self.key == Moment::default() {
+            self.key = now.moment;
+        }
         self.before = self.before.or(read);
         self.read = self.read.max(read.unwrap_or(0));
     }

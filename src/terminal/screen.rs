@@ -303,7 +303,7 @@ impl Screen {
             Event::Up { name, read } => {
                 self.connection = Connection::Up;
                 self.settings.name = name;
-                self.reading.handle_up(read);
+                self.reading.handle_up(read, now);
             }
             Event::People(people) => self.handle_people(people, now),
             Event::Person(person) => self.handle_person(person, now),

@@ -195,7 +195,7 @@ fn every_key_is_shown_at_once_however_many_come_and_whatever_the_size() {
         ann.resize(70 + n, 24);
         ann.press("1");
         let typed = format!("› {}", "1".repeat(usize::from(n) + 1));
-        ann.wait(&typed, |screen| screen.rows(0, 120).any(|row| row == typed));
+        ann.wait(&typed, |screen| screen.rows(0, 120).any(|row| row.trim_end() == typed));
     }
     // More than any buffer between the terminal and the program holds, in one write.
     ann.press("\x15");
@@ -242,7 +242,7 @@ fn t25_what_was_typed_without_a_server_is_kept_and_sent_exactly_once() {
     // The next one is killed.
     let serve = town.serve();
     let mut ann = ann_at_home(&room, &state, "exec");
-    ann.wait_for("a message from before is not sent yet and is sent now");
+    ann.wait_for("a message from before is not sent yet");
     ann.wait_for("Ann │ important");
     drop(serve);
     ann.wait_for("not connected");
@@ -275,11 +275,11 @@ fn whoever_scrolls_to_the_top_gets_what_is_older() {
     // Control-Home.
     ann.press("\x1b[1;5H");
     ann.wait_for("message 170.");
+    // A page above the 128 that came stands what came next.
     ann.press("\x1b[1;5H");
-    ann.wait("the first message", |screen| screen.rows(0, 50).any(|row| row.ends_with("message 43.")));
+    ann.wait_for("message 42.");
     ann.press("\x1b[1;5H");
-    ann.wait("the first message", |screen| screen.rows(0, 50).any(|row| row.ends_with("message 1.")));
-    ann.press("\x1b[1;5H");
+    ann.wait_for("message 1.");
     ann.wait_for("these are the oldest messages");
     ann.press("\x1b[1;5F");
     ann.wait_for("message 190.");
@@ -339,6 +339,8 @@ fn t07_a_paste_that_lost_its_end_takes_no_keys_with_it() {
     ann.wait_for("1 here");
     ann.press("\x1b[200~evil");
     ann.wait_for("› evil");
+    // The guard against what comes with a paste needs a moment without keys.
+    std::thread::sleep(Duration::from_millis(80));
     ann.press("\x03");
     ann.wait_for("Ctrl-C again leaves");
     ann.press("\x03");

@@ -671,3 +671,17 @@ fn statistics(stats: &client::Stats, address: &Address) -> String {
         stats.received,
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn why_there_is_no_connection_is_told_without_addresses_and_numbers() {
+        assert_eq!(plain("127.0.0.1:23711: Connection refused (os error 111)"), "connection refused");
+        assert_eq!(plain("[::1]:1: Connection refused (os error 111)"), "connection refused");
+        assert_eq!(plain("the server closed the connection"), "the server closed the connection");
+        assert_eq!(plain("no route: to the host"), "no route: to the host");
+        assert_eq!(plain(""), "");
+    }
+}

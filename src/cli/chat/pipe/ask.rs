@@ -26,18 +26,20 @@ impl Pipe {
         self.line += 1;
         if line.goes_on {
             let message = format!("the line is longer than {} bytes", json::LONGEST);
-            return self.object(Exit::Usage, message, None);
+            return self.object(Some(Exit::Usage), message, None);
         }
         if line.text.trim().is_empty() {
             return;
         }
         let (id, asked) = json::asked(&line.text);
+        // What is to be said must arrive for the program to end well; everything else has its answer.
+        let counts = matches!(asked, Err(_) | Ok(Asked::Message { .. } | Asked::Topic { .. }));
         let result = match asked {
             Ok(asked) => self.carry_out(asked, id.clone(), room).await.map_err(|why| (Exit::Refused, why)),
             Err(why) => Err((Exit::Usage, why)),
         };
         if let Err((exit, message)) = result {
-            self.object(exit, message, id.as_ref());
+            self.object(counts.then_some(exit), message, id.as_ref());
         }
     }
 
@@ -115,10 +117,12 @@ impl Pipe {
         self.requests.remove(at).map(|(_, id)| id)
     }
 
-    /// Says that a line was not carried out, which the end of the program says too.
-    fn object(&mut self, exit: Exit, message: String, id: Option<&Value>) {
-        let (count, exit) = self.wrong.unwrap_or((0, exit));
-        self.wrong = Some((count + 1, exit));
+    /// Says that a line was not carried out, which the end of the program says too where it `counts`.
+    fn object(&mut self, counts: Option<Exit>, message: String, id: Option<&Value>) {
+        if let Some(exit) = counts {
+            let (count, exit) = self.wrong.unwrap_or((0, exit));
+            self.wrong = Some((count + 1, exit));
+        }
         let error = Error { message, line: Some(self.line), id, ..Error::default() };
         self.voice.tell(&Told::Error(error));
     }
