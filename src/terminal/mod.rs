@@ -22,6 +22,7 @@ mod members;
 mod obey;
 mod paint;
 mod past;
+mod presence;
 mod reading;
 mod screen;
 mod scrollback;

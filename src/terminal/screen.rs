@@ -9,7 +9,7 @@ use jiff::tz::TimeZone;
 use super::complete::Completion;
 use super::files::{self, Files, Offer, OfferNews, Transfer};
 use super::input::Input;
-use super::line::{Draft, Fate, Kind, Line, Message, Traffic};
+use super::line::{Draft, Fate, Kind, Line, Message};
 use super::links;
 use super::members::{Members, Person};
 use super::past::Past;
@@ -22,8 +22,6 @@ use crate::time::Moment;
 
 /// Two rings are at least this far apart.
 const RING: Duration = Duration::from_secs(2);
-/// Who was here before the server forgot the room is waited for this long before it is said to have left.
-const RETURN: Duration = Duration::from_secs(15);
 /// Clocks that differ by less are right.
 const SKEW: f64 = 120.0;
 /// What came this much later than it was written says when that was.
@@ -254,9 +252,9 @@ pub struct Screen {
     /// When own messages were passed on.
     relayed: Option<Moment>,
     pub(super) caught_up: bool,
-    known: bool,
+    pub(super) known: bool,
     /// Who was here before the server forgot the room, and until when they are waited for.
-    absent: Vec<(Person, Moment)>,
+    pub(super) absent: Vec<(Person, Moment)>,
     rung: Option<Moment>,
     day: Option<Date>,
 }
@@ -454,11 +452,10 @@ impl Screen {
         let mention = !message.mine && (message.to.is_some() || names(&message.text, &self.settings.name));
         self.tell_when(&mut message);
         self.note_unread(message.seq, message.mine, now);
-        if self.caught_up && !message.mine {
-            if mention && self.rung.is_none_or(|rung| now.moment.since(rung) >= RING) {
-                self.rung = Some(now.moment);
-                actions.push(Action::Ring);
-            }
+        let quiet = self.rung.is_none_or(|rung| now.moment.since(rung) >= RING);
+        if self.caught_up && mention && quiet {
+            self.rung = Some(now.moment);
+            actions.push(Action::Ring);
         }
         let time = message.received;
         self.push(Line::Said { message, mention }, time);
@@ -498,122 +495,6 @@ impl Screen {
             OfferNews::Received(_) | OfferNews::Changed => {}
         }
         self.files.put(offer);
-    }
-
-    fn handle_people(&mut self, people: Vec<Person>, now: Now) {
-        let before = self.members.replace(people.clone());
-        if !std::mem::replace(&mut self.known, true) {
-            return;
-        }
-        let absent = std::mem::take(&mut self.absent);
-        let was_here = |person: &Person| {
-            before.iter().chain(absent.iter().map(|(absent, _)| absent)).find(|other| other.is_same(person))
-        };
-        for person in &people {
-            match was_here(person) {
-                Some(before) => self.tell_changes(before, person, now),
-                None if person.own => {}
-                None => self.traffic(now, |traffic| traffic.join(person.id, &person.name)),
-            }
-        }
-        let is_here = |person: &Person| people.iter().any(|other| other.is_same(person));
-        let until = now.moment + RETURN;
-        let gone: Vec<_> = before
-            .iter()
-            .filter(|person| !person.own && !is_here(person))
-            .cloned()
-            .map(|p| (p, until))
-            .collect();
-        self.absent = absent.into_iter().filter(|(person, _)| !is_here(person)).chain(gone).collect();
-    }
-
-    fn handle_person(&mut self, person: Person, now: Now) {
-        let before = self.members.put(person.clone()).or_else(|| {
-            let absent = self.absent.iter().position(|(absent, _)| absent.is_same(&person));
-            absent.map(|at| self.absent.remove(at).0)
-        });
-        match before {
-            Some(before) => self.tell_changes(&before, &person, now),
-            None if person.own => {}
-            None => self.traffic(now, |traffic| traffic.join(person.id, &person.name)),
-        }
-    }
-
-    fn tell_changes(&mut self, before: &Person, person: &Person, now: Now) {
-        let (name, own) = (person.name.clone(), person.own);
-        let (host, muted) = (person.host, person.muted);
-        let who = |verb: &str, verb_of_you: &str| match own {
-            true => format!("you {verb_of_you}"),
-            false => format!("{name} {verb}"),
-        };
-        let mut said = Vec::new();
-        if before.name != name {
-            said.push(match own {
-                true => self.renamed(&name),
-                false => format!("{} is now called {name}", before.name),
-            });
-            if own {
-                self.settings.name = name.clone();
-            }
-        }
-        if own && before.away != person.away {
-            said.push(match &person.away {
-                Some(why) if why.is_empty() => "you are away; /back ends it".into(),
-                Some(why) => format!("you are away: {why}; /back ends it"),
-                None => "you are back".into(),
-            });
-        }
-        if before.host != host {
-            said.push(if host {
-                who("is a host now", "are a host now")
-            } else {
-                who("is no host any more", "are no host any more")
-            });
-        }
-        if before.muted != muted {
-            said.push(match muted {
-                true => who("was muted by a host", "were muted by a host: nobody hears or reads you"),
-                false => who("may speak again", "may speak again"),
-            });
-        }
-        said.into_iter().for_each(|text| self.push(Line::Notice(text), now.wall));
-    }
-
-    /// Which name one has got, and why it is not the one that was asked for.
-    fn renamed(&mut self, name: &str) -> String {
-        match self.wanted.take().filter(|wanted| wanted != name) {
-            Some(wanted) => format!("you are now called {name}: somebody else here is called {wanted}"),
-            None => format!("you are now called {name}"),
-        }
-    }
-
-    /// Another name was asked for and answered: nothing has changed where that was not told.
-    fn handle_renamed(&mut self, now: Now) {
-        if let Some(wanted) = self.wanted.take() {
-            let name = &self.settings.name;
-            let text = match *name == wanted {
-                true => format!("you are called {name} already"),
-                false => format!("you are still called {name}: somebody else here is called {wanted}"),
-            };
-            self.push(Line::Notice(text), now.wall);
-        }
-    }
-
-    /// Members come and go in one line, until something else is said.
-    fn traffic(&mut self, now: Now, change: impl FnOnce(&mut Traffic)) {
-        let mut change = Some(change);
-        if self.lines.change_traffic(|traffic| {
-            if let Some(change) = change.take() {
-                change(traffic);
-            }
-        }) {
-            return;
-        }
-        if let Some(change) = change {
-            let mut traffic = Traffic::default();
-            change(&mut traffic);
-            self.push(Line::Traffic(traffic), now.wall);
-        }
     }
 }
 
