@@ -44,6 +44,7 @@ fn message(n: usize) -> Event {
     ];
     let name = format!("member {}", n % 50);
     Event::Said(Message {
+        seq: n as u64,
         from: Sender { member: MemberId((n % 50) as u32), hue: hue(name.as_bytes()), name },
         to: None,
         mine: false,

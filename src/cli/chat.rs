@@ -23,6 +23,7 @@ use std::time::Duration;
 use clap::{Parser, ValueEnum};
 
 use super::{Common, Failure, Meeting, Program};
+use crate::limits;
 use crate::terminal::Notify;
 
 const EXAMPLES: &str = "\
@@ -33,13 +34,13 @@ Examples:
   tail -F app.log | grep --line-buffered ERROR | conf-chat
   conf-chat --json | jq -r 'select(.type==\"message\").text'
   conf-chat --who                                who is here, and what they share
-  conf-chat --export md --history 1000 > notes.md
+  conf-chat --export md --history all > notes.md
 On the terminal: /help shows the commands, /quit or Ctrl-D leaves.
 ";
 
 /// Talk in the room: on a terminal with panes, in a pipe line by line.
 #[derive(Debug, Parser)]
-#[command(name = "conf-chat", version, before_long_help = EXAMPLES)]
+#[command(name = "conf-chat", version, before_long_help = EXAMPLES, override_usage = "conf-chat [OPTIONS]")]
 pub struct Chat {
     /// Say this and end when the server has it; several are several messages
     #[arg(short, long, value_name = "TEXT", allow_hyphen_values = true)]
@@ -62,15 +63,17 @@ pub struct Chat {
     #[arg(long)]
     pub json: bool,
 
-    /// At most so many older messages (up to 1000) [default: 200 on a terminal and for --export, else 0]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=1000))]
+    /// At most so many older messages: up to 1000, with --export any number or `all` [default: 200 on a
+    /// terminal and for --export, else 0]
+    #[arg(long, value_name = "N", value_parser = history)]
     pub history: Option<u32>,
 
     /// Append what is said to a file
     #[arg(long, value_name = "FILE")]
     pub log: Option<PathBuf>,
 
-    /// Keep what is not sent yet in a file, for the next start
+    /// Keep what is not sent yet in this file, for the next start [default: in the state directory on a
+    /// terminal, else nowhere]
     #[arg(long, value_name = "FILE")]
     pub outbox: Option<PathBuf>,
 
@@ -147,19 +150,40 @@ impl Chat {
 }
 
 impl Chat {
+    /// Whether a person types lines at a terminal that shows no panes.
+    fn is_typed(&self) -> bool {
+        let one_thing = !self.message.is_empty() || self.json || self.listen;
+        !one_thing && io::stdin().is_terminal() && io::stdout().is_terminal()
+    }
+}
+
+impl Chat {
     /// An option that was given and means nothing to a person at a terminal, and what to do instead.
     fn idle_option(&self) -> Option<(&'static str, &'static str)> {
         let given = [
             (self.to.is_some(), "--to", "write: /msg NICK TEXT"),
-            (self.outbox.is_some(), "--outbox", "it is for lines that come through a pipe"),
             (self.ack.is_some(), "--ack", "/quit waits until the server has everything"),
         ];
         given.into_iter().find(|(given, ..)| *given).map(|(_, option, instead)| (option, instead))
     }
 }
 
+/// A number of messages, or `all`.
+fn history(text: &str) -> Result<u32, String> {
+    match text {
+        "all" => Ok(u32::MAX),
+        _ => text.parse().map_err(|_| "expected a number of messages, or all".into()),
+    }
+}
+
 /// Talks until the person leaves, the pipe ends or a signal comes.
 pub fn chat(args: Chat) -> anyhow::Result<()> {
+    if args.export.is_none() && args.history.is_some_and(|history| history > limits::HISTORY) {
+        let most = limits::HISTORY;
+        return Err(
+            Failure::usage(format!("--history goes up to {most}; --export writes more, or all")).into()
+        );
+    }
     match (args.who, args.export) {
         (Some(form), _) => who::run(&args, form),
         (None, Some(form)) => export::run(&args, form),
@@ -185,10 +209,9 @@ mod tests {
             let all = [&["conf-chat"], arguments].concat();
             Chat::try_parse_from(all).unwrap().idle_option().map(|(option, _)| option)
         };
-        assert_eq!(idle(&["--outbox", "file"]), Some("--outbox"));
         assert_eq!(idle(&["--to", "Bo"]), Some("--to"));
         assert_eq!(idle(&["--ack", "relayed"]), Some("--ack"));
-        assert_eq!(idle(&["--history", "5", "--log", "file"]), None);
+        assert_eq!(idle(&["--history", "5", "--log", "file", "--outbox", "file"]), None);
     }
 
     #[test]

@@ -9,6 +9,7 @@ use clap::{Args, ValueEnum};
 
 use super::{Exit, Failure, exit, identity, output, password};
 use crate::id::{Nick, RoomName, Secret};
+use crate::limits;
 use crate::net::client::{Config, Down, End};
 use crate::session::{self, Address};
 use crate::wire::Code;
@@ -227,6 +228,13 @@ pub fn ended(end: &End, address: &Address) -> Result<(), Failure> {
                 Code::Password => "; --password-file FILE (or CONF_PASSWORD_FILE) says it",
                 _ => "",
             };
+            if refusal.code == Code::Kicked && refusal.message.is_empty() {
+                let minutes = limits::KICKED.as_secs() / 60;
+                let message = format!(
+                    "a host has sent you away; come back in {minutes} min, if the room is not locked then"
+                );
+                return Err(Failure::new(exit, message));
+            }
             Failure::new(exit, format!("the server refused: {refusal}{hint}"))
         }
     })

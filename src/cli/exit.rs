@@ -104,15 +104,17 @@ pub trait Program: Parser + CommandFactory {
 pub fn run<P: Program>(body: impl FnOnce(P) -> anyhow::Result<()>) -> ExitCode {
     let name = P::command().get_name().to_owned();
     install_panic_hook(&name);
-    let program = match parse::<P>() {
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    let color = When::among(&arguments);
+    let program = match parse::<P>(arguments, color) {
         Ok(program) => program,
-        Err(error) => return ExitCode::from(conclude_parsing(&name, &error)),
+        Err(error) => return ExitCode::from(conclude_parsing(&name, color.decide(), &error)),
     };
     let outcome = panic::catch_unwind(AssertUnwindSafe(|| {
         if program.common().generate(P::command())? {
             return Ok(());
         }
-        logging::start(program.common(), P::LOG)?;
+        logging::start(&name, program.common(), P::LOG)?;
         body(program)
     }));
     ExitCode::from(match outcome {
@@ -121,9 +123,8 @@ pub fn run<P: Program>(body: impl FnOnce(P) -> anyhow::Result<()>) -> ExitCode {
     })
 }
 
-fn parse<P: Program>() -> Result<P, clap::Error> {
-    let arguments: Vec<OsString> = std::env::args_os().collect();
-    let colors = match When::among(&arguments) {
+fn parse<P: Program>(arguments: Vec<OsString>, color: When) -> Result<P, clap::Error> {
+    let colors = match color {
         // Its own rules know whether it writes to stdout or stderr.
         When::Auto => ColorChoice::Auto,
         When::Always => ColorChoice::Always,
@@ -135,15 +136,19 @@ fn parse<P: Program>() -> Result<P, clap::Error> {
 }
 
 /// Prints what clap has to say, be it help or a wrong option; the exit code.
-fn conclude_parsing(name: &str, error: &clap::Error) -> u8 {
-    match error.print() {
-        Err(cause) if !error.use_stderr() && cause.kind() != io::ErrorKind::BrokenPipe => {
-            let _ = writeln!(io::stderr(), "{name}: cannot write to stdout: {cause}");
-            Exit::File as u8
-        }
-        // A closed stdout or stderr is no reason to complain.
-        _ => error.exit_code() as u8,
+fn conclude_parsing(name: &str, colors: bool, error: &clap::Error) -> u8 {
+    if error.use_stderr() {
+        let text = error.render();
+        let text = if colors { text.ansi().to_string() } else { text.to_string() };
+        // As all other messages begin. A closed stderr is no reason to complain.
+        let _ = write!(io::stderr(), "{}", text.replacen("error:", &format!("{name}:"), 1));
+    } else if let Err(cause) = error.print()
+        && cause.kind() != io::ErrorKind::BrokenPipe
+    {
+        let _ = writeln!(io::stderr(), "{name}: cannot write to stdout: {cause}");
+        return Exit::File as u8;
     }
+    error.exit_code() as u8
 }
 
 /// The exit code of `result`, after its message has been said.

@@ -6,16 +6,21 @@ use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 use indicatif::{MultiProgress, ProgressDrawTarget};
-use tracing::Level;
+use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::writer::BoxMakeWriter;
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::registry::LookupSpan;
 
 use super::common::LogFormat;
 use super::{Common, Exit, Failure};
 
 /// Starts the log as the options say; `level` is what is logged without them. `CONF_LOG` takes a filter
 /// such as `confkit::net=trace` instead.
-pub(super) fn start(common: &Common, level: Level) -> Result<(), Failure> {
+pub(super) fn start(name: &str, common: &Common, level: Level) -> Result<(), Failure> {
+    // Programs that people talk to say sentences; those that log, and whoever wants to know more, get times.
+    let plain = level <= Level::WARN && common.verbose == 0 && common.log_file.is_none();
     let level = match common.verbose {
         _ if common.quiet => Level::ERROR,
         0 => level,
@@ -42,10 +47,33 @@ pub(super) fn start(common: &Common, level: Level) -> Result<(), Failure> {
         .with_ansi(colors)
         .log_internal_errors(false);
     let started = match common.log_format {
+        LogFormat::Text if plain => log.event_format(Plain { name: name.to_owned() }).try_init(),
         LogFormat::Text => log.with_target(false).try_init(),
         LogFormat::Json => log.json().flatten_event(true).try_init(),
     };
     started.map_err(|error| Failure::new(Exit::Other, format!("cannot start the log: {error}")))
+}
+
+/// `conf-chat: a sentence`, as errors are told.
+struct Plain {
+    name: String,
+}
+
+impl<S, N> FormatEvent<S, N> for Plain
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(
+        &self,
+        context: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> std::fmt::Result {
+        write!(writer, "{}: ", self.name)?;
+        context.field_format().format_fields(writer.by_ref(), event)?;
+        writeln!(writer)
+    }
 }
 
 /// Stderr that may be closed: what cannot be said is not said.

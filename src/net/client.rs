@@ -159,6 +159,7 @@ enum Order {
     Post(Post),
     Status(Status),
     Rename(u64, Nick),
+    Older(u64, u64, u32),
     Moderate(u64, Action, Option<MemberId>),
     Leave,
 }
@@ -319,6 +320,12 @@ impl Handle {
     /// Asks for another name; [`Event::Done`] or [`Event::Refused`] brings `id` back.
     pub async fn rename(&self, id: u64, name: Nick) {
         self.words(Order::Rename(id, name)).await;
+    }
+
+    /// Asks for messages before number `before`, at most `count`: they come as [`Event::Older`], then
+    /// [`Event::Done`] with `id`; goes nowhere without a connection, and one at a time.
+    pub async fn older(&self, id: u64, before: u64, count: u32) {
+        self.words(Order::Older(id, before, count)).await;
     }
 
     /// As a host: changes something about the room or a member; [`Event::Done`] or [`Event::Refused`] brings
@@ -618,6 +625,7 @@ impl Task {
             }
             Some(Order::Status(status)) => self.client.status(&status),
             Some(Order::Rename(id, name)) => self.client.rename(id, name),
+            Some(Order::Older(id, before, count)) => self.client.older(id, before, count),
             Some(Order::Moderate(id, action, member)) => self.client.moderate(id, action, member),
             Some(Order::Leave) => self.client.leave(time::now()),
             None => self.abandon(),

@@ -113,6 +113,21 @@ pub enum Fetch {
     Start(u32, u64),
     /// Messages: [`Room::handle_fetched`].
     Page(Missing),
+    /// Messages that are older than those the reader has: [`Room::handle_found_older`].
+    Older(Older),
+}
+
+/// What a reader who has the newest messages wants of the older ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Older {
+    /// The number of the request.
+    pub id: u64,
+    /// Only messages before this one.
+    pub before: u64,
+    /// The newest of them, so many.
+    pub count: u32,
+    /// What the reader has on the other end: new ones follow behind it.
+    after: u64,
 }
 
 /// What the server has to do.
@@ -216,6 +231,8 @@ enum Reading {
     Behind(u64),
     /// The store has been asked.
     Asked,
+    /// It wants older messages; new ones wait until it has them.
+    Older(Older),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -11,7 +11,7 @@ mod pace;
 mod presence;
 pub mod queue;
 
-pub use core::{Admitted, Fetch, Join, Output, Person, Room, Settings, Terms};
+pub use core::{Admitted, Fetch, Join, Older, Output, Person, Room, Settings, Terms};
 pub use fan::{Ask, Delivery, Fan, Receiver};
 pub use gop::Gop;
 pub use pace::{Pace, Transit};

@@ -385,6 +385,9 @@ impl Connection {
             Demand::Rename(request, name) => {
                 seat.hall.handle(|room, now| room.handle_rename(id, request, &name, now));
             }
+            Demand::Older(request, before, count) => {
+                seat.hall.handle(|room, _| room.handle_older(id, request, before, count));
+            }
             Demand::Moderate(request, action, member) => {
                 seat.hall.handle(|room, now| room.handle_moderate(id, request, action, member, now));
             }

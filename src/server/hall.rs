@@ -272,6 +272,10 @@ impl Hall {
                     let after = keeping.start(count, through, reader).await;
                     self.handle(|room, _| room.handle_start(connection, after));
                 }
+                Fetch::Older(older) => {
+                    let found = keeping.older(older.before, older.count, reader).await;
+                    self.handle(|room, _| room.handle_found_older(connection, older, &found));
+                }
                 Fetch::Page(missing) => {
                     let found = keeping.page(missing, reader).await;
                     self.handle(|room, _| room.handle_fetched(connection, missing, found.as_ref()));

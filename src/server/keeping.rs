@@ -72,6 +72,17 @@ impl Keeping {
         }
     }
 
+    /// The newest `count` messages before `before`, or as many of them as make a page.
+    pub(super) async fn older(&self, before: u64, count: u32, reader: Option<PublicKey>) -> Vec<Entry> {
+        match self.store.last(self.room, before, count as usize, limits::PAGE_BYTES, reader).await {
+            Ok(records) => records.into_iter().map(entry).collect(),
+            Err(error) => {
+                warn!(%error, "cannot read the history");
+                Vec::new()
+            }
+        }
+    }
+
     /// Messages that a reader is missing.
     pub(super) async fn page(&self, missing: Missing, reader: Option<PublicKey>) -> Option<Found> {
         let Missing { after, through } = missing;

@@ -148,6 +148,8 @@ pub struct Client {
     offered_part: Option<Offered>,
     /// When frames arrived damaged, newest last; at most [`limits::DAMAGED`].
     damaged: VecDeque<Moment>,
+    /// Older messages that were asked for: the number of the request, and before which number.
+    older: Option<(u64, u64)>,
     /// What the user said about being away.
     away: Option<String>,
     counts: Counts,
@@ -178,6 +180,7 @@ impl Client {
             offered: BTreeSet::new(),
             offered_part: None,
             damaged: VecDeque::new(),
+            older: None,
             away: None,
             counts: Counts::default(),
             transmit: VecDeque::new(),
@@ -364,6 +367,15 @@ impl Client {
         }
     }
 
+    /// Asks for messages before number `before`, at most `count`: they come as [`Event::Older`], then
+    /// [`Event::Done`] with `id`. Goes nowhere without a connection, and before an earlier request is answered.
+    pub fn older(&mut self, id: u64, before: u64, count: u32) {
+        if self.is_up() && self.older.is_none() {
+            self.older = Some((id, before));
+            self.say(&Control::Older { id, before, count });
+        }
+    }
+
     /// Another name, please. Without a connection it is the name with which the next one begins.
     pub fn rename(&mut self, id: u64, name: Nick) {
         if self.is_up() {
@@ -521,6 +533,7 @@ impl Client {
             return self.end(End::Left);
         }
         self.transmit.clear();
+        self.older = None;
         self.offered.clear();
         self.offered_part = None;
         self.publications.interrupt();

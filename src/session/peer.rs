@@ -48,6 +48,8 @@ pub enum Demand {
     Keyframe(TrackId, Rendition),
     /// Something about its user changed.
     Status(Status),
+    /// Wants messages that are older than a number, at most so many: the request's number, that one, how many.
+    Older(u64, u64, u32),
     /// It wants another name; the number of the request.
     Rename(u64, String),
     /// It wants to moderate; the number of the request.
@@ -307,9 +309,12 @@ impl Peer {
         let id = match frame.operation() {
             _ if frame.header.kind != Kind::Control => None,
             Ok(Control::Publish(publish)) => Some(publish.id),
-            Ok(Control::Rename { id, .. } | Control::Moderate { id, .. } | Control::Withdraw { id, .. }) => {
-                Some(id)
-            }
+            Ok(
+                Control::Rename { id, .. }
+                | Control::Moderate { id, .. }
+                | Control::Withdraw { id, .. }
+                | Control::Older { id, .. },
+            ) => Some(id),
             Ok(
                 Control::Offer(Offer { id, .. })
                 | Control::Seal(Seal { id, .. })
@@ -367,6 +372,7 @@ impl Peer {
             (Control::Keyframe { track, rendition }, _) => Demand::Keyframe(track, rendition),
             (Control::Status(status), _) => Demand::Status(status),
             (Control::Rename { id, name }, _) => Demand::Rename(id, name),
+            (Control::Older { id, before, count }, _) => Demand::Older(id, before, count),
             (Control::Moderate { id, action, member }, _) => Demand::Moderate(id, action, member),
             (Control::Offer(offer), _) => Demand::Offer(offer),
             (Control::Seal(seal), _) => Demand::Seal(seal),

@@ -261,6 +261,7 @@ impl Host {
             News::Storage(works) => self.room.handle_storage(works, "full"),
             News::Start(to, after) => self.room.handle_start(to, after),
             News::Page(to, missing, found) => self.room.handle_fetched(to, missing, found.as_ref()),
+            News::Older(to, older, found) => self.room.handle_found_older(to, older, &found),
         }
         self.carry_out();
     }
@@ -409,6 +410,7 @@ impl Host {
             }
             Demand::Status(status) => self.room.handle_status(id, status, now),
             Demand::Rename(request, name) => self.room.handle_rename(id, request, &name, now),
+            Demand::Older(request, before, count) => self.room.handle_older(id, request, before, count),
             Demand::Moderate(request, action, member) => {
                 self.room.handle_moderate(id, request, action, member, now);
             }

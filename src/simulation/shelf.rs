@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::chat::{Entry, Found, Log, Missing, Past, Standing};
 use crate::id::{ConnectionId, LogId, PublicKey, SourceId};
-use crate::room::{Fetch, Settings};
+use crate::room::{Fetch, Older, Settings};
 use crate::session::random::Random;
 use crate::time::Moment;
 use crate::wire::Slot;
@@ -18,6 +18,8 @@ pub(super) enum News {
     Storage(bool),
     Start(ConnectionId, u64),
     Page(ConnectionId, Missing, Option<Found>),
+    /// Older messages that a reader asked for.
+    Older(ConnectionId, Older, Vec<Entry>),
 }
 
 type Question = (Moment, ConnectionId, Fetch, Option<PublicKey>);
@@ -245,6 +247,13 @@ impl Shelf {
                 let found: Vec<u64> = all.map(|entry| entry.seq).filter(|seq| *seq <= through).collect();
                 let first = found.iter().rev().take(count as usize).next_back();
                 News::Start(to, first.map_or(through, |first| first - 1))
+            }
+            Fetch::Older(older) if failed => News::Older(to, older, Vec::new()),
+            Fetch::Older(older) => {
+                let found: Vec<Entry> =
+                    all.filter(|entry| entry.seq < older.before).cloned().map(persisted).collect();
+                let first = found.len().saturating_sub(older.count as usize);
+                News::Older(to, older, found[first..].to_vec())
             }
             Fetch::Page(missing) if failed => News::Page(to, missing, None),
             Fetch::Page(missing) => {

@@ -36,7 +36,9 @@ commands! {
     Topic "topic" "[TEXT]" "show or set what the room is about";
     Away "away" "[TEXT]" "say that you are not at the terminal";
     Back "back" "" "say that you are";
-    Search "search" "[TEXT]" "go to the newest message with TEXT; again: to the one before";
+    Search "search" "[TEXT]" "go to the newest message with TEXT; again, or Ctrl-R: to the one before";
+    Clear "clear" "" "take away what stands here";
+    Ignore "ignore" "[NICK]" "do not show what somebody says; again: show it";
     Stats "stats" "" "how the connection is";
     Lock "lock" "" "let nobody in any more (host)";
     Unlock "unlock" "" "let people in again (host)";
@@ -53,6 +55,20 @@ commands! {
     Quit "quit" "" "leave";
 }
 
+/// Words that other programs have for some of them.
+const ALIASES: &[(&str, Command)] = &[
+    ("q", Command::Quit),
+    ("exit", Command::Quit),
+    ("leave", Command::Quit),
+    ("part", Command::Quit),
+    ("names", Command::Who),
+    ("users", Command::Who),
+    ("whois", Command::Who),
+    ("query", Command::Message),
+    ("m", Command::Message),
+    ("h", Command::Help),
+];
+
 impl Command {
     /// The word behind the slash.
     pub fn word(self) -> &'static str {
@@ -61,8 +77,8 @@ impl Command {
 
     /// Whether a name comes behind it.
     pub fn takes_nick(self) -> bool {
-        use Command::{Host, Kick, Message, Mute, Unhost, Unmute};
-        matches!(self, Message | Kick | Mute | Unmute | Host | Unhost)
+        use Command::{Host, Ignore, Kick, Message, Mute, Unhost, Unmute};
+        matches!(self, Message | Kick | Mute | Unmute | Host | Unhost | Ignore)
     }
 }
 
@@ -77,18 +93,25 @@ pub(super) fn parse(text: &str) -> Typed {
     }
     let (word, rest) = command.split_once(char::is_whitespace).unwrap_or((command, ""));
     let word = word.to_lowercase();
-    if let Some((command, ..)) = COMMANDS.iter().find(|(_, known, ..)| *known == word) {
-        return Typed::Command(*command, rest.trim().to_owned());
+    if let Some(command) = by_word(&word) {
+        return Typed::Command(command, rest.trim().to_owned());
     }
     let nearest = COMMANDS.iter().map(|(_, known, ..)| *known).find(|known| is_near(known, &word));
     let shown = crate::text::shorten(&word, 30);
     Typed::Unknown(match nearest {
-        Some(known) => format!("there is no /{shown}; did you mean /{known}? Nothing was sent."),
+        Some(known) => format!("nothing was sent: there is no /{shown}. Did you mean /{known}?"),
         None => format!(
-            "there is no /{shown}; /help lists the commands, and // at the start says text that begins with a slash. \
-             Nothing was sent."
+            "nothing was sent: there is no /{shown}. /help lists the commands; // says a text that begins with /"
         ),
     })
+}
+
+/// The command that a line is, with whatever stands behind it.
+pub fn command(line: &str) -> Option<Command> {
+    match parse(line) {
+        Typed::Command(command, _) => Some(command),
+        _ => None,
+    }
 }
 
 /// Whether a line begins with the word of a command, or nearly so: where commands are not carried out it was
@@ -100,7 +123,8 @@ pub fn is_command(text: &str) -> bool {
         return false;
     };
     let word = command.split_whitespace().next().unwrap_or_default().to_lowercase();
-    !word.is_empty() && COMMANDS.iter().any(|(_, known, ..)| *known == word || is_near(known, &word))
+    !word.is_empty()
+        && (by_word(&word).is_some() || COMMANDS.iter().any(|(_, known, ..)| is_near(known, &word)))
 }
 
 /// Words that begin with `start`, with the slash.
@@ -114,19 +138,47 @@ pub(super) fn beginning_with(start: &str) -> Vec<String> {
 
 /// The command whose word this is.
 pub(super) fn by_word(word: &str) -> Option<Command> {
-    COMMANDS.iter().find(|(_, known, ..)| *known == word).map(|(command, ..)| *command)
+    let known = COMMANDS.iter().find(|(_, known, ..)| *known == word).map(|(command, ..)| *command);
+    known.or_else(|| ALIASES.iter().find(|(alias, _)| *alias == word).map(|(_, command)| *command))
 }
 
-/// The list of `/help`.
-pub(super) fn help() -> String {
-    let lines = COMMANDS.iter().map(|(_, word, arguments, help)| {
-        let what = format!("/{word} {arguments}");
-        format!("{what:<22} {help}")
-    });
-    let keys = "\
-Enter sends, Alt-Enter or Ctrl-J begins a new line, Tab completes, Up and Down recall\n\
-PageUp, PageDown and the wheel scroll, End returns; Ctrl-L draws anew, Ctrl-Z suspends, Ctrl-D leaves";
-    lines.chain([keys.to_owned()]).collect::<Vec<_>>().join("\n")
+/// What keys do, for `/help`.
+const KEYS: &[(&str, &str)] = &[
+    ("Enter", "send"),
+    ("Alt-Enter, Ctrl-J", "begin a new line"),
+    ("Tab", "complete a name, a command or a path"),
+    ("Up, Down, Ctrl-R", "what was typed before; Ctrl-R: what contains the text"),
+    ("PageUp, PageDown", "scroll, as the wheel does; End returns"),
+    ("Alt-M", "members beside the messages, or in the bar"),
+    ("Alt-L", "nothing but messages, for marking them with the mouse"),
+    ("Ctrl-L, Ctrl-Z", "draw anew; suspend"),
+    ("Ctrl-D", "leave"),
+];
+
+/// The list of `/help`, in rows of `cells`: explanations stand in a column of their own.
+pub(super) fn help(cells: usize) -> String {
+    let commands = COMMANDS
+        .iter()
+        .map(|(_, word, arguments, help)| (format!("/{word} {arguments}").trim_end().to_owned(), *help));
+    let all = commands.chain(KEYS.iter().map(|(keys, help)| ((*keys).to_owned(), *help)));
+    // Where there is no room for two columns, explanations stand below.
+    let (column, beside) = if cells >= 56 { (24, true) } else { (4, false) };
+    let mut lines = Vec::new();
+    for (what, help) in all {
+        let rows = super::wrap::words(
+            help,
+            cells.saturating_sub(column).max(8),
+            cells.saturating_sub(column).max(8),
+        );
+        let mut rows = rows.into_iter().map(|row| row.of(help));
+        if beside {
+            lines.push(format!("{what:<column$}{}", rows.next().unwrap_or_default()));
+        } else {
+            lines.push(what);
+        }
+        lines.extend(rows.map(|row| format!("{:column$}{row}", "")));
+    }
+    lines.join("\n")
 }
 
 /// The name at the start of `rest` and what follows: in quotes, else the longest of `names` that
@@ -173,7 +225,7 @@ mod tests {
             assert!(matches!(parse(typed), Typed::Unknown(_)), "{typed}");
         }
         let Typed::Unknown(text) = parse("/qiut bye") else { panic!() };
-        assert!(text.contains("did you mean /quit?"), "{text}");
+        assert!(text.contains("Did you mean /quit?"), "{text}");
     }
 
     #[test]
@@ -183,6 +235,8 @@ mod tests {
         assert_eq!(parse("/Quit"), Typed::Command(Command::Quit, String::new()));
         assert_eq!(parse("/me  waves "), Typed::Command(Command::Me, "waves".into()));
         assert_eq!(parse(" \n"), Typed::Nothing);
+        assert_eq!(parse("/q"), Typed::Command(Command::Quit, String::new()));
+        assert_eq!(parse("/query Bo hi"), Typed::Command(Command::Message, "Bo hi".into()));
     }
 
     #[test]

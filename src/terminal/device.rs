@@ -7,14 +7,15 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crossterm::event::{KeyEvent, MouseEventKind};
+use crossterm::event::KeyEvent;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
-use rustix::event::{PollFd, PollFlags};
+use rustix::event::{PollFd, PollFlags, Timespec};
 use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGTERM, SIGTSTP, SIGWINCH};
 use signal_hook::iterator::Signals;
 use tokio::sync::mpsc;
 
+use super::keyboard::{Keyboard, Pressed};
 use super::paint;
 use crate::time::{self, Moment};
 
@@ -22,6 +23,8 @@ use crate::time::{self, Moment};
 const WAITING: usize = 256;
 /// How often the thread that reads keys looks whether the terminal is in our hands again.
 const GIVEN_BACK: std::time::Duration = std::time::Duration::from_millis(20);
+/// Bytes that are read together.
+const READ: usize = 4096;
 /// Rows that a notch of the wheel is.
 const WHEEL: isize = 3;
 
@@ -45,6 +48,8 @@ pub enum Input {
     Key(KeyEvent, Moment),
     /// Pasted text, and when.
     Paste(String, Moment),
+    /// More was pasted than is kept: so many bytes.
+    TooMuch(usize),
     /// The wheel of the mouse: rows, negative is up.
     Wheel(isize),
     /// The terminal is looked at, or not any more.
@@ -232,12 +237,14 @@ fn listen(mut signals: Signals, tell: &mpsc::Sender<Input>) {
 /// Reads keys until the terminal goes or nobody wants them. The thread ends with the process: a read
 /// cannot be broken off.
 fn read(tell: &mpsc::Sender<Input>) {
-    use crossterm::event::{Event, poll, read};
+    let stdin = io::stdin();
+    let mut keyboard = Keyboard::default();
+    let mut buffer = [0; READ];
     loop {
-        // crossterm does not notice that a terminal has gone.
-        let stdin = io::stdin();
+        let pause = keyboard.poll_timeout().map(|due| due.since(time::now()));
+        let pause = pause.and_then(|pause| Timespec::try_from(pause).ok());
         let mut fds = [PollFd::new(&stdin, PollFlags::IN)];
-        match rustix::event::poll(&mut fds, None) {
+        match rustix::event::poll(&mut fds, pause.as_ref()) {
             Ok(_) if fds[0].revents().intersects(PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL) => {
                 let _ = tell.blocking_send(Input::Gone);
                 return;
@@ -250,17 +257,28 @@ fn read(tell: &mpsc::Sender<Input>) {
             std::thread::park_timeout(GIVEN_BACK);
             continue;
         }
-        while let Ok(true) = poll(std::time::Duration::ZERO) {
-            let Ok(event) = read() else { break };
-            let input = match event {
-                Event::Key(key) => Input::Key(key, time::now()),
-                Event::Paste(text) => Input::Paste(text, time::now()),
-                Event::Mouse(mouse) if mouse.kind == MouseEventKind::ScrollUp => Input::Wheel(-WHEEL),
-                Event::Mouse(mouse) if mouse.kind == MouseEventKind::ScrollDown => Input::Wheel(WHEEL),
-                Event::Mouse(_) => continue,
-                Event::FocusGained => Input::Focus(true),
-                Event::FocusLost => Input::Focus(false),
-                Event::Resize(..) => Input::Resized,
+        if fds[0].revents().contains(PollFlags::IN) {
+            match rustix::io::read(&stdin, &mut buffer) {
+                Ok(0) => {
+                    let _ = tell.blocking_send(Input::Gone);
+                    return;
+                }
+                Ok(count) => keyboard.push(&buffer[..count], time::now()),
+                Err(rustix::io::Errno::INTR | rustix::io::Errno::AGAIN) => {}
+                Err(_) => {
+                    let _ = tell.blocking_send(Input::Gone);
+                    return;
+                }
+            }
+        }
+        keyboard.handle_time(time::now());
+        while let Some(pressed) = keyboard.poll() {
+            let input = match pressed {
+                Pressed::Key(key) => Input::Key(key, time::now()),
+                Pressed::Paste(text) => Input::Paste(text, time::now()),
+                Pressed::TooMuch(bytes) => Input::TooMuch(bytes),
+                Pressed::Wheel(up) => Input::Wheel(if up { -WHEEL } else { WHEEL }),
+                Pressed::Focus(focused) => Input::Focus(focused),
             };
             if tell.blocking_send(input).is_err() {
                 return;

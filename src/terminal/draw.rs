@@ -8,15 +8,18 @@ use super::line::{Fate, Kind, Line, Message};
 use super::members::Person;
 use super::screen::{Connection, Now, Screen};
 use super::scrollback::{Seen, Shape};
-use super::style::{bar, quiet};
+use super::style::{bar, found, quiet};
+use super::wrap;
 use crate::text;
 
 /// Narrower screens have no column of members.
-const WITH_MEMBERS: u16 = 60;
+const WITH_MEMBERS: u16 = 76;
 /// Narrower panes have no column of names.
 const WITH_NAMES: usize = 48;
 /// Narrower panes have no times.
 const WITH_TIMES: usize = 30;
+/// Rows that a sentence for the person may take.
+const HINT: usize = 4;
 /// Cells of a time.
 const TIME: usize = 5;
 
@@ -30,8 +33,8 @@ struct Columns {
 }
 
 impl Columns {
-    fn new(width: usize) -> Self {
-        let name = if width >= WITH_NAMES { (width / 6).clamp(10, 18) } else { 0 };
+    fn new(width: usize, bare: bool) -> Self {
+        let name = if width >= WITH_NAMES && !bare { (width / 6).clamp(10, 18) } else { 0 };
         Self { width, name, time: width >= WITH_TIMES }
     }
 
@@ -54,7 +57,9 @@ pub(super) fn lead(line: &Line, shape: Shape) -> usize {
     let width = shape.said + 2;
     let time = if width >= WITH_TIMES { TIME + 1 } else { 0 };
     let name = match line {
-        Line::Said { message, .. } => text::width(&fit(&heading(message), width / 3)) + 2,
+        Line::Said { message, .. } => {
+            text::width(&fit(&heading(message), width / 3)) + text::width(compact(sign(message))) + 1
+        }
         Line::Pending { .. } => 4 + 1,
         _ => 3,
     };
@@ -116,7 +121,31 @@ fn heading(message: &Message) -> String {
     }
 }
 
+/// The sign between a name and what is said.
+fn sign(message: &Message) -> &'static str {
+    match (message.to.is_some(), message.kind) {
+        (true, _) => "»",
+        (_, Kind::Text) => "│",
+        (_, Kind::Action) => "*",
+        (_, Kind::Topic) => "=",
+    }
+}
+
+/// The same where the name has no column.
+fn compact(sign: &'static str) -> &'static str {
+    match sign {
+        "│" => "›",
+        "*" => " *",
+        "=" => " =",
+        other => other,
+    }
+}
+
 impl Screen {
+    fn is_up(&self) -> bool {
+        !matches!(self.connection, Connection::Down { .. })
+    }
+
     /// Draws everything; where the cursor stands.
     pub fn draw(&mut self, buffer: &mut Buffer, now: Now) -> Option<(u16, u16)> {
         buffer.reset();
@@ -124,8 +153,9 @@ impl Screen {
         if width < 4 || height == 0 {
             return None;
         }
-        let has_header = height >= 8;
-        let has_status = height >= 3;
+        let has_header = height >= 8 && !self.bare;
+        let hint = self.hint_rows(width.into(), usize::from(height / 3).clamp(1, HINT));
+        let status_height = if height >= 3 { hint.len().max(1) as u16 } else { 0 };
         let (input, at) = self.input.layout(usize::from(width) - 3);
         self.input_width = usize::from(width) - 3;
         let input_height = (input.len() as u16).clamp(1, (height / 3).clamp(1, 10));
@@ -134,8 +164,9 @@ impl Screen {
         // What is on its way stands above the bar, where that leaves something of the conversation.
         let moving =
             if has_header { self.files.rows(usize::from(height / 4), width.into()) } else { Vec::new() };
-        let bottom = above - u16::from(has_status) - moving.len() as u16;
-        let side = if width >= WITH_MEMBERS && bottom > top { (width * 3 / 10).clamp(18, 32) } else { 0 };
+        let bottom = above.saturating_sub(status_height + moving.len() as u16).max(top);
+        let beside = width >= WITH_MEMBERS && bottom > top && !self.bare && !self.without_members;
+        let side = if beside { (width * 3 / 10).clamp(18, 32) } else { 0 };
         let pane = if side > 0 { width - side - 1 } else { width };
         self.draw_messages(buffer, pane, top, bottom);
         if side > 0 {
@@ -150,8 +181,8 @@ impl Screen {
         for (row, y) in moving.iter().zip(bottom..) {
             put(buffer, 0, y, width.into(), row, quiet());
         }
-        if has_status {
-            self.draw_status(buffer, bottom + moving.len() as u16, side == 0, now);
+        if status_height > 0 {
+            self.draw_status(buffer, above - status_height, side == 0, now, &hint);
         }
         // The row of the cursor is in view.
         let first = (at.0 + 1).saturating_sub(input_height.into());
@@ -165,7 +196,7 @@ impl Screen {
     }
 
     fn draw_messages(&mut self, buffer: &mut Buffer, width: u16, top: u16, bottom: u16) {
-        let columns = Columns::new(width.into());
+        let columns = Columns::new(width.into(), self.bare);
         let height = usize::from(bottom - top);
         self.page = height;
         self.cells = columns.shape().notice;
@@ -202,7 +233,13 @@ impl Screen {
         let x = self.draw_margin(buffer, y, columns, line, time, row == 0);
         put(buffer, x, y, columns.width.saturating_sub(x.into()), shown, style);
         if let Some(search) = &self.search {
-            highlight(buffer, x, y, shown, &search.wanted);
+            // The one that was found last is told from the others.
+            let style = if search.at == Some(number) {
+                bar().add_modifier(Modifier::BOLD | Modifier::UNDERLINED)
+            } else {
+                found()
+            };
+            highlight(buffer, x, y, shown, &search.wanted, style);
         }
     }
 
@@ -218,7 +255,7 @@ impl Screen {
     ) -> u16 {
         let said = matches!(line, Line::Said { .. } | Line::Pending { .. });
         if columns.name == 0 && !first {
-            return put(buffer, 0, y, 2, if said { "│ " } else { "  " }, quiet());
+            return put(buffer, 0, y, 2, if said && !self.bare { "│ " } else { "  " }, quiet());
         }
         let mut x = 0;
         if columns.time && first {
@@ -229,13 +266,7 @@ impl Screen {
         let (name, name_style, sign) = match line {
             Line::Said { message, .. } => {
                 let name_style = self.settings.theme.name(message.from.hue);
-                let sign = match (message.to.is_some(), message.kind) {
-                    (true, _) => "»",
-                    (_, Kind::Text) => "│",
-                    (_, Kind::Action) => "*",
-                    (_, Kind::Topic) => "=",
-                };
-                (heading(message), name_style, sign)
+                (heading(message), name_style, sign(message))
             }
             Line::Pending { draft, fate, .. } => {
                 let name = draft.to.as_ref().map_or("you".to_owned(), |(_, to)| format!("you→{to}"));
@@ -255,8 +286,8 @@ impl Screen {
             let width = if said && !matches!(line, Line::Pending { .. }) { columns.width / 3 } else { 4 };
             let end =
                 put(buffer, x, y, width, &fit(&name, width.min(if said { width } else { 2 })), name_style);
-            let sign = if sign == "│" { "›" } else { sign };
-            return if said { put(buffer, end, y, 2, &format!("{sign} "), quiet()) } else { end + 1 };
+            let sign = format!("{} ", compact(sign));
+            return if said { put(buffer, end, y, text::width(&sign), &sign, quiet()) } else { end + 1 };
         }
         if first {
             let name = fit(&name, columns.name);
@@ -282,9 +313,11 @@ impl Screen {
         let room = usize::from(if with_members { pane } else { width });
         put(buffer, 0, 0, room, &fit(&title, room.saturating_sub(1)), bar());
         if with_members {
-            let count = match self.members.len() {
-                0 => String::new(),
-                count => format!(" {count} here"),
+            let count = match (self.members.len(), self.is_up()) {
+                (0, _) => String::new(),
+                (count, true) => format!(" {count} here"),
+                // Who is there is not known now.
+                (count, false) => format!(" {count} when last seen"),
             };
             put(buffer, pane + 1, 0, usize::from(width - pane - 1), &count, bar());
         }
@@ -318,7 +351,8 @@ impl Screen {
     fn draw_person(&self, buffer: &mut Buffer, x: u16, y: u16, width: usize, person: &Person, roomy: bool) {
         let mark_style =
             if person.reconnecting || person.poor { self.settings.theme.warning() } else { quiet() };
-        put(buffer, x, y, 1, person.mark(), mark_style);
+        let mark = if self.is_up() { person.mark() } else { "◌" };
+        put(buffer, x, y, 1, mark, mark_style);
         let mut about = String::new();
         if person.host {
             about.push_str(" host");
@@ -334,16 +368,37 @@ impl Screen {
         }
         let name_width = width.saturating_sub(3 + text::width(&about));
         let mut name_style = self.settings.theme.name(person.hue);
-        if person.away.is_some() || person.reconnecting {
+        if person.away.is_some() || person.reconnecting || !self.is_up() {
             name_style = name_style.add_modifier(Modifier::DIM).remove_modifier(Modifier::BOLD);
         }
         let end = put(buffer, x + 2, y, name_width, &fit(&person.name, name_width), name_style);
         put(buffer, end, y, width, &about, quiet());
     }
 
-    fn draw_status(&self, buffer: &mut Buffer, y: u16, with_members: bool, now: Now) {
+    /// The sentence for the person, in as many rows as it takes.
+    fn hint_rows(&self, width: usize, most: usize) -> Vec<String> {
+        let Some(hint) = self.hint.as_ref().filter(|_| self.paste.is_none()) else { return Vec::new() };
+        let text = hint.replace('\n', " ");
+        let cells = width.saturating_sub(2).max(2);
+        let mut rows: Vec<String> =
+            wrap::words(&text, cells, cells).into_iter().map(|row| row.of(&text).to_owned()).collect();
+        if rows.len() > most {
+            let rest = rows.split_off(most - 1).join(" ");
+            rows.push(fit(&rest, cells));
+        }
+        rows
+    }
+
+    fn draw_status(&self, buffer: &mut Buffer, y: u16, with_members: bool, now: Now, hint: &[String]) {
         let width = usize::from(buffer.area.width);
         fill(buffer, y, bar());
+        if !hint.is_empty() {
+            for (row, y) in hint.iter().zip(y..) {
+                fill(buffer, y, bar());
+                put(buffer, 1, y, width, row, bar().add_modifier(Modifier::BOLD));
+            }
+            return;
+        }
         let waiting = self.lines.pending();
         let mut right = match (self.lines.below(), self.lines.follows()) {
             (_, true) if waiting > 1 => format!("{waiting} waiting "),
@@ -371,14 +426,14 @@ impl Screen {
             let characters = paste.chars().count();
             return (format!("paste {lines} lines, {characters} characters? y: yes, n: no"), true);
         }
-        if let Some(hint) = &self.hint {
-            return (hint.replace('\n', " "), true);
-        }
         match &self.connection {
             Connection::Connecting => return ("connecting…".into(), true),
             Connection::Down { why, retry } => {
                 let seconds = retry.since(now.moment).as_secs_f64().ceil();
-                return (format!("not connected, next try in {seconds:.0} s: {why}"), true);
+                return (
+                    format!("not connected, next try in {seconds:.0} s; what you say waits: {why}"),
+                    true,
+                );
             }
             Connection::Up => {}
         }
@@ -391,7 +446,10 @@ impl Screen {
                     letters => format!("{}({letters})", person.name),
                 });
                 let names = names.take(50).collect::<Vec<_>>().join(" ");
-                (format!("{}: {names}", self.members.len()), false)
+                match self.is_up() {
+                    true => (format!("{}: {names}", self.members.len()), false),
+                    false => (format!("{} when last seen: {names}", self.members.len()), false),
+                }
             }
             (false, None) => (self.settings.name.clone(), false),
         }
@@ -415,7 +473,7 @@ fn rule(buffer: &mut Buffer, y: u16, width: usize, text: &str, style: Style) {
 }
 
 /// Shows where `wanted`, in lower case, stands in a row.
-fn highlight(buffer: &mut Buffer, x: u16, y: u16, row: &str, wanted: &str) {
+fn highlight(buffer: &mut Buffer, x: u16, y: u16, row: &str, wanted: &str, style: Style) {
     let lower = row.to_lowercase();
     // Where lower case has another length, places would not agree.
     if lower.len() != row.len() || wanted.is_empty() {
@@ -425,7 +483,7 @@ fn highlight(buffer: &mut Buffer, x: u16, y: u16, row: &str, wanted: &str) {
         let (Some(before), Some(text)) = (row.get(..at), row.get(at..at + found.len())) else { continue };
         let start = x + text::width(before) as u16;
         for x in start..start.saturating_add(text::width(text) as u16).min(buffer.area.width) {
-            buffer[(x, y)].set_style(bar());
+            buffer[(x, y)].set_style(style);
         }
     }
 }

@@ -20,6 +20,8 @@ pub(super) struct Input {
     /// A byte position between two clusters.
     cursor: usize,
     cut: String,
+    /// The last key cut something: what is cut next belongs to it.
+    cutting: bool,
     history: VecDeque<String>,
     /// Which entry of the history is shown, counted from the newest, and what was being typed before.
     recalled: Option<(usize, String)>,
@@ -34,6 +36,8 @@ pub(super) enum Motion {
     Right,
     /// To the start of the word.
     WordLeft,
+    /// To the blank before the cursor.
+    BlankLeft,
     /// To the end of the word.
     WordRight,
     /// To the start of the line.
@@ -62,6 +66,7 @@ impl Input {
         if self.text.len() + text.len() > BYTES {
             return false;
         }
+        self.cutting = false;
         self.text.insert_str(self.cursor, text);
         self.cursor = self.boundary_at_or_after(self.cursor + text.len());
         true
@@ -70,6 +75,7 @@ impl Input {
     /// Puts `text` in place of what stands between `start` and the cursor.
     pub(super) fn replace(&mut self, start: usize, text: &str) {
         if self.text.is_char_boundary(start) && start <= self.cursor {
+            self.cutting = false;
             self.text.replace_range(start..self.cursor, text);
             self.cursor = self.boundary_at_or_after(start + text.len());
         }
@@ -77,6 +83,7 @@ impl Input {
 
     /// Puts the cursor elsewhere.
     pub(super) fn go(&mut self, motion: Motion) {
+        self.cutting = false;
         self.cursor = self.target(motion);
     }
 
@@ -89,13 +96,20 @@ impl Input {
         }
         let (start, end) = (target.min(self.cursor), target.max(self.cursor));
         if keep && start < end {
-            self.cut = self.text[start..end].to_owned();
+            let cut = &self.text[start..end];
+            // Several cuts in a row come back as one.
+            match (self.cutting, target < self.cursor) {
+                (true, true) => self.cut.insert_str(0, cut),
+                (true, false) => self.cut.push_str(cut),
+                (false, _) => self.cut = cut.to_owned(),
+            }
         }
+        self.cutting = keep;
         self.text.replace_range(start..end, "");
         self.cursor = self.boundary_at_or_after(start);
     }
 
-    /// Puts what was cut last at the cursor.
+    /// Puts what was cut at the cursor.
     pub(super) fn paste_cut(&mut self) -> bool {
         let cut = self.cut.clone();
         self.insert(&cut)
@@ -117,6 +131,7 @@ impl Input {
     /// Empties it.
     pub(super) fn clear(&mut self) {
         self.text.clear();
+        self.cutting = false;
         self.cursor = 0;
         self.recalled = None;
     }
@@ -124,6 +139,7 @@ impl Input {
     /// Puts `text` there instead.
     pub(super) fn set(&mut self, text: String) {
         self.cursor = text.len();
+        self.cutting = false;
         self.text = text;
     }
 
@@ -149,6 +165,22 @@ impl Input {
         let found = found.clone();
         let typed = self.recalled.take().map_or_else(|| std::mem::take(&mut self.text), |(_, typed)| typed);
         self.recalled = Some((next, typed));
+        self.set(found);
+        true
+    }
+
+    /// Shows the newest input before the one that is shown that contains what is being typed; whether there
+    /// is one.
+    pub(super) fn older_like(&mut self) -> bool {
+        let wanted = self.recalled.as_ref().map_or(&self.text, |(_, typed)| typed).to_lowercase();
+        let next = self.recalled.as_ref().map_or(0, |(at, _)| at + 1);
+        let mut older = self.history.iter().rev().enumerate().skip(next);
+        let Some((at, found)) = older.find(|(_, text)| text.to_lowercase().contains(&wanted)) else {
+            return false;
+        };
+        let found = found.clone();
+        let typed = self.recalled.take().map_or_else(|| std::mem::take(&mut self.text), |(_, typed)| typed);
+        self.recalled = Some((at, typed));
         self.set(found);
         true
     }
@@ -209,6 +241,10 @@ impl Input {
                 let trimmed = before.trim_end_matches(|c: char| !is_word(c));
                 trimmed.trim_end_matches(is_word).len()
             }
+            Motion::BlankLeft => before
+                .trim_end_matches(char::is_whitespace)
+                .trim_end_matches(|c: char| !c.is_whitespace())
+                .len(),
             Motion::WordRight => {
                 let word = after.trim_start_matches(|c: char| !is_word(c)).trim_start_matches(is_word);
                 self.boundary_at_or_after(self.text.len() - word.len())
@@ -274,6 +310,40 @@ mod tests {
         assert_eq!((input.text(), input.cursor()), ("\n", 0));
         input.delete(Motion::LineEnd, true);
         assert_eq!(input.text(), "");
+    }
+
+    #[test]
+    fn ctrl_w_cuts_to_the_blank_and_several_cuts_come_back_as_one() {
+        let mut input = input("alpha beta foo-bar/baz ");
+        input.delete(Motion::BlankLeft, true);
+        assert_eq!(input.text(), "alpha beta ");
+        input.delete(Motion::BlankLeft, true);
+        assert_eq!(input.text(), "alpha ");
+        input.paste_cut();
+        assert_eq!(input.text(), "alpha beta foo-bar/baz ");
+        input.go(Motion::LineStart);
+        input.delete(Motion::WordRight, true);
+        input.go(Motion::LineEnd);
+        input.delete(Motion::BlankLeft, true);
+        input.paste_cut();
+        assert_eq!(input.text(), " beta foo-bar/baz ", "what was cut before something else is gone");
+    }
+
+    #[test]
+    fn what_is_typed_finds_what_was_typed_before() {
+        let mut input = Input::default();
+        for text in ["make test", "hello", "make it so", "bye"] {
+            input.insert(text);
+            input.take();
+        }
+        input.insert("MAKE");
+        assert!(input.older_like());
+        assert_eq!(input.text(), "make it so");
+        assert!(input.older_like());
+        assert_eq!(input.text(), "make test");
+        assert!(!input.older_like());
+        while input.newer() {}
+        assert_eq!(input.text(), "MAKE");
     }
 
     #[test]

@@ -25,6 +25,7 @@ impl Screen {
         if key.kind == KeyEventKind::Release {
             return Vec::new();
         }
+        self.note_key(now);
         if self.burst.is_some_and(|until| now.moment < until) {
             return self.handle_burst(key, now);
         }
@@ -44,6 +45,18 @@ impl Screen {
             KeyCode::Tab => return self.complete(false),
             KeyCode::BackTab => return self.complete(true),
             KeyCode::Char(c) if control => return self.control(c.to_ascii_lowercase(), now),
+            KeyCode::Char('<' | 'v' | 'V') if alt => {
+                self.alt(if key.code == KeyCode::Char('<') { '<' } else { 'v' });
+                return self.ask_for_older();
+            }
+            KeyCode::PageUp => {
+                self.scroll_page(-1);
+                return self.ask_for_older();
+            }
+            KeyCode::Home if control => {
+                self.lines.go_to_top();
+                return self.ask_for_older();
+            }
             KeyCode::Char(c) if alt => self.alt(c),
             // A control character of another encoding is no text.
             KeyCode::Char(c) if !c.is_control() => self.type_text(c.encode_utf8(&mut [0; 4])),
@@ -57,7 +70,7 @@ impl Screen {
         self.burst = Some(now.moment + BURST);
         self.completion = None;
         if pasted.len() > 4 * input::BYTES {
-            self.hint = Some(too_much(pasted.len()));
+            self.refuse_paste(pasted.len());
             return Vec::new();
         }
         // Terminals send CR for the end of a line.
@@ -77,6 +90,11 @@ impl Screen {
             self.type_text(&clean);
         }
         self.tell_typing(now)
+    }
+
+    /// So many bytes were pasted that they were not even kept.
+    pub fn refuse_paste(&mut self, bytes: usize) {
+        self.hint = Some(too_much(bytes));
     }
 
     /// What came with pasted text belongs to it.
@@ -138,9 +156,14 @@ impl Screen {
             'l' => return vec![Action::Redraw],
             'n' => drop(self.input.newer()),
             'p' => drop(self.input.older()),
+            'r' if self.search.is_some() => return self.search_on(true),
+            'r' if !self.input.older_like() => {
+                self.hint = Some("nothing like that was typed before".into());
+            }
+            's' if self.search.is_some() => return self.search_on(false),
             't' => self.input.transpose(),
             'u' => self.input.delete(Motion::LineStart, true),
-            'w' => self.input.delete(Motion::WordLeft, true),
+            'w' => self.input.delete(Motion::BlankLeft, true),
             'y' if !self.input.paste_cut() => self.hint = Some(too_much(input::BYTES)),
             'z' => return vec![Action::Suspend],
             _ => {}
@@ -156,6 +179,8 @@ impl Screen {
             '<' => self.lines.go_to_top(),
             '>' => self.lines.go_to_bottom(),
             'v' => self.scroll_page(-1),
+            'l' => self.bare = !self.bare,
+            'm' => self.without_members = !self.without_members,
             _ => {}
         }
     }
@@ -176,9 +201,7 @@ impl Screen {
             KeyCode::Up => self.input.go(Motion::Start),
             KeyCode::Down if self.input.go_vertically(true, self.input_width) || self.input.newer() => {}
             KeyCode::Down => self.input.go(Motion::End),
-            KeyCode::PageUp => self.scroll_page(-1),
             KeyCode::PageDown => self.scroll_page(1),
-            KeyCode::Home if control => self.lines.go_to_top(),
             KeyCode::End if control => self.lines.go_to_bottom(),
             KeyCode::Home => self.input.go(Motion::LineStart),
             KeyCode::End => {
@@ -195,6 +218,14 @@ impl Screen {
             }
             _ => {}
         }
+    }
+
+    /// To the message before or behind the one that was found.
+    fn search_on(&mut self, older: bool) -> Vec<Action> {
+        if let Err(why) = self.look_further(older) {
+            self.hint = Some(why);
+        }
+        Vec::new()
     }
 
     fn scroll_page(&mut self, pages: isize) {
@@ -302,5 +333,9 @@ impl Screen {
 }
 
 fn too_much(bytes: usize) -> String {
-    format!("{} KiB are more than fits into a message ({} KiB)", bytes.div_ceil(1024), input::BYTES / 1024)
+    format!(
+        "{} KiB are more than fits into a message ({} KiB): as a file it fits, /send PATH or conf-send --text",
+        bytes.div_ceil(1024),
+        input::BYTES / 1024
+    )
 }

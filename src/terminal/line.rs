@@ -27,6 +27,8 @@ pub enum Kind {
 /// A message of the room.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Message {
+    /// Its number in the room.
+    pub seq: u64,
     /// Who said it.
     pub from: Sender,
     /// The addressee of a message for one member.

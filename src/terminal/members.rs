@@ -63,6 +63,19 @@ impl Person {
         }
     }
 
+    /// Whether it is the same person as `other`, perhaps in another life of the room. Keys stay whatever
+    /// people are called; of guests only the name is known, or the number while the room lives.
+    pub fn is_same(&self, other: &Self) -> bool {
+        match (&self.fingerprint, &other.fingerprint) {
+            (Some(one), Some(another)) => one == another,
+            (None, None) => {
+                let number = self.id == other.id && self.since > 0.0 && self.since == other.since;
+                number || self.name == other.name
+            }
+            _ => false,
+        }
+    }
+
     /// What it shares and how it is, in words.
     pub fn states(&self) -> Vec<String> {
         let states = States {

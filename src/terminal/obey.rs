@@ -4,9 +4,12 @@ use super::command::{self, Command};
 use super::files::Offer;
 use super::line::{Draft, Kind, Line};
 use super::members::Person;
-use super::screen::{Action, Now, Screen, Search};
+use super::screen::{Action, Connection, Now, Screen, Search};
 use super::words::{self, Word};
 use crate::id::Nick;
+
+/// People whose messages are not shown, at most.
+const IGNORED: usize = 100;
 
 impl Screen {
     /// Carries out a command; the error is a sentence for the person, whose input stays.
@@ -17,15 +20,20 @@ impl Screen {
             Ok(Vec::new())
         };
         match command {
-            Command::Help => notice(self, command::help()),
+            Command::Help => {
+                let list = command::help(self.cells);
+                self.show_list(list, now)
+            }
             Command::Who => {
                 let list = self.who();
-                notice(self, list)
+                self.show_list(list, now)
             }
             Command::Me if rest.is_empty() => Err("what do you do? /me TEXT".into()),
             Command::Me => Ok(self.post(Draft { kind: Kind::Action, to: None, text: rest.into() })),
             Command::Message => {
-                let (person, text) = self.addressed(rest)?;
+                let usage =
+                    |why: String| format!("{why} /msg NICK TEXT; Tab completes names, /who lists them");
+                let (person, text) = self.addressed(rest).map_err(usage)?;
                 if text.is_empty() {
                     return Err(format!("what shall {} read? /msg NICK TEXT", person.name));
                 }
@@ -37,7 +45,16 @@ impl Screen {
                 Ok(self.post(draft))
             }
             Command::Nick => match rest.parse::<Nick>() {
-                Ok(name) => Ok(vec![Action::Rename(name.into())]),
+                Ok(name) => {
+                    let name = String::from(name);
+                    self.wanted = Some(name.clone());
+                    if !matches!(self.connection, Connection::Up) {
+                        let text =
+                            format!("not connected: you are called {name} when the connection is back");
+                        notice(self, text)?;
+                    }
+                    Ok(vec![Action::Rename(name)])
+                }
                 Err(error) => Err(format!("{error}: /nick NAME")),
             },
             Command::Topic if rest.is_empty() && self.topic.is_empty() => {
@@ -51,7 +68,27 @@ impl Screen {
             Command::Away => Ok(vec![Action::Away(Some(rest.chars().take(128).collect()))]),
             Command::Back => Ok(vec![Action::Away(None)]),
             Command::Search => self.look_for(rest),
+            Command::Clear => {
+                self.lines.clear();
+                Ok(Vec::new())
+            }
+            Command::Ignore => {
+                let text = self.ignore(rest)?;
+                notice(self, text)
+            }
             Command::Stats => Ok(vec![Action::Statistics]),
+            Command::Lock
+            | Command::Unlock
+            | Command::Kick
+            | Command::Mute
+            | Command::Unmute
+            | Command::Host
+            | Command::Unhost
+            | Command::Withdraw
+                if !matches!(self.connection, Connection::Up) =>
+            {
+                Err(format!("not connected: /{} has to wait until the connection is back", command.word()))
+            }
             Command::Lock | Command::Unlock => Ok(vec![Action::Moderate(command, None)]),
             Command::Kick | Command::Mute | Command::Unmute | Command::Host | Command::Unhost => {
                 let (person, _) =
@@ -60,7 +97,7 @@ impl Screen {
             }
             Command::Files => {
                 let list = self.files.list(self.cells);
-                notice(self, list)
+                self.show_list(list, now)
             }
             Command::Get => self.get(rest),
             Command::Send => self.send(rest),
@@ -71,6 +108,14 @@ impl Screen {
             }
             Command::Quit => Ok(vec![Action::Quit]),
         }
+    }
+
+    /// Shows a list from its first line on.
+    fn show_list(&mut self, list: String, now: Now) -> Result<Vec<Action>, String> {
+        self.push(Line::Notice(list), now.wall);
+        self.lines.go_to_bottom();
+        self.lines.show_last_from_its_top();
+        Ok(Vec::new())
     }
 
     /// Offers by number or name; the last word may be a directory, which has a slash in it.
@@ -138,23 +183,70 @@ impl Screen {
     }
 
     fn look_for(&mut self, rest: &str) -> Result<Vec<Action>, String> {
-        let (wanted, before) = match &self.search {
-            _ if !rest.is_empty() => (rest.to_lowercase(), None),
-            Some(search) => (search.wanted.clone(), search.at),
-            None => return Err("what shall be found? /search TEXT".into()),
+        if !rest.is_empty() {
+            self.search = Some(Search { wanted: rest.to_lowercase(), at: None });
+        }
+        self.look_further(true).map(|()| Vec::new())
+    }
+
+    /// To the next message that contains what is looked for, towards the oldest or the newest.
+    pub(super) fn look_further(&mut self, older: bool) -> Result<(), String> {
+        let Some(Search { wanted, at }) = &self.search else {
+            return Err("what shall be found? /search TEXT".into());
         };
-        let shown = crate::text::shorten(&wanted, 30);
-        let count = self.lines.count(&wanted);
-        let Some(at) = self.lines.find(&wanted, before) else {
-            return Err(match count {
-                0 => format!("\"{shown}\" was not found in what this program remembers"),
-                _ => format!("no older message with \"{shown}\"; Esc ends the search"),
+        let shown = crate::text::shorten(wanted, 30);
+        let count = self.lines.count(wanted);
+        let found = if older { self.lines.find(wanted, *at) } else { self.lines.find_after(wanted, *at) };
+        let Some(found) = found else {
+            return Err(match (count, older) {
+                (0, _) => {
+                    self.search = None;
+                    format!("\"{shown}\" was not found in what this program remembers")
+                }
+                (_, true) => {
+                    format!("no older message with \"{shown}\"; Ctrl-S goes back, Esc ends the search")
+                }
+                (_, false) => {
+                    format!("no newer message with \"{shown}\"; Ctrl-R goes back, Esc ends the search")
+                }
             });
         };
-        self.lines.show(at);
-        self.hint = Some(format!("{count} with \"{shown}\"; /search goes to the one before, Esc ends"));
-        self.search = Some(Search { wanted, at: Some(at) });
-        Ok(Vec::new())
+        let place = self.lines.count_after(wanted, found) + 1;
+        self.lines.show(found);
+        self.hint =
+            Some(format!("{place} of {count} with \"{shown}\"; Ctrl-R older, Ctrl-S newer, Esc ends"));
+        if let Some(search) = &mut self.search {
+            search.at = Some(found);
+        }
+        Ok(())
+    }
+
+    /// Whose messages are not shown; the same again shows them.
+    fn ignore(&mut self, rest: &str) -> Result<String, String> {
+        let names = |ignored: &[(u64, String)]| {
+            ignored.iter().map(|(_, name)| name.as_str()).collect::<Vec<_>>().join(", ")
+        };
+        if rest.is_empty() {
+            return match self.ignored.is_empty() {
+                true => Err("whom? /ignore NICK; the same again ends it".into()),
+                false => Ok(format!("ignored until this program ends: {}", names(&self.ignored))),
+            };
+        }
+        let name = |text: &str| text.trim_start_matches('@').trim_matches('"').to_lowercase();
+        if let Some(at) = self.ignored.iter().position(|(_, ignored)| ignored.to_lowercase() == name(rest)) {
+            let (_, name) = self.ignored.remove(at);
+            return Ok(format!("what {name} says is shown again"));
+        }
+        let (person, _) = self.addressed(rest).map_err(|why| format!("{why} /ignore NICK"))?;
+        if person.own {
+            return Err("that is you".into());
+        }
+        let (hue, name) = (person.hue, person.name.clone());
+        if self.ignored.len() >= IGNORED {
+            return Err(format!("{IGNORED} are ignored already: {}", shown(&names(&self.ignored))));
+        }
+        self.ignored.push((hue, name.clone()));
+        Ok(format!("what {name} says from now on is not shown; /ignore {name} again ends that"))
     }
 
     /// The list of `/who`.

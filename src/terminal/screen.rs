@@ -9,9 +9,11 @@ use jiff::tz::TimeZone;
 use super::complete::Completion;
 use super::files::{self, Files, Offer, OfferNews, Transfer};
 use super::input::Input;
-use super::line::{Draft, Fate, Kind, Line, Message, Traffic};
+use super::line::{Draft, Fate, Kind, Line, Message};
 use super::links;
 use super::members::{Members, Person};
+use super::past::Past;
+use super::reading::Reading;
 use super::scrollback::Scrollback;
 use super::style::Theme;
 use super::words::Word;
@@ -20,10 +22,12 @@ use crate::time::Moment;
 
 /// Two rings are at least this far apart.
 const RING: Duration = Duration::from_secs(2);
-/// Who was here before the server forgot the room is waited for this long before it is said to have left.
-const RETURN: Duration = Duration::from_secs(15);
 /// Clocks that differ by less are right.
 const SKEW: f64 = 120.0;
+/// What came this much later than it was written says when that was.
+const LATE: f64 = 1800.0;
+/// Own messages that were passed on come back in less.
+const ECHO: Duration = Duration::from_secs(3);
 
 /// The time by both clocks.
 #[derive(Debug, Clone, Copy)]
@@ -54,6 +58,8 @@ pub enum Event {
     Up {
         /// The name that the server gave.
         name: String,
+        /// The last message that the person has read, where that is known.
+        read: Option<u64>,
     },
     /// Who is there; replaces what was known.
     People(Vec<Person>),
@@ -63,6 +69,11 @@ pub enum Event {
     Left(MemberId),
     /// A message, in the order of the room.
     Said(Message),
+    /// Messages from before those that were told, in order: the answer to [`Action::Older`]. None: there are
+    /// no more.
+    Older(Vec<Message>),
+    /// Older messages cannot be had now.
+    NoOlder,
     /// Messages that cannot be had.
     Gap(String),
     /// What was said before has been told.
@@ -90,6 +101,8 @@ pub enum Event {
         /// Why.
         why: String,
     },
+    /// The server has given another name, or the same.
+    Renamed,
     /// Whether people are let in.
     Locked(bool),
     /// All that is offered; replaces what was known.
@@ -147,6 +160,8 @@ pub enum Action {
     Rename(String),
     /// What hosts do: lock, unlock, kick, mute, unmute, host, unhost.
     Moderate(super::Command, Option<MemberId>),
+    /// Ask for messages before this number.
+    Older(u64),
     /// Say how the connection is.
     Statistics,
     /// Fetch offers, into a directory that is not the current one where there is one.
@@ -222,11 +237,24 @@ pub struct Screen {
     pub(super) files: Files,
     /// Cells of a row of what the program says, when it was drawn last.
     pub(super) cells: usize,
-    focused: bool,
-    caught_up: bool,
-    known: bool,
+    /// Alt-L: nothing but what is said, for marking it with the mouse.
+    pub(super) bare: bool,
+    /// Alt-M: members are in the bar.
+    pub(super) without_members: bool,
+    /// Whose messages are not shown: what their colours are made of, which names a person, and their names.
+    pub(super) ignored: Vec<(u64, String)>,
+    /// The name that was asked for.
+    pub(super) wanted: Option<String>,
+    /// What is older than what stands here.
+    pub(super) past: Past,
+    /// What the person has read.
+    pub(super) reading: Reading,
+    /// When own messages were passed on.
+    relayed: Option<Moment>,
+    pub(super) caught_up: bool,
+    pub(super) known: bool,
     /// Who was here before the server forgot the room, and until when they are waited for.
-    absent: Vec<(Person, Moment)>,
+    pub(super) absent: Vec<(Person, Moment)>,
     rung: Option<Moment>,
     day: Option<Date>,
 }
@@ -252,7 +280,13 @@ impl Screen {
             page: 10,
             files: Files::default(),
             cells: 40,
-            focused: true,
+            bare: false,
+            without_members: false,
+            ignored: Vec::new(),
+            wanted: None,
+            past: Past::default(),
+            reading: Reading::default(),
+            relayed: None,
             caught_up: false,
             known: false,
             absent: Vec::new(),
@@ -264,9 +298,10 @@ impl Screen {
     /// Something happened in the room.
     pub fn handle_event(&mut self, event: Event, now: Now) -> Vec<Action> {
         match event {
-            Event::Up { name } => {
+            Event::Up { name, read } => {
                 self.connection = Connection::Up;
                 self.settings.name = name;
+                self.reading.handle_up(read, now);
             }
             Event::People(people) => self.handle_people(people, now),
             Event::Person(person) => self.handle_person(person, now),
@@ -279,7 +314,13 @@ impl Screen {
             Event::Gap(what) => {
                 self.push(Line::Warning(what), self.lines.last_time().unwrap_or(now.wall));
             }
-            Event::CaughtUp => self.caught_up = true,
+            Event::Older(messages) => self.handle_older(messages),
+            Event::NoOlder => self.past.handle_failed(),
+            Event::CaughtUp => {
+                if !std::mem::replace(&mut self.caught_up, true) {
+                    self.reading.handle_caught_up();
+                }
+            }
             Event::Posted { draft, n } => {
                 self.lines.push_pending(Line::Pending { draft, n, fate: Fate::Waiting }, now.wall);
             }
@@ -289,12 +330,16 @@ impl Screen {
                     self.input.set(draft.text);
                 }
             }
-            Event::Relayed(through) => self.lines.mark_relayed(through),
+            Event::Relayed(through) => {
+                self.lines.mark_relayed(through);
+                self.relayed = Some(now.moment);
+            }
             Event::Unsent { n, why } => {
                 if !self.lines.mark_refused(n, why.clone()) {
                     self.push(Line::Warning(format!("a message was not sent: {why}")), now.wall);
                 }
             }
+            Event::Renamed => self.handle_renamed(now),
             Event::Locked(locked) => {
                 if self.known && locked != self.locked {
                     let what = if locked {
@@ -318,24 +363,20 @@ impl Screen {
                 self.push(if failed { Line::Warning(text) } else { Line::Notice(text) }, now.wall);
             }
             Event::Paths { typed, found } => self.handle_paths(&typed, found),
-            Event::Down { why, retry } => self.connection = Connection::Down { why, retry },
+            Event::Down { why, retry } => {
+                self.connection = Connection::Down { why, retry };
+                self.past.handle_failed();
+            }
             Event::Notice(text) => self.push(Line::Notice(text), now.wall),
             Event::Warning(text) => self.push(Line::Warning(text), now.wall),
         }
         Vec::new()
     }
 
-    /// The terminal is looked at, or not any more.
-    pub fn handle_focus(&mut self, focused: bool) {
-        if !focused && self.focused && self.lines.follows() {
-            self.lines.mark_read();
-        }
-        self.focused = focused;
-    }
-
     /// The wheel of the mouse: rows, negative is up.
-    pub fn handle_wheel(&mut self, rows: isize) {
+    pub fn handle_wheel(&mut self, rows: isize) -> Vec<Action> {
         self.lines.scroll(rows);
+        if rows < 0 { self.ask_for_older() } else { Vec::new() }
     }
 
     /// Time passes: whoever types nothing for a while is not typing.
@@ -346,6 +387,13 @@ impl Screen {
         {
             self.traffic(now, |traffic| traffic.leave(gone.0.id, &gone.0.name));
         }
+        self.mark_in_time(now);
+        // What comes back does so at once.
+        let settled = self.relayed.is_some_and(|relayed| now.moment.since(relayed) >= ECHO);
+        if settled && self.caught_up && matches!(self.connection, Connection::Up) {
+            self.relayed = None;
+            self.lines.settle();
+        }
         match self.typing {
             Some((key, _)) if now.moment.since(key) >= IDLE => {
                 self.typing = None;
@@ -355,15 +403,25 @@ impl Screen {
         }
     }
 
-    /// Own messages that are not in the room yet.
-    pub fn pending(&self) -> usize {
-        self.lines.pending()
+    /// Texts of own messages that the server has not answered.
+    pub fn unsent(&self) -> Vec<String> {
+        self.lines.unsent()
     }
 
     /// A local time of day.
     pub(super) fn clock(&self, seconds: f64) -> String {
         let time = timestamp(seconds).to_zoned(self.settings.zone.clone());
         format!("{:02}:{:02}", time.hour(), time.minute())
+    }
+
+    /// A local time of day, with the day where that is another one than that of `other`.
+    fn when(&self, seconds: f64, other: f64) -> String {
+        let zoned = |seconds| timestamp(seconds).to_zoned(self.settings.zone.clone());
+        let clock = self.clock(seconds);
+        match zoned(seconds).date() == zoned(other).date() {
+            true => format!("at {clock}"),
+            false => format!("{} at {clock}", zoned(seconds).strftime("%-d %B %Y")),
+        }
     }
 
     /// Adds a line, and the day before it where that is another one.
@@ -381,116 +439,50 @@ impl Screen {
         if let Some(n) = message.own {
             self.lines.remove_pending(n);
         }
-        // Tabs would jump over cells.
-        if message.text.contains('\t') {
-            message.text = message.text.replace('\t', "    ");
+        if message.kind != Kind::Topic {
+            self.past.note(message.seq);
         }
-        message.text = links::unmask(message.text);
+        if !message.mine && self.ignored.iter().any(|(hue, _)| *hue == message.from.hue) {
+            return actions;
+        }
+        message.text = shown(message.text);
         if message.kind == Kind::Topic {
             self.topic = message.text.replace('\n', " ");
         }
         let mention = !message.mine && (message.to.is_some() || names(&message.text, &self.settings.name));
-        if (message.sent - message.received).abs() > SKEW {
-            let clock = self.clock(message.sent);
-            message.text.push_str(&format!(" (written at {clock} by the sender's clock)"));
-        }
-        if self.caught_up && !message.mine {
-            if !self.focused || !self.lines.follows() {
-                self.lines.mark_unread();
-            }
-            if mention && self.rung.is_none_or(|rung| now.moment.since(rung) >= RING) {
-                self.rung = Some(now.moment);
-                actions.push(Action::Ring);
-            }
+        self.tell_when(&mut message);
+        self.note_unread(message.seq, message.mine, now);
+        let quiet = self.rung.is_none_or(|rung| now.moment.since(rung) >= RING);
+        if self.caught_up && mention && quiet {
+            self.rung = Some(now.moment);
+            actions.push(Action::Ring);
         }
         let time = message.received;
         self.push(Line::Said { message, mention }, time);
         actions
     }
 
-    fn handle_people(&mut self, people: Vec<Person>, now: Now) {
-        let names: Vec<(MemberId, String, bool)> =
-            people.iter().map(|person| (person.id, person.name.clone(), person.own)).collect();
-        let before = self.members.replace(people);
-        if !std::mem::replace(&mut self.known, true) {
-            return;
-        }
-        // Numbers are new after the server has forgotten the room; names are what people know.
-        let is_here = |name: &str| names.iter().any(|(_, here, _)| here == name);
-        let was_here =
-            |name: &str| before.iter().chain(self.absent.iter().map(|(p, _)| p)).any(|p| p.name == name);
-        let new: Vec<_> = names.iter().filter(|(_, name, own)| !own && !was_here(name)).collect();
-        self.absent.retain(|(person, _)| !is_here(&person.name));
-        for (id, name, _) in new {
-            self.traffic(now, |traffic| traffic.join(*id, name));
-        }
-        let until = now.moment + RETURN;
-        let gone = before.into_iter().filter(|person| !person.own && !is_here(&person.name));
-        self.absent.extend(gone.map(|person| (person, until)));
-    }
-
-    fn handle_person(&mut self, person: Person, now: Now) {
-        let (id, name, own) = (person.id, person.name.clone(), person.own);
-        let (host, muted) = (person.host, person.muted);
-        let Some(before) = self.members.put(person) else {
-            let absent = self.absent.iter().position(|(absent, _)| absent.name == name);
-            match absent {
-                Some(at) => drop(self.absent.remove(at)),
-                None if own => {}
-                None => self.traffic(now, |traffic| traffic.join(id, &name)),
-            }
-            return;
-        };
-        let who = |verb: &str, verb_of_you: &str| match own {
-            true => format!("you {verb_of_you}"),
-            false => format!("{name} {verb}"),
-        };
-        let mut said = Vec::new();
-        if before.name != name {
-            said.push(match own {
-                true => format!("you are now called {name}"),
-                false => format!("{} is now called {name}", before.name),
-            });
-            if own {
-                self.settings.name = name.clone();
-            }
-        }
-        if before.host != host {
-            said.push(if host {
-                who("is a host now", "are a host now")
-            } else {
-                who("is no host any more", "are no host any more")
-            });
-        }
-        if before.muted != muted {
-            said.push(match muted {
-                true => who("was muted by a host", "were muted by a host: what you say is refused"),
-                false => who("may speak again", "may speak again"),
-            });
-        }
-        said.into_iter().for_each(|text| self.push(Line::Notice(text), now.wall));
-    }
-
-    /// Members come and go in one line, until something else is said.
-    fn traffic(&mut self, now: Now, change: impl FnOnce(&mut Traffic)) {
-        let mut change = Some(change);
-        if self.lines.change_traffic(|traffic| {
-            if let Some(change) = change.take() {
-                change(traffic);
-            }
-        }) {
-            return;
-        }
-        if let Some(change) = change {
-            let mut traffic = Traffic::default();
-            change(&mut traffic);
-            self.push(Line::Traffic(traffic), now.wall);
+    /// Says when it was written, where that is not when it came. What waited for a connection is late, which
+    /// says nothing of the clock.
+    pub(super) fn tell_when(&self, message: &mut Message) {
+        let early = message.sent - message.received;
+        if early > SKEW {
+            let clock = self.clock(message.sent);
+            message.text.push_str(&format!(" (written at {clock} by the sender's clock)"));
+        } else if -early > LATE {
+            message.text.push_str(&format!(" (written {})", self.when(message.sent, message.received)));
         }
     }
 }
 
+/// A text as it stands in the pane.
+pub(super) fn shown(text: String) -> String {
+    // Tabs would jump over cells.
+    links::unmask(if text.contains('\t') { text.replace('\t', "    ") } else { text })
+}
+
 /// Whether `text` names `name`, as a word of its own and in whatever case.
-fn names(text: &str, name: &str) -> bool {
+pub(super) fn names(text: &str, name: &str) -> bool {
     let (text, name) = (text.to_lowercase(), name.to_lowercase());
     // Scripts from U+2E80 on have no spaces between words.
     let is_part = |c: Option<char>| c.is_some_and(|c| c.is_alphanumeric() && c < '\u{2e80}');
@@ -501,7 +493,7 @@ fn names(text: &str, name: &str) -> bool {
 }
 
 /// Whatever a peer calls a time is one.
-fn timestamp(seconds: f64) -> Timestamp {
+pub(super) fn timestamp(seconds: f64) -> Timestamp {
     let seconds = if seconds.is_finite() { seconds } else { 0.0 };
     // From the year 1 to the year 9998, whatever the zone.
     Timestamp::from_second(seconds.clamp(-6.2e10, 2.53e11) as i64).unwrap_or(Timestamp::UNIX_EPOCH)

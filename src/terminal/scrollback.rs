@@ -57,11 +57,11 @@ struct Position {
 }
 
 /// See the module.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Scrollback {
     entries: VecDeque<Entry>,
     pending: VecDeque<Entry>,
-    /// The number of the first entry; lines are counted from the start of the program.
+    /// The number of the first entry; lines are counted from [`START`], older ones downwards.
     base: u64,
     bytes: usize,
     /// `None`: the view follows what comes.
@@ -72,6 +72,25 @@ pub(super) struct Scrollback {
     below: usize,
     height: usize,
     shape: Option<Shape>,
+}
+
+/// The number of the first line that comes. More older ones than this are never added.
+const START: u64 = 1 << 32;
+
+impl Default for Scrollback {
+    fn default() -> Self {
+        Self {
+            entries: VecDeque::new(),
+            pending: VecDeque::new(),
+            base: START,
+            bytes: 0,
+            bottom: None,
+            unread: None,
+            below: 0,
+            height: 0,
+            shape: None,
+        }
+    }
 }
 
 impl Scrollback {
@@ -94,6 +113,48 @@ impl Scrollback {
         {
             *bottom = Position { line: self.base, row: 0 };
         }
+    }
+
+    /// Puts older lines before the first, as many of the newest of them as there is room for. Where the first
+    /// line is this `day`, it goes: the older lines have it.
+    pub(super) fn prepend(&mut self, lines: Vec<(Line, f64)>, day: &str) {
+        if let Some(Entry { line: Line::Day(text), .. }) = self.entries.front()
+            && text == day
+            && let Some(gone) = self.entries.pop_front()
+        {
+            self.bytes -= gone.line.weight();
+            self.base += 1;
+        }
+        for (line, time) in lines.into_iter().rev() {
+            let weight = line.weight();
+            if self.entries.len() >= LINES || self.bytes + weight > BYTES {
+                return;
+            }
+            self.bytes += weight;
+            self.base -= 1;
+            self.entries.push_front(Entry { time, line, rows: None });
+        }
+    }
+
+    /// Whether older lines have no room.
+    pub(super) fn is_full(&self) -> bool {
+        // A page of the server has fewer lines, and few bytes.
+        self.entries.len() + 300 > LINES || self.bytes > BYTES - BYTES / 16
+    }
+
+    /// Whether the first line is in view.
+    pub(super) fn is_at_top(&mut self) -> bool {
+        let seen = self.rows_above_bottom();
+        let first = Seen::Row { line: self.base, row: 0 };
+        seen.len() < self.height
+            || matches!(seen.first(), Some(seen) if *seen == first || *seen == Seen::Unread && self.unread == Some(self.base))
+    }
+
+    /// Whether a message with this number is there.
+    pub(super) fn has(&self, seq: u64) -> bool {
+        self.entries
+            .iter()
+            .any(|entry| matches!(&entry.line, Line::Said { message, .. } if message.seq == seq))
     }
 
     /// The last line, if members coming and going is what it is about; changed by `change`.
@@ -169,6 +230,26 @@ impl Scrollback {
         self.pending.len()
     }
 
+    /// Texts of own messages that the server has not answered.
+    pub(super) fn unsent(&self) -> Vec<String> {
+        let waiting = |entry: &Entry| match &entry.line {
+            Line::Pending { draft, fate: Fate::Waiting, .. } => Some(draft.text.clone()),
+            _ => None,
+        };
+        self.pending.iter().filter_map(waiting).collect()
+    }
+
+    /// Own messages through `n` that were passed on are in the room, whether or not they come back: who
+    /// began anew is not given what is older.
+    pub(super) fn settle(&mut self) {
+        let is_relayed = |entry: &Entry| matches!(entry.line, Line::Pending { fate: Fate::Relayed, .. });
+        while self.pending.front().is_some_and(is_relayed)
+            && let Some(entry) = self.pending.pop_front()
+        {
+            self.push(entry.line, entry.time);
+        }
+    }
+
     /// The time of the last line that is in the room.
     pub(super) fn last_time(&self) -> Option<f64> {
         self.entries.back().map(|entry| entry.time)
@@ -189,9 +270,14 @@ impl Scrollback {
         self.entry(number)?.rows.as_ref()?.1.get(row).copied()
     }
 
-    /// The next line to come is the first unread one, unless there is one already.
-    pub(super) fn mark_unread(&mut self) {
-        self.unread.get_or_insert(self.base + self.entries.len() as u64);
+    /// The number of the next line to come.
+    pub(super) fn next(&self) -> u64 {
+        self.base + self.entries.len() as u64
+    }
+
+    /// This line is the first unread one, unless there is one already.
+    pub(super) fn mark_unread(&mut self, line: u64) {
+        self.unread.get_or_insert(line.max(self.base));
     }
 
     /// All is read: the mark goes.
@@ -287,6 +373,22 @@ impl Scrollback {
         })
     }
 
+    /// The oldest line behind `after` whose text or sender contains `wanted`.
+    pub(super) fn find_after(&self, wanted: &str, after: Option<u64>) -> Option<u64> {
+        let mut found = None;
+        let mut at = None;
+        while let Some(next) = self.find(wanted, at).filter(|next| after.is_some_and(|after| *next > after)) {
+            (found, at) = (Some(next), Some(next));
+        }
+        found
+    }
+
+    /// How many lines behind `after` contain it.
+    pub(super) fn count_after(&self, wanted: &str, after: u64) -> usize {
+        let lines = std::iter::successors(self.find(wanted, None), |at| self.find(wanted, Some(*at)));
+        lines.take_while(|line| *line > after).count()
+    }
+
     /// How many lines contain `wanted`, which is in lower case.
     pub(super) fn count(&self, wanted: &str) -> usize {
         let mut count = 0;
@@ -296,6 +398,23 @@ impl Scrollback {
             at = Some(found);
         }
         count
+    }
+
+    /// Brings the first row of the last line of the room to the top, where not all of it fits.
+    pub(super) fn show_last_from_its_top(&mut self) {
+        if let Some(line) = self.next().checked_sub(1).filter(|line| *line >= self.base)
+            && self.rows_of(line) > self.height
+        {
+            self.set_bottom(Position { line, row: self.height.saturating_sub(1) });
+        }
+    }
+
+    /// Takes away all that is in the room; what is not sent yet stays.
+    pub(super) fn clear(&mut self) {
+        self.base = self.next();
+        self.entries.clear();
+        (self.bytes, self.unread) = (0, None);
+        self.go_to_bottom();
     }
 
     /// Stops `at` where a whole view (or all that there is) stands above it, and follows where nothing is
@@ -462,19 +581,40 @@ mod tests {
         let before = shown(&mut scrollback, 4);
         assert_eq!(before.last().unwrap(), "of it");
         let seen = scrollback.view(4, Shape { said: 80, notice: 80, compact: false });
-        assert_eq!(seen.last(), Some(&Seen::Row { line: 3, row: 0 }));
+        assert_eq!(seen.last(), Some(&Seen::Row { line: START + 3, row: 0 }));
     }
 
     #[test]
     fn the_mark_stands_above_the_first_unread_line() {
         let mut scrollback = filled(2);
-        scrollback.mark_unread();
+        scrollback.mark_unread(scrollback.next());
         scrollback.push(Line::Notice("new".into()), 0.0);
-        scrollback.mark_unread();
+        scrollback.mark_unread(scrollback.next());
         scrollback.push(Line::Notice("newer".into()), 0.0);
         assert_eq!(shown(&mut scrollback, 9), ["line 0", "line 1", "unread", "new", "newer"]);
         scrollback.mark_read();
         assert_eq!(shown(&mut scrollback, 9).len(), 4);
+    }
+
+    #[test]
+    fn older_lines_stand_above_and_the_view_stays_where_it_is() {
+        let mut scrollback = Scrollback::default();
+        scrollback.push(Line::Day("Monday".into()), 0.0);
+        (0..5).for_each(|n| scrollback.push(Line::Notice(format!("line {n}")), 0.0));
+        shown(&mut scrollback, 3);
+        assert!(!scrollback.is_at_top());
+        scrollback.scroll(-9);
+        assert!(scrollback.is_at_top());
+        assert_eq!(shown(&mut scrollback, 3), ["Monday", "line 0", "line 1"]);
+        let older = vec![(Line::Day("Monday".into()), 0.0), (Line::Notice("older".into()), 0.0)];
+        scrollback.prepend(older, "Monday");
+        assert_eq!(shown(&mut scrollback, 3), ["older", "line 0", "line 1"]);
+        scrollback.scroll(-9);
+        assert_eq!(shown(&mut scrollback, 3), ["Monday", "older", "line 0"]);
+        let many = (0..LINES).map(|n| (Line::Notice(format!("old {n}")), 0.0)).collect();
+        scrollback.prepend(many, "Sunday");
+        assert!(scrollback.is_full() && scrollback.entries.len() == LINES);
+        assert_eq!(shown(&mut scrollback, 3), ["Monday", "older", "line 0"]);
     }
 
     #[test]

@@ -71,6 +71,11 @@ pub(super) fn bar() -> Style {
     Style::new().add_modifier(Modifier::REVERSED)
 }
 
+/// What contains what is looked for.
+pub(super) fn found() -> Style {
+    Style::new().add_modifier(Modifier::UNDERLINED)
+}
+
 /// What a colour is made of: FNV-1a of a key, or of a name where there is none.
 pub fn hue(of: &[u8]) -> u64 {
     of.iter()

@@ -1,5 +1,6 @@
 //! Screens as text: what somebody at the terminal sees.
 
+mod comfort;
 mod files;
 
 use std::time::Duration;
@@ -28,6 +29,7 @@ fn person(id: u32, name: &str) -> Person {
 
 fn said(id: u32, name: &str, text: &str) -> Message {
     Message {
+        seq: 1,
         from: Sender { member: MemberId(id), name: name.into(), hue: hue(name.as_bytes()) },
         to: None,
         mine: name == "Ann",
@@ -44,7 +46,7 @@ fn meeting() -> Screen {
     let settings =
         Settings { room: "standup".into(), name: "Ann".into(), zone: TimeZone::UTC, theme: Theme::Indexed };
     let mut screen = Screen::new(settings);
-    screen.handle_event(Event::Up { name: "Ann".into() }, at(0.0));
+    screen.handle_event(Event::Up { name: "Ann".into(), read: None }, at(0.0));
     let people = vec![person(1, "Ann"), person(2, "Bo"), person(3, "王小明")];
     screen.handle_event(Event::People(people), at(0.0));
     screen.handle_event(Event::CaughtUp, at(0.0));
@@ -273,7 +275,10 @@ fn t07_much_pasted_text_is_asked_about_and_too_much_refused() {
     screen.handle_key(KeyEvent::new(KeyCode::Char('y'), KeyModifiers::NONE), at(4.0));
     assert_eq!(screen.input.text(), "1\n2\n3\n4\n5\n6");
     screen.handle_paste(&"x".repeat(5_000_000), at(5.0));
-    assert!(contains(&shown(&mut screen, 80, 20), "4883 KiB are more than fits into a message (30 KiB)"));
+    let rows = shown(&mut screen, 80, 20);
+    let told =
+        "4883 KiB are more than fits into a message (30 KiB): as a file it fits, /send PATH or conf-send";
+    assert!(rows.join("").contains(told), "{rows:#?}");
     assert_eq!(screen.input.text(), "1\n2\n3\n4\n5\n6");
 }
 
@@ -281,7 +286,10 @@ fn t07_much_pasted_text_is_asked_about_and_too_much_refused() {
 fn t10_an_unknown_command_stays_where_it_is() {
     let mut screen = meeting();
     assert_eq!(enter(&mut screen, "/qiut bye"), []);
-    assert!(contains(&shown(&mut screen, 80, 20), "did you mean /quit? Nothing was sent."));
+    assert!(contains(
+        &shown(&mut screen, 80, 20),
+        "nothing was sent: there is no /qiut. Did you mean /quit?"
+    ));
     assert_eq!(screen.input.text(), "/qiut bye");
     screen.input.clear();
     assert_eq!(enter(&mut screen, "/quit"), [Action::Quit]);
@@ -306,7 +314,8 @@ fn commands_become_actions() {
     assert_eq!(enter(&mut screen, "/topic tea"), [draft(Kind::Topic, None, "tea")]);
     assert_eq!(enter(&mut screen, "//quit")[0], draft(Kind::Text, None, "/quit"));
     for (wrong, why) in [
-        ("/msg Zed hi", "nobody here is called Zed"),
+        ("/msg Zed hi", "nobody here is called Zed. /msg NICK TEXT; Tab completes"),
+        ("/msg", "whom do you mean? /msg NICK TEXT"),
         ("/kick", "whom do you mean? /kick NICK"),
         ("/get 9", "nothing called 9 is offered; /files lists what is"),
         ("/get", "which one? /get OFFER..."),
@@ -505,12 +514,24 @@ fn what_is_searched_is_found_from_the_newest_on() {
     shown(&mut screen, 80, 20);
     enter(&mut screen, "/search needle");
     let rows = shown(&mut screen, 80, 20);
-    assert!(contains(&rows, "Needle 87") && contains(&rows, "3 with \"needle\""), "{rows:#?}");
+    assert!(contains(&rows, "Needle 87") && contains(&rows, "1 of 3 with \"needle\""), "{rows:#?}");
     enter(&mut screen, "/search");
     assert!(contains(&shown(&mut screen, 80, 20), "Needle 47"));
     enter(&mut screen, "/search");
     enter(&mut screen, "/search");
     assert!(contains(&shown(&mut screen, 80, 20), "no older message"));
+    key(&mut screen, KeyCode::Char('s'), KeyModifiers::CONTROL);
+    let buffer = cells(&mut screen, 80, 20);
+    assert!(contains(&self::rows(&buffer), "Needle 47") && contains(&self::rows(&buffer), "2 of 3 with"));
+    // The one that was found is told from the others.
+    let style = |text: &str| {
+        let y = self::rows(&buffer).iter().position(|row| row.contains(text)).unwrap() as u16;
+        let x = self::rows(&buffer)[usize::from(y)].split(text).next().unwrap().chars().count() as u16;
+        buffer[(x, y)].modifier
+    };
+    assert!(style("Needle 47").contains(Modifier::REVERSED));
+    key(&mut screen, KeyCode::Char('r'), KeyModifiers::CONTROL);
+    assert!(contains(&shown(&mut screen, 80, 20), "Needle 7"));
     press(&mut screen, KeyCode::Esc);
     assert!(contains(&shown(&mut screen, 80, 20), "hay 99"));
 }
@@ -550,8 +571,8 @@ fn without_a_connection_it_says_so_and_when_it_tries_again() {
     let retry = at(0.0).moment + Duration::from_millis(2_500);
     screen.handle_event(Event::Down { why: "the server closed the connection".into(), retry }, at(0.0));
     assert!(contains(
-        &shown(&mut screen, 80, 20),
-        "not connected, next try in 3 s: the server closed the connection"
+        &shown(&mut screen, 90, 20),
+        "not connected, next try in 3 s; what you say waits: the server closed the connection"
     ));
 }
 

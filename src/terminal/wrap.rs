@@ -42,15 +42,18 @@ fn wrap_line(line: &str, offset: usize, first: usize, rest: usize, rows: &mut Ve
     // Where the row could end, and where the next would begin then.
     let mut pause: Option<(usize, usize)> = None;
     let mut since_pause = 0;
+    // Links stay whole where a row has room for them: terminals open them, people copy them.
+    let mut whole = is_link(line);
     for (at, cluster) in line.grapheme_indices(true) {
         let width = text::cluster_width(cluster);
-        if width == 2 {
+        if width == 2 && !whole {
             pause = Some((at, at));
             since_pause = 0;
         }
         if cells + width > limit && at > start {
             limit = rest;
             if cluster == " " {
+                whole = is_link(&line[at + 1..]);
                 rows.push(row(offset + start, offset + at));
                 (start, cells, since_pause, pause) = (at + 1, 0, 0, None);
                 continue;
@@ -66,7 +69,8 @@ fn wrap_line(line: &str, offset: usize, first: usize, rest: usize, rows: &mut Ve
         if cluster == " " {
             pause = Some((at, behind));
             since_pause = 0;
-        } else if width == 2 || matches!(cluster, "-" | "/") && at > start && !line[..at].ends_with(' ') {
+            whole = is_link(&line[behind..]);
+        } else if !whole && (width == 2 || cluster == "-" || cluster == "/") {
             pause = Some((behind, behind));
             since_pause = 0;
         }
@@ -74,6 +78,12 @@ fn wrap_line(line: &str, offset: usize, first: usize, rest: usize, rows: &mut Ve
     if start < line.len() || rows.is_empty() || line.is_empty() {
         rows.push(row(offset + start, offset + line.len()));
     }
+}
+
+/// Whether the word at the start is an address or a path, which a break would spoil.
+fn is_link(rest: &str) -> bool {
+    let word = rest.split(' ').next().unwrap_or_default();
+    word.contains("://") || word.starts_with(['/', '~'])
 }
 
 /// `text` in rows of at most `width` cells that hold every byte of it but the line feeds, for what is
@@ -121,6 +131,15 @@ mod tests {
         assert_eq!(wrapped("one abcdefghij", 6), ["one", "abcdef", "ghij"]);
         assert_eq!(wrapped("type: /get 3", 9), ["type:", "/get 3"]);
         assert_eq!(wrapped("a usr/bin", 7), ["a usr/", "bin"]);
+    }
+
+    #[test]
+    fn links_and_paths_stay_whole_where_there_is_room() {
+        assert_eq!(wrapped("look at https://example.org/", 22), ["look at", "https://example.org/"]);
+        assert_eq!(wrapped("汉 http://аpple.com/汉/x ok", 22), ["汉", "http://аpple.com/汉/x", "ok"]);
+        assert_eq!(wrapped("set it with /topic", 15), ["set it with", "/topic"]);
+        assert_eq!(wrapped("see https://a.b/cd-ef/gh", 12), ["see", "https://a.b/", "cd-ef/gh"]);
+        assert_eq!(wrapped("either/or-not", 10), ["either/or-", "not"]);
     }
 
     #[test]

@@ -70,6 +70,15 @@ pub enum Control {
         /// The last number that was given when that was so.
         seq: u64,
     },
+    /// Client: wants messages that are older than those it has.
+    Older {
+        /// Chosen by the client; comes back in the answer.
+        id: u64,
+        /// The oldest number that it has.
+        before: u64,
+        /// How many it wants at most.
+        count: u32,
+    },
     /// Server: whether messages are stored has changed.
     Storage {
         /// Whether they are.

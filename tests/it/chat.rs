@@ -185,7 +185,7 @@ fn json_goes_both_ways() {
             break;
         }
     }
-    assert_eq!(ann.wait(PATIENCE), 0);
+    assert_eq!(ann.wait(PATIENCE), 2, "two lines made no sense");
     loop {
         let gone = bo_hears.object("presence");
         if gone["event"] == "leave" {
@@ -211,7 +211,11 @@ fn what_makes_no_sense_is_answered_and_the_next_line_taken() {
     assert_eq!(lines, [1, 2, 3, 4], "{errors:?}");
     assert_eq!(errors[1]["id"], 9);
     assert_eq!(heard.object("message")["text"], "still here");
-    assert_eq!(ann.wait(PATIENCE), 0);
+    assert_eq!(ann.wait(PATIENCE), 2);
+    assert!(ann.stderr().contains("4 lines not carried out"), "{}", ann.stderr());
+    let mut ann = town.talk("Ann", &["--json"]);
+    ann.feed(b"{\"type\":\"message\",\"text\":\"x\",\"to\":\"Nobody\"}\n");
+    assert_eq!(ann.wait(PATIENCE), 5, "0 is for what was acknowledged");
 }
 
 #[test]
@@ -245,6 +249,67 @@ fn a_reader_that_goes_away_is_a_normal_end() {
     assert_eq!(town.ask("Ann", &["-m", "second"]).0, 0);
     let ended = bo.wait_with_output().unwrap();
     assert_eq!((ended.status.code(), ended.stderr.len()), (Some(0), 0));
+}
+
+#[test]
+fn a_reader_that_goes_away_is_noticed_though_nothing_is_said() {
+    let mut town = Town::new();
+    let _serve = town.serve();
+    let mut bo = town.chat("Bo", &["--json", "--listen"]).spawn().unwrap();
+    let mut stdout = BufReader::new(bo.stdout.take().unwrap());
+    let mut line = String::new();
+    while !line.contains("caught_up") {
+        line.clear();
+        stdout.read_line(&mut line).unwrap();
+    }
+    drop(stdout);
+    let ended = bo.wait_with_output().unwrap();
+    assert_eq!((ended.status.code(), ended.stderr.len()), (Some(0), 0));
+}
+
+#[test]
+fn an_export_has_as_many_messages_as_were_asked_for_and_the_topic_above_them() {
+    let mut town = Town::new();
+    let _serve = town.serve();
+    let mut ann = town.talk("Ann", &["--json"]);
+    ann.feed(b"{\"type\":\"topic\",\"text\":\"tea\"}\n");
+    (0..5).for_each(|n| ann.feed(format!("{{\"type\":\"message\",\"text\":\"{n}\"}}\n").as_bytes()));
+    assert_eq!(ann.wait(PATIENCE), 0);
+    let (code, text, why) = town.ask("Bo", &["--export", "txt", "--history", "3"]);
+    assert_eq!((code, text.lines().count()), (0, 4), "{text} {why}");
+    assert!(text.starts_with("-- topic: tea\n") && text.ends_with(" Ann: 4\n"), "{text}");
+    assert_eq!(town.ask("Bo", &["--export", "txt", "--history", "0"]).1, "-- topic: tea\n");
+    let (_, text, _) = town.ask("Bo", &["--export", "json", "--history", "3"]);
+    assert_eq!(text.lines().filter(|line| line.contains("\"type\":\"message\"")).count(), 3, "{text}");
+}
+
+#[test]
+fn an_export_goes_back_to_the_first_message() {
+    let mut town = Town::new();
+    let _serve = town.serve();
+    let mut ann = town.talk("Ann", &["--ack-timeout", "60s"]);
+    // As many as the server takes at once are there at once; the rest is said slowly enough.
+    let texts: Vec<String> = (0..40).map(|n| format!("{n} {}", "x".repeat(50))).collect();
+    ann.feed((texts.join("\n") + "\n").as_bytes());
+    assert_eq!(ann.wait(PATIENCE), 0, "{}", ann.stderr());
+    let all = |history: &str| {
+        let (code, text, why) = town.ask("Bo", &["--export", "txt", "--history", history]);
+        assert_eq!(code, 0, "{why}");
+        said(&text.lines().map(String::from).collect::<Vec<_>>())
+    };
+    assert_eq!(all("all"), texts);
+    assert_eq!(all("1001"), texts);
+    let (code, _, why) = town.ask("Bo", &["--history", "1001"]);
+    assert!(code == 2 && why.contains("--export writes more"), "{why}");
+}
+
+#[test]
+fn what_the_command_line_gets_wrong_is_told_by_the_program_in_its_name() {
+    let mut town = Town::new();
+    let _serve = town.serve();
+    let (code, _, why) = town.ask("Ann", &["--histroy", "5"]);
+    assert!(code == 2 && why.starts_with("conf-chat: unexpected argument"), "{why}");
+    assert!(why.contains("Usage: conf-chat [OPTIONS]"), "{why}");
 }
 
 #[test]

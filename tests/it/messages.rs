@@ -233,6 +233,48 @@ fn the_topic_is_given_to_everybody_who_joins_however_old_it_is() {
 }
 
 #[test]
+fn who_asks_for_older_messages_gets_them_in_order_from_memory_and_from_the_disk_and_then_what_is_new() {
+    let directory = tempfile::tempdir().unwrap();
+    for keeps in [false, true] {
+        let host = if keeps { keeping(directory.path()) } else { Host::start() };
+        let (mut ann, _) = reader(&host, "Ann", NEW);
+        (1..=200).for_each(|n| say(&mut ann, n, &format!("line {n}")));
+        acked(&mut ann, |ack| ack.relayed == 200 && (!keeps || ack.stored == 200));
+        let host = if keeps {
+            drop((ann, host));
+            let host = keeping(directory.path());
+            ann = reader(&host, "Ann", Messages { history: 0, ..NEW }).0;
+            host
+        } else {
+            host
+        };
+        let (mut bob, _) = reader(&host, "Bob", Messages { history: 10, ..NEW });
+        (191..=200).for_each(|n| assert_eq!(next(&mut bob), (n, format!("line {n}"))));
+        caught_up(&mut bob);
+        for (id, before, count, expected) in
+            [(1, 191, 50, 141..=190), (2, 141, 1_000, 13..=140), (3, 13, 1_000, 1..=12), (4, 1, 10, 1..=0)]
+        {
+            bob.say(&Control::Older { id, before, count });
+            expected.for_each(|n| assert_eq!(next(&mut bob), (n, format!("line {n}"))));
+            bob.wait(|op| (op == Control::Done { id }).then_some(()));
+            assert_eq!(caught_up(&mut bob), 200);
+        }
+        // What is said meanwhile comes behind them, and nothing is told twice.
+        bob.say(&Control::Older { id: 5, before: 11, count: 100 });
+        bob.say(&Control::Older { id: 6, before: 11, count: 100 });
+        let source = SourceId([9; 16]);
+        post(&mut ann, letter(source, 1), "new");
+        (1..=10).for_each(|n| assert_eq!(next(&mut bob), (n, format!("line {n}"))));
+        let mut last = next(&mut bob);
+        while last.0 != 201 {
+            assert!(last.0 <= 10, "{last:?}");
+            last = next(&mut bob);
+        }
+        assert_eq!(last, (201, "new".into()));
+    }
+}
+
+#[test]
 fn hosts_lock_mute_name_others_and_send_away() {
     let host = Host::start();
     let (mut ann, _) = reader(&host, "Ann", NEW);

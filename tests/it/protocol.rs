@@ -128,6 +128,7 @@ fn operation(name: &str) -> Control {
         }),
         "ack" => Control::Ack(ack()),
         "caught-up" => Control::CaughtUp { seq: 41 },
+        "older" => Control::Older { id: 6, before: 812, count: 200 },
         "hello-resume" => Control::Hello(Hello { resume: Some(token()), ..hello() }),
         "welcome" => Control::Welcome(Welcome {
             protocol: 1,
@@ -388,6 +389,7 @@ fn all_operations() -> Vec<Control> {
         Control::Ack(Ack { conflict: true, ..ack() }),
         Control::Gap(Gap { from: 1, to: 2, reason: GapReason::Crash }),
         Control::CaughtUp { seq: 41 },
+        operation("older"),
         Control::Storage { stored: false, message: "the disk is full".into() },
         Control::Offer(Offer { to: Some(MemberId(1)), ..offer() }),
         operation("offered"),
@@ -443,10 +445,11 @@ fn all_operations() -> Vec<Control> {
             Control::Fetch(_) => 36,
             Control::Unfetch { .. } => 37,
             Control::Received { .. } => 38,
+            Control::Older { .. } => 39,
             Control::Unknown => unreachable!("is never sent"),
         });
     }
-    assert_eq!(seen.len(), 39, "one of every operation");
+    assert_eq!(seen.len(), 40, "one of every operation");
     all
 }
 

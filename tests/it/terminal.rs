@@ -11,6 +11,7 @@ use rustix::process::{Signal, kill_process};
 
 use crate::support::peer::{Host, Peer};
 use crate::support::programs::PATIENCE;
+use crate::support::talk::Town;
 use crate::support::terminal::{ENTER, Glass, Terminal};
 
 const CONTROL_Z: &str = "\x1a";
@@ -65,7 +66,7 @@ fn any_size_is_drawn() {
     ann.wait_for("1 here");
     ann.press("/help");
     ann.press(ENTER);
-    ann.wait_for("Ctrl-D leaves");
+    ann.wait_for("this list");
     for (columns, rows) in [(40, 12), (20, 5), (1, 1), (400, 100), (61, 9)] {
         ann.resize(columns, rows);
         if columns >= 20 {
@@ -183,6 +184,167 @@ fn the_wheel_scrolls_and_end_returns() {
     ann.wait_for("1 new message below");
     ann.press("\x1b[F");
     ann.wait_for("newest");
+}
+
+#[test]
+fn every_key_is_shown_at_once_however_many_come_and_whatever_the_size() {
+    let host = Host::start();
+    let mut ann = Terminal::chat(&host, "Ann");
+    ann.wait_for("1 here");
+    for n in 0..20u16 {
+        ann.resize(70 + n, 24);
+        ann.press("1");
+        let typed = format!("› {}", "1".repeat(usize::from(n) + 1));
+        ann.wait(&typed, |screen| screen.rows(0, 120).any(|row| row.trim_end() == typed));
+    }
+    // More than any buffer between the terminal and the program holds, in one write.
+    ann.press("\x15");
+    ann.press(&format!("{}end", "x".repeat(3_000)));
+    ann.wait_for("xend");
+    // The thread that reads keys waits for the next one and does not spin.
+    let before = processor_time(ann.pid());
+    std::thread::sleep(Duration::from_millis(300));
+    let used = processor_time(ann.pid()) - before;
+    assert!(used < Duration::from_millis(150), "{used:?} of 300 ms without a key");
+}
+
+/// A server that can be killed, and where it is.
+fn room_of(town: &Town, serve: &crate::support::programs::Serve) -> (String, String) {
+    (format!("conf://{}/main", serve.address), town.path("state").display().to_string())
+}
+
+/// conf-chat of Ann with a state directory that stays, and whatever else is in her environment.
+fn ann_at_home(room: &str, state: &str, more: &str) -> Terminal {
+    let command = format!(
+        "XDG_STATE_HOME={state} CONF_IDENTITY_FILE={state}/key {more} {}",
+        env!("CARGO_BIN_EXE_conf-chat")
+    );
+    Terminal::run(room, "Ann", &["/bin/sh", "-c", &format!("mkdir -p {state}; {command}")])
+}
+
+#[test]
+fn t25_what_was_typed_without_a_server_is_kept_and_sent_exactly_once() {
+    let mut town = Town::new();
+    let serve = town.serve();
+    let (room, state) = room_of(&town, &serve);
+    let mut ann = ann_at_home(&room, &state, "");
+    ann.wait_for("1 here");
+    drop(serve);
+    ann.wait_for("not connected");
+    ann.enter("important");
+    ann.wait_for("you … important");
+    // The person leaves, and then insists.
+    ann.press("\x04");
+    ann.wait_for("1 not sent yet");
+    ann.press("\x04");
+    assert_eq!(ann.end(), 7);
+    ann.wait_for("1 message is not sent: conf-chat sends it when it is started in this room");
+    // The next one is killed.
+    let serve = town.serve();
+    let mut ann = ann_at_home(&room, &state, "exec");
+    ann.wait_for("a message from before is not sent yet");
+    ann.wait_for("Ann │ important");
+    drop(serve);
+    ann.wait_for("not connected");
+    ann.enter("urgent");
+    ann.wait_for("you … urgent");
+    kill_process(ann.pid(), Signal::KILL).unwrap();
+    ann.end();
+    let _serve = town.serve();
+    let mut ann = ann_at_home(&room, &state, "");
+    ann.wait_for("Ann │ urgent");
+    ann.enter("/quit");
+    assert_eq!(ann.end(), 0);
+    let mut ann = ann_at_home(&room, &state, "");
+    ann.wait_for("Ann │ urgent");
+    ann.enter("/quit");
+    assert_eq!(ann.end(), 0);
+    assert!(!ann.glass.0.lock().unwrap().raw.windows(11).any(|part| part == b"from before"));
+    let (_, text, _) = town.ask("Cy", &["--export", "txt"]);
+    let count = |what: &str| text.matches(what).count();
+    assert_eq!((count("Ann: important"), count("Ann: urgent")), (1, 1), "{text}");
+}
+
+#[test]
+fn whoever_scrolls_to_the_top_gets_what_is_older() {
+    let host = Host::start();
+    let (mut peer, _) = Peer::join(host.address, "Bo");
+    (1..=190).for_each(|n| say(&mut peer, n, &Content::Text(format!("message {n}.")), None));
+    let mut ann = Terminal::start(&host, "Ann", &[env!("CARGO_BIN_EXE_conf-chat"), "--history", "20"]);
+    ann.wait_for("message 190.");
+    // Control-Home.
+    ann.press("\x1b[1;5H");
+    ann.wait_for("message 170.");
+    // A page above the 128 that came stands what came next.
+    ann.press("\x1b[1;5H");
+    ann.wait_for("message 42.");
+    ann.press("\x1b[1;5H");
+    ann.wait_for("message 1.");
+    ann.wait_for("these are the oldest messages");
+    ann.press("\x1b[1;5F");
+    ann.wait_for("message 190.");
+    say(&mut peer, 191, &Content::Text("and on it goes".into()), None);
+    ann.wait_for("and on it goes");
+}
+
+#[test]
+fn what_was_not_read_is_marked_at_the_next_start() {
+    let mut town = Town::new();
+    let serve = town.serve();
+    let (room, state) = room_of(&town, &serve);
+    assert_eq!(town.ask("Bo", &["-m", "seen"]).0, 0);
+    let mut ann = ann_at_home(&room, &state, "");
+    ann.wait_for("Bo │ seen");
+    ann.enter("/quit");
+    assert_eq!(ann.end(), 0);
+    assert_eq!(town.ask("Bo", &["-m", "missed"]).0, 0);
+    let ann = ann_at_home(&room, &state, "");
+    ann.wait_for("Bo │ missed");
+    let shown = ann.shown();
+    let rows: Vec<&str> = shown.lines().collect();
+    let mark = rows.iter().position(|row| row.contains("─ new ─")).expect(&shown);
+    assert!(
+        rows[mark + 1].contains("Bo │ missed") && rows[..mark].iter().any(|row| row.contains("Bo │ seen"))
+    );
+}
+
+#[test]
+fn a_terminal_without_panes_says_where_one_is_and_how_to_leave() {
+    let mut town = Town::new();
+    let serve = town.serve();
+    let (room, state) = room_of(&town, &serve);
+    assert_eq!(town.ask("Bo", &["-m", "from before"]).0, 0);
+    let mut ann = ann_at_home(&room, &state, "TERM=dumb");
+    ann.wait_for("You are Ann in main, nobody else is here");
+    ann.wait_for("Bo: from before");
+    ann.enter("/frobnicate");
+    ann.enter("/who");
+    ann.wait_for("only /me and /quit are known here");
+    ann.enter("/quit");
+    assert_eq!(ann.end(), 0);
+}
+
+/// How long a process has computed.
+fn processor_time(process: rustix::process::Pid) -> Duration {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", process.as_raw_nonzero())).unwrap();
+    let fields: Vec<&str> = stat.rsplit_once(") ").unwrap().1.split(' ').collect();
+    let ticks: u64 = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
+    Duration::from_millis(ticks * 10)
+}
+
+#[test]
+fn t07_a_paste_that_lost_its_end_takes_no_keys_with_it() {
+    let host = Host::start();
+    let mut ann = Terminal::chat(&host, "Ann");
+    ann.wait_for("1 here");
+    ann.press("\x1b[200~evil");
+    ann.wait_for("› evil");
+    // The guard against what comes with a paste needs a moment without keys.
+    std::thread::sleep(Duration::from_millis(80));
+    ann.press("\x03");
+    ann.wait_for("Ctrl-C again leaves");
+    ann.press("\x03");
+    assert_eq!(ann.end(), 130);
 }
 
 #[test]

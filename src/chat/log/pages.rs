@@ -79,6 +79,25 @@ impl Log {
         }
     }
 
+    /// The newest `count` messages before `before` for a reader, oldest first, where they are all in memory or
+    /// nowhere; `None`: the store has to be asked. As many as fit into a page.
+    pub fn older(&self, reader: &Reader, before: u64, count: u32) -> Option<Vec<Bytes>> {
+        let all = self.ring.iter().rev().filter(|entry| entry.seq < before && entry.is_for(reader));
+        let mut bytes = 0;
+        let mut found = Vec::new();
+        for entry in all.take(count as usize) {
+            bytes += entry.frame.len();
+            if bytes > limits::PAGE_BYTES && !found.is_empty() {
+                found.reverse();
+                return Some(found);
+            }
+            found.push(entry.frame.clone());
+        }
+        found.reverse();
+        let is_all = found.len() == count as usize || !self.stored || self.before_ring < self.oldest;
+        is_all.then_some(found)
+    }
+
     /// The kept messages of slots that a reader who begins behind `after` would not see otherwise.
     pub fn slots(&self, after: u64) -> Vec<Bytes> {
         let mut kept: Vec<&Entry> = self.slots.values().filter(|entry| entry.seq <= after).collect();

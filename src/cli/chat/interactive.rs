@@ -1,7 +1,10 @@
 //! The room on a terminal: the session and the screen in one loop, keys before everything else.
 
 mod files;
+mod kept;
+mod news;
 
+use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::time::Duration;
 
@@ -9,22 +12,22 @@ use jiff::tz::TimeZone;
 use signal_hook::consts::{SIGHUP, SIGINT};
 use tokio::sync::mpsc;
 
+use self::kept::Kept;
 use super::board::Board;
 use super::log::Log;
-use super::roster::{Roster, hue_of};
+use super::roster::Roster;
 use super::transfers::{self, Transfers};
 use super::voice::Voice;
 use super::{Chat, pipe};
-use crate::chat::{Content, Inbox, Outbox, Received};
+use crate::chat::{Content, Inbox};
 use crate::cli::recv::Memory;
-use crate::cli::{ended, logging, signal};
+use crate::cli::{Exit, Failure, ended, logging, signal};
 use crate::id::{MemberId, Nick};
+use crate::limits;
 use crate::net::client::{self, Config, Correspondence, End, Events, Handle};
 use crate::session::Address;
 use crate::terminal::device::{Device, Input};
-use crate::terminal::{
-    Action, Command, Draft, Event, Kind, Message, Notify, Now, Screen, Sender, Settings, Theme,
-};
+use crate::terminal::{Action, Command, Draft, Event, Kind, Message, Notify, Now, Screen, Settings, Theme};
 use crate::time::{self, Moment};
 use crate::wire::control::{self, Status};
 
@@ -36,32 +39,57 @@ const FRAME: Duration = Duration::from_micros(16_667);
 const TICK: Duration = Duration::from_millis(250);
 /// A connection that takes longer is told of.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// Older messages that are asked for together.
+const OLDER: u32 = limits::PAGE as u32;
+/// Requests whose answers are awaited.
+const REQUESTS: usize = 64;
 /// How long leaving waits for messages that are not acknowledged yet.
 const FAREWELL: Duration = Duration::from_secs(5);
 
 /// Shows the room until the person leaves.
 pub(super) fn run(args: &Chat) -> anyhow::Result<()> {
     let history = args.history.unwrap_or(HISTORY);
-    let outbox = Outbox::new(pipe::source()?);
-    let correspondence = Correspondence { history, inbox: Inbox::default(), outbox };
     let log = args.log.as_deref().map(Log::open).transpose()?;
     let voice = Voice::new(false, false, log)?;
-    let config = Config {
-        messages: Some(correspondence),
-        offers: true,
-        ..args.meeting.config(&args.common, "conf-chat", Vec::new())?
-    };
+    let mut config = Config { offers: true, ..args.meeting.config(&args.common, "conf-chat", Vec::new())? };
+    let mut kept = Kept::open(args.outbox.as_deref(), &config)?;
+    config.messages = Some(Correspondence { history, inbox: Inbox::default(), outbox: kept.outbox()? });
     let address = config.address.clone();
     let runtime = pipe::runtime()?;
-    let end = talk(args, config, voice, &runtime);
+    let mut unsent = Vec::new();
+    let end = talk(args, config, voice, &runtime, &mut kept, &mut unsent);
     // What went wrong was told on the screen, when it did.
     logging::release(args.common.verbose > 0);
     // The name service may keep a thread waiting.
     runtime.shutdown_background();
-    match end? {
-        Some(end) => Ok(ended(&end, &address)?),
-        None => Ok(()),
+    let left = (kept.count() > 0).then(|| not_sent(&kept, &unsent));
+    kept.close();
+    match (end?, left) {
+        (Some(end), left) => {
+            left.map(|left| writeln!(io::stderr(), "conf-chat: {left}"));
+            Ok(ended(&end, &address)?)
+        }
+        (None, Some(left)) if signal::received().is_none() => {
+            Err(Failure::new(Exit::Incomplete, left).into())
+        }
+        (None, left) => {
+            left.map(|left| writeln!(io::stderr(), "conf-chat: {left}"));
+            Ok(())
+        }
     }
+}
+
+/// What is said of messages that the server has not acknowledged.
+fn not_sent(kept: &Kept, texts: &[String]) -> String {
+    let (what, it) = match kept.count() {
+        1 => ("1 message is not sent".to_owned(), "it"),
+        count => (format!("{count} messages are not sent"), "them"),
+    };
+    if kept.keeps() {
+        return format!("{what}: conf-chat sends {it} when it is started in this room again");
+    }
+    let why = kept.failing.as_ref().map_or("there is no state directory", |failure| &failure.message);
+    format!("{what} and could not be kept ({why}):\n{}", texts.join("\n"))
 }
 
 /// Has the terminal while it runs.
@@ -70,6 +98,8 @@ fn talk(
     config: Config,
     voice: Voice,
     runtime: &tokio::runtime::Runtime,
+    kept: &mut Kept,
+    unsent: &mut Vec<String>,
 ) -> anyhow::Result<Option<End>> {
     let variable = |name| std::env::var(name).unwrap_or_default();
     let no_color = match args.common.color {
@@ -106,19 +136,25 @@ fn talk(
         room,
         roster,
         voice,
+        kept,
+        unsent,
         board: Board::default(),
         listed: false,
         memory: Memory::load(),
         transfers,
+        told_failing: false,
         warned: false,
         address,
         notify: args.notify,
         chosen: args.meeting.name.clone().filter(|name| !name.is_empty()),
         requests: 0,
+        asked: VecDeque::new(),
+        older: Vec::new(),
         leaving: None,
         dirty: true,
         drawn: Moment::default(),
     };
+    table.restore();
     runtime.block_on(async {
         table.handle_room(first).await?;
         table.sit(keys, events).await
@@ -138,19 +174,24 @@ async fn first(events: &mut Events, address: &Address) -> Option<client::Event> 
 }
 
 /// Screen, terminal and session.
-struct Table {
+struct Table<'a> {
     screen: Screen,
     device: Device,
     room: Handle,
     roster: Roster,
     /// Writes the log.
     voice: Voice,
+    kept: &'a mut Kept,
+    /// Texts that were not sent when the terminal was left.
+    unsent: &'a mut Vec<String>,
     board: Board,
     /// Offers were told once.
     listed: bool,
     /// What was received before.
     memory: Memory,
     transfers: Transfers,
+    /// It was said that nothing is kept.
+    told_failing: bool,
     /// It was said that leaving breaks transfers off.
     warned: bool,
     address: Address,
@@ -159,10 +200,23 @@ struct Table {
     chosen: Option<String>,
     /// Requests that were made of the server.
     requests: u64,
+    /// What was asked for, by the numbers of the requests; the oldest are forgotten first.
+    asked: VecDeque<(u64, Asked)>,
+    /// Older messages that have come, of those that were asked for.
+    older: Vec<Message>,
     /// Until when leaving waits for what is on its way.
     leaving: Option<Moment>,
     dirty: bool,
     drawn: Moment,
+}
+
+/// A request that the server answers.
+#[derive(Debug, PartialEq, Eq)]
+enum Asked {
+    Name,
+    Older,
+    /// A command of hosts as it was typed.
+    Moderation(String),
 }
 
 /// Why the loop goes on.
@@ -173,7 +227,7 @@ enum Wake {
     Tick,
 }
 
-impl Table {
+impl Table<'_> {
     /// Until somebody leaves; how the session ended, if it did.
     async fn sit(
         mut self,
@@ -226,6 +280,8 @@ impl Table {
             }
         };
         self.device.close();
+        *self.unsent = self.screen.unsent();
+        self.kept.handle_read(self.screen.read());
         // Both at once: neither has to wait for the other.
         let room = self.room.clone();
         match over {
@@ -237,7 +293,7 @@ impl Table {
 
     /// Leaving waits until everything that was said has arrived, for a while.
     fn may_leave(&self) -> bool {
-        self.leaving.is_some_and(|until| self.screen.pending() == 0 || until.since(time::now()).is_zero())
+        self.leaving.is_some_and(|until| self.kept.count() == 0 || until.since(time::now()).is_zero())
     }
 
     fn draw_in_time(&mut self) -> anyhow::Result<()> {
@@ -267,10 +323,11 @@ impl Table {
         let actions = match input {
             Input::Key(key, moment) => self.screen.handle_key(key, at(moment)),
             Input::Paste(text, moment) => self.screen.handle_paste(&text, at(moment)),
-            Input::Wheel(rows) => {
-                self.screen.handle_wheel(rows);
+            Input::TooMuch(bytes) => {
+                self.screen.refuse_paste(bytes);
                 Vec::new()
             }
+            Input::Wheel(rows) => self.screen.handle_wheel(rows),
             Input::Focus(focused) => {
                 self.screen.handle_focus(focused);
                 Vec::new()
@@ -293,6 +350,7 @@ impl Table {
         // Seconds to the next try, typing that ends.
         self.dirty = true;
         let actions = self.screen.tick(now());
+        self.kept.handle_read(self.screen.read());
         self.carry_out(actions).await.map(drop)
     }
 
@@ -320,11 +378,16 @@ impl Table {
                 Action::Away(away) => self.room.status(Status { typing: None, away: Some(away) }).await,
                 Action::Rename(name) => {
                     if let Ok(name) = name.parse::<Nick>() {
-                        self.requests += 1;
-                        self.room.rename(self.requests, name).await;
+                        let request = self.ask(Asked::Name);
+                        self.room.rename(request, name).await;
                     }
                 }
                 Action::Moderate(command, member) => self.moderate(command, member).await,
+                Action::Older(before) => {
+                    self.older.clear();
+                    let request = self.ask(Asked::Older);
+                    self.room.older(request, before, OLDER).await;
+                }
                 Action::Statistics => {
                     let text = statistics(&self.room.stats(), &self.address);
                     self.screen.handle_event(Event::Notice(text), now());
@@ -345,10 +408,10 @@ impl Table {
                         signal::note(SIGINT);
                     }
                     // Asked for again, or nothing to wait for.
-                    if self.leaving.is_some() || self.screen.pending() == 0 {
+                    if self.leaving.is_some() || self.kept.count() == 0 {
                         return Ok(true);
                     }
-                    let waiting = self.screen.pending();
+                    let waiting = self.kept.count();
                     let text = format!("{waiting} not sent yet: waiting a moment; once more leaves at once");
                     self.screen.handle_event(Event::Notice(text), now());
                     self.leaving = Some(time::now() + FAREWELL);
@@ -366,11 +429,51 @@ impl Table {
             Kind::Topic => Content::Topic(text),
         };
         let to = draft.to.as_ref().map(|(member, _)| *member);
+        self.kept.note(&content, draft.to.as_ref().map(|(_, name)| name.as_str()));
         let event = match self.room.post(&content, to).await {
-            Ok(n) => Event::Posted { draft, n },
-            Err(full) => Event::NotPosted { draft, why: full.to_string() },
+            Ok(n) => {
+                self.kept.add(n);
+                Event::Posted { draft, n }
+            }
+            Err(full) => {
+                self.kept.take_back();
+                Event::NotPosted { draft, why: full.to_string() }
+            }
         };
         self.screen.handle_event(event, now());
+        self.tell_of_failing();
+    }
+
+    /// What an earlier program did not get rid of is sent now, and stands on the screen.
+    fn restore(&mut self) {
+        self.tell_of_failing();
+        let messages = self.kept.messages();
+        if messages.is_empty() {
+            return;
+        }
+        let (what, are) = if messages.len() == 1 { ("a message", "is") } else { ("messages", "are") };
+        let text = format!("{what} from before {are} not sent yet and {are} sent now");
+        self.screen.handle_event(Event::Notice(text), now());
+        for (pending, to) in messages {
+            let (kind, text) = match Content::from_payload(&pending.payload) {
+                Content::Text(text) => (Kind::Text, text),
+                Content::Action(text) => (Kind::Action, text),
+                Content::Topic(text) => (Kind::Topic, text),
+                Content::Other => continue,
+            };
+            let to = to.map(|to| (crate::chat::NOBODY, to));
+            let event = Event::Posted { draft: Draft { kind, to, text }, n: pending.n };
+            self.screen.handle_event(event, now());
+        }
+    }
+
+    /// Says once that what is not sent yet would be lost with the program.
+    fn tell_of_failing(&mut self) {
+        if let Some(failure) = self.kept.failing.clone().filter(|_| !self.told_failing) {
+            self.told_failing = true;
+            let text = format!("what is not sent yet is not kept: {failure}");
+            self.screen.handle_event(Event::Warning(text), now());
+        }
     }
 
     async fn moderate(&mut self, command: Command, member: Option<MemberId>) {
@@ -384,95 +487,26 @@ impl Table {
             Command::Unhost => control::Action::Unhost,
             _ => return,
         };
+        let name = member.and_then(|id| self.roster.name(id)).map(|name| format!(" {name}"));
+        let typed = format!("/{}{}", command.word(), name.unwrap_or_default());
+        let request = self.ask(Asked::Moderation(typed));
+        self.room.moderate(request, action, member).await;
+    }
+
+    /// The number of a request whose answer means something.
+    fn ask(&mut self, asked: Asked) -> u64 {
         self.requests += 1;
-        self.room.moderate(self.requests, action, member).await;
+        if self.asked.len() >= REQUESTS {
+            self.asked.pop_front();
+        }
+        self.asked.push_back((self.requests, asked));
+        self.requests
     }
 
-    /// What an event of the session is for the screen.
-    fn translate(&mut self, event: client::Event) -> Vec<Event> {
-        let changed = |roster: &Roster, id| roster.person(id).map(Event::Person).into_iter().collect();
-        let event = match event {
-            client::Event::Up { welcome, .. } => {
-                self.roster.handle_up(&welcome);
-                let other = self.chosen.take().filter(|chosen| *chosen != welcome.name);
-                let told = other.map(|chosen| {
-                    let given = &welcome.name;
-                    Event::Notice(format!(
-                        "you are {given} here, not {chosen}: that name is taken, or a program of yours came first"
-                    ))
-                });
-                return [Event::Up { name: welcome.name }].into_iter().chain(told).collect();
-            }
-            client::Event::State(state) => {
-                let locked = state.room.is_some_and(|room| room.locked);
-                self.roster.handle_state(state);
-                return vec![Event::People(self.roster.people()), Event::Locked(locked)];
-            }
-            client::Event::Member(member) => {
-                let id = member.member;
-                self.roster.handle_member(member);
-                return changed(&self.roster, id);
-            }
-            client::Event::MemberLeft(id) => {
-                self.roster.handle_left(id);
-                Event::Left(id)
-            }
-            client::Event::Track(track) => {
-                let id = self.roster.handle_track(track);
-                return changed(&self.roster, id);
-            }
-            client::Event::TrackGone(track) => {
-                let Some(id) = self.roster.handle_track_gone(track) else { return Vec::new() };
-                return changed(&self.roster, id);
-            }
-            client::Event::Message(received) => self.message(received),
-            // The numbers are those of another life of the room.
-            client::Event::Gap(gap) => Event::Gap(gap.to_string()),
-            client::Event::CaughtUp => Event::CaughtUp,
-            client::Event::Acknowledged(progress) => Event::Relayed(progress.relayed),
-            client::Event::Unsent { n, refusal } => Event::Unsent { n, why: refusal.to_string() },
-            client::Event::Conflict => Event::Warning(
-                "a message was taken for one from before and is not in the room; say it again".into(),
-            ),
-            client::Event::Room(room) => Event::Locked(room.locked),
-            client::Event::Storage { stored: true, .. } => {
-                Event::Notice("the server keeps messages on its disk again".into())
-            }
-            client::Event::Storage { message, .. } => {
-                Event::Warning(format!("the server does not keep messages on its disk: {message}"))
-            }
-            client::Event::Refused(refusal) => Event::Warning(refusal.to_string()),
-            client::Event::Down { reason, retry_in, .. } => {
-                Event::Down { why: reason.to_string(), retry: time::now() + retry_in }
-            }
-            _ => return Vec::new(),
-        };
-        vec![event]
-    }
-
-    fn message(&mut self, received: Received) -> Event {
-        let to = received.to.map(|id| self.roster.name(id).unwrap_or("somebody who left").to_owned());
-        self.voice.message(&received, to.as_deref());
-        let mine = received.own || self.roster.is_own(received.from, received.key);
-        let from = received.name;
-        let (kind, text) = match received.content {
-            Content::Text(text) => (Kind::Text, text),
-            Content::Action(text) => (Kind::Action, text),
-            Content::Topic(text) => (Kind::Topic, text),
-            Content::Other => {
-                return Event::Warning(format!("{from} sent something that this version cannot show"));
-            }
-        };
-        Event::Said(Message {
-            to,
-            mine,
-            own: received.own.then_some(received.n),
-            sent: received.sent,
-            received: received.received,
-            kind,
-            text,
-            from: Sender { member: received.from, hue: hue_of(received.key.as_ref(), &from), name: from },
-        })
+    /// What was asked for with this number.
+    fn answered(&mut self, request: u64) -> Option<Asked> {
+        let at = self.asked.iter().position(|(number, _)| *number == request)?;
+        self.asked.remove(at).map(|(_, asked)| asked)
     }
 }
 

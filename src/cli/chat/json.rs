@@ -25,6 +25,7 @@ pub(super) enum Told<'a> {
     Presence { event: News, member: Someone<'a> },
     Room { locked: bool },
     Message(Message<'a>),
+    Topic { text: &'a str },
     Gap { from: u64, to: u64, reason: GapReason },
     CaughtUp,
     Posted { n: u64, id: &'a Option<Value> },
@@ -217,7 +218,7 @@ impl Told<'_> {
 
 /// What is asked for.
 #[derive(Debug, PartialEq, Deserialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
+#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 pub(super) enum Asked {
     Message {
         text: String,
@@ -234,7 +235,7 @@ pub(super) enum Asked {
     Away {
         text: Option<String>,
     },
-    Back,
+    Back {},
     Rename {
         name: String,
     },
@@ -242,7 +243,7 @@ pub(super) enum Asked {
         action: Action,
         member: Option<String>,
     },
-    Offers,
+    Offers {},
     Get {
         offer: Value,
         directory: Option<String>,
@@ -316,8 +317,8 @@ mod tests {
             ),
             (r#"{"type":"typing"}"#, Asked::Typing { typing: None }),
             (r#"{"type":"away","text":"tea"}"#, Asked::Away { text: Some("tea".into()) }),
-            (r#"{"type":"back","later":1}"#, Asked::Back),
-            (r#"{"type":"offers"}"#, Asked::Offers),
+            (r#"{"type":"back"}"#, Asked::Back {}),
+            (r#"{"type":"offers"}"#, Asked::Offers {}),
             (r#"{"type":"get","offer":3}"#, Asked::Get { offer: 3.into(), directory: None }),
             (
                 r#"{"type":"send","paths":["a"],"to":"Bo"}"#,
@@ -387,6 +388,8 @@ mod tests {
             r#"{"type":"fly"}"#,
             r#"{"type":"message"}"#,
             r#"{"type":"message","text":1}"#,
+            r#"{"type":"away","away":"x"}"#,
+            r#"{"type":"back","later":1}"#,
         ] {
             assert!(asked(line).1.is_err(), "{line}");
         }

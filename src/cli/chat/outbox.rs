@@ -63,7 +63,22 @@ struct Kept {
     slot: Option<Slot>,
     #[serde(default, skip_serializing_if = "is_false")]
     direct: bool,
+    /// For whom it is, for the person who wrote it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    to: Option<String>,
     payload: String,
+}
+
+impl Kept {
+    fn pending(&self) -> Pending {
+        Pending {
+            n: self.n,
+            to: self.direct.then_some(NOBODY),
+            slot: self.slot.clone(),
+            payload: Bytes::copy_from_slice(self.payload.as_bytes()),
+            wall: self.wall,
+        }
+    }
 }
 
 /// See the module.
@@ -135,14 +150,14 @@ impl Journal {
 
     /// What waits, for the session.
     pub(super) fn outbox(&self) -> Outbox {
-        let pending = self.waiting.iter().map(|kept| Pending {
-            n: kept.n,
-            to: kept.direct.then_some(NOBODY),
-            slot: kept.slot.clone(),
-            payload: Bytes::copy_from_slice(kept.payload.as_bytes()),
-            wall: kept.wall,
-        });
+        let pending = self.waiting.iter().map(Kept::pending);
         Outbox::restore(self.source, self.last + 1, pending.collect())
+    }
+
+    /// What waits, and for whom.
+    pub(super) fn messages(&self) -> Vec<(Pending, Option<String>)> {
+        let to = |kept: &Kept| kept.direct.then(|| kept.to.clone().unwrap_or_else(|| "somebody".into()));
+        self.waiting.iter().map(|kept| (kept.pending(), to(kept))).collect()
     }
 
     /// The numbers of what waits.
@@ -155,12 +170,14 @@ impl Journal {
         self.last
     }
 
-    /// Notes a message under the next number; [`Self::sync`] has to follow before it is sent.
-    pub(super) fn add(&mut self, content: &Content, direct: bool) -> Result<(), Failure> {
+    /// Notes a message under the next number; [`Self::sync`] has to follow before it is sent. `to`: for whom
+    /// alone it is.
+    pub(super) fn add(&mut self, content: &Content, to: Option<&str>) -> Result<(), Failure> {
         self.last += 1;
         let payload = String::from_utf8(content.to_payload()).expect("JSON is text");
         let slot = matches!(content, Content::Topic(_)).then(Slot::topic);
-        let kept = Kept { n: self.last, wall: time::wall(), slot, direct, payload };
+        let (direct, to) = (to.is_some(), to.map(str::to_owned));
+        let kept = Kept { n: self.last, wall: time::wall(), slot, direct, to, payload };
         self.waiting.push_back(kept.clone());
         self.unsynced = true;
         self.append(&Entry::Message(kept)).map_err(|error| self.failed(&error))
@@ -190,6 +207,21 @@ impl Journal {
     pub(super) fn handle_gone(&mut self, n: u64) -> Result<(), Failure> {
         self.waiting.retain(|kept| kept.n != n);
         self.note(&Entry::Gone(n))
+    }
+
+    /// What was noted last is not sent after all, and its number not used.
+    pub(super) fn take_back(&mut self) -> Result<(), Failure> {
+        if self.waiting.pop_back().is_some() {
+            self.last -= 1;
+            self.rewrite().map_err(|error| self.failed(&error))?;
+        }
+        Ok(())
+    }
+
+    /// The file goes: nothing waits.
+    pub(super) fn remove(self) {
+        // What stays is an outbox with nothing in it.
+        let _ = std::fs::remove_file(&self.path);
     }
 
     fn note(&mut self, entry: &Entry) -> Result<(), Failure> {
@@ -322,7 +354,7 @@ mod tests {
     }
 
     fn say(journal: &mut Journal, text: &str) {
-        journal.add(&Content::Text(text.into()), false).unwrap();
+        journal.add(&Content::Text(text.into()), None).unwrap();
         journal.sync().unwrap();
     }
 
@@ -399,7 +431,7 @@ mod tests {
         let mut journal = Journal::open(&path, ROOM).unwrap();
         let text = Content::Text("x".repeat(50_000));
         for n in 1..=300 {
-            journal.add(&text, false).unwrap();
+            journal.add(&text, None).unwrap();
             journal.handle_done(n).unwrap();
         }
         assert!(std::fs::metadata(&path).unwrap().len() < LARGE + 200_000);

@@ -8,16 +8,18 @@
 
 mod ask;
 mod files;
+mod progress;
 mod room;
 
 use std::collections::VecDeque;
-use std::io;
+use std::io::{self, Write};
 use std::time::Duration;
 
 use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use self::progress::Progress;
 use super::input::{self, Line};
 use super::json::{self, Told};
 use super::log::Log;
@@ -41,6 +43,8 @@ const LINE: usize = limits::MESSAGE - 4 * 1024;
 const BATCH: usize = 64;
 /// After a signal, or when nobody reads stdout any more, acknowledgements are awaited at most so long.
 const HASTE: Duration = Duration::from_secs(5);
+/// Older messages for a person at a terminal without panes.
+const TYPED: u32 = 20;
 /// How long the server may take to say goodbye.
 const FAREWELL: Duration = Duration::from_secs(5);
 
@@ -59,7 +63,7 @@ pub(super) fn run(args: &Chat) -> anyhow::Result<()> {
     config.offers = shows;
     let mut pipe = Pipe::new(args, &config, Voice::new(args.json, shows, log)?, given);
     pipe.keep(journal);
-    let history = args.history.unwrap_or_default();
+    let history = args.history.unwrap_or(if args.is_typed() { TYPED } else { 0 });
     config.messages = Some(Correspondence { history, inbox: Inbox::default(), outbox });
     let runtime = runtime()?;
     let stop = signal::install()?;
@@ -198,6 +202,14 @@ struct Pipe {
     unsent: (u64, String),
     /// Lines that looked like commands.
     commands: u64,
+    /// Requests that were not carried out, and what the first of them means for the end.
+    wrong: Option<(u64, Exit)>,
+    /// The person has typed /quit.
+    quits: bool,
+    /// A person types the lines, at a terminal without panes.
+    typist: bool,
+    /// How far it is.
+    progress: Progress,
     told_replaced: bool,
     told_cut: bool,
     told_less: bool,
@@ -211,6 +223,8 @@ enum Wake {
     Event(Option<Event>),
     Line(Option<io::Result<Line>>),
     Transfer(News),
+    /// Nobody reads stdout any more.
+    Deaf,
     Tick,
 }
 
@@ -239,6 +253,10 @@ impl Pipe {
             locked: false,
             unsent: (0, String::new()),
             commands: 0,
+            wrong: None,
+            quits: false,
+            typist: args.is_typed(),
+            progress: Progress::new(args.common.quiet || args.listen || !args.message.is_empty()),
             told_replaced: false,
             told_cut: false,
             told_less: false,
@@ -266,6 +284,7 @@ impl Pipe {
         let (room, mut events) = client::connect(config);
         let mut over = None;
         let mut stopped = false;
+        let gone = self.voice.watch()?;
         loop {
             let told = self.ready && (self.caught_up || !self.history || self.hurry == Hurry::Some);
             let ending = matches!(source, Source::Over) && self.drafts.is_empty() && told;
@@ -291,7 +310,9 @@ impl Pipe {
                 event = events.next() => Wake::Event(event),
                 line = source.next(), if reads => Wake::Line(line),
                 news = self.files.transfers.next() => Wake::Transfer(news),
+                () = gone.notified(), if self.voice.broken().is_none() => Wake::Deaf,
                 () = tokio::time::sleep(left), if gives_up => Wake::Tick,
+                () = tokio::time::sleep(self.progress.pause(time::now())) => Wake::Tick,
             };
             match wake {
                 Wake::Stop => {
@@ -307,9 +328,15 @@ impl Pipe {
                 Wake::Line(None) => self.finish(&mut source, Hurry::None),
                 Wake::Line(Some(line)) => self.read(line, &mut source, &room).await,
                 Wake::Transfer(news) => self.handle_transfer(news),
+                Wake::Deaf => self.voice.handle_gone(),
                 Wake::Tick => {}
             }
+            self.report(matches!(source, Source::Over));
             self.flush(&room).await;
+            if self.quits {
+                self.finish(&mut source, Hurry::None);
+                self.quits = false;
+            }
             if self.hurry == Hurry::None && (self.voice.broken().is_some() || self.failed.is_some()) {
                 self.finish(&mut source, Hurry::Some);
             }
@@ -357,7 +384,11 @@ impl Pipe {
             self.told_cut = true;
             tracing::warn!("line {} is longer than {LINE} bytes: it is sent in parts", self.line);
         }
-        match said(&line.text) {
+        let said = said(&line.text);
+        if self.typist && matches!(said, Said::Command) {
+            return self.obey(&line.text);
+        }
+        match said {
             Said::Nothing => {}
             Said::Content(content) => self.say(content, None),
             Said::Command => {
@@ -398,6 +429,7 @@ impl Pipe {
             let Ok(n) = room.post(&draft.content, draft.to).await else { return };
             self.last = n;
             self.waiting.add(n, time::now());
+            self.progress.add();
             if let Some(draft) = self.drafts.pop_front() {
                 self.voice.tell(&Told::Posted { n, id: &draft.id });
             }
@@ -409,9 +441,18 @@ impl Pipe {
         // What the outbox had no room for is there from an earlier time.
         let there = (journal.last() - self.last) as usize;
         for draft in self.drafts.iter().skip(there) {
-            journal.add(&draft.content, draft.to.is_some())?;
+            let to = draft.to.map(|to| self.roster.name(to).unwrap_or_default());
+            journal.add(&draft.content, to)?;
         }
         journal.sync()
+    }
+
+    /// Says from time to time how far it is, where that takes long.
+    fn report(&mut self, over: bool) {
+        let waiting = self.waiting.count() + self.drafts.len();
+        if let Some(text) = self.progress.poll(waiting as u64, over, time::now()) {
+            let _ = writeln!(io::stderr(), "conf-chat: {text}");
+        }
     }
 
     /// Everything through `n` has reached the level that is asked for.
@@ -454,6 +495,11 @@ impl Pipe {
         if let (1.., why) = &self.unsent {
             let count = messages(self.unsent.0 as usize);
             return Err(Failure::new(Exit::Refused, format!("{count} not taken by the server: {why}")).into());
+        }
+        if let Some((count, exit)) = self.wrong {
+            let lines = if count == 1 { "1 line".into() } else { format!("{count} lines") };
+            let message = format!("{lines} not carried out; the errors on stdout say which and why");
+            return Err(Failure::new(exit, message).into());
         }
         if let Some(error) = self.voice.into_broken() {
             return Err(match crate::cli::is_reader_gone(&error) {

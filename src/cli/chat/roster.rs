@@ -54,6 +54,26 @@ impl Roster {
         self.tracks.remove(&id).map(|track| track.member)
     }
 
+    /// What is said where the server gave another name than the one that was `chosen`, and why.
+    pub(super) fn other_name(&self, chosen: &str) -> Option<String> {
+        let given = self.name(self.own?)?;
+        if given == chosen {
+            return None;
+        }
+        let shown = |name: &str| crate::text::for_log(name.as_bytes(), crate::limits::LABEL);
+        let lower = chosen.to_lowercase();
+        let taken =
+            self.members.values().any(|m| Some(m.member) != self.own && m.name.to_lowercase() == lower);
+        let (given, chosen) = (shown(given), shown(chosen));
+        Some(match taken {
+            true => format!("you are {given} here: somebody else is called {chosen}"),
+            false => format!(
+                "you are {given} here, not {chosen}: another program of yours came first under that name, and \
+                 all of yours are one member; /nick or CONF_IDENTITY_FILE=FILE changes that"
+            ),
+        })
+    }
+
     /// Whether this is the person who runs the program.
     pub(super) fn is_own(&self, id: MemberId, key: Option<PublicKey>) -> bool {
         // Numbers are given anew when the server has forgotten the room, keys are not.

@@ -1,8 +1,11 @@
 //! What a pipe tells of the room: lines for people, objects for programs, or nothing.
 
 use std::io::{self, Write};
+use std::sync::Arc;
 
 use jiff::tz::TimeZone;
+use rustix::event::{PollFd, PollFlags, poll};
+use tokio::sync::Notify;
 
 use super::json::Told;
 use super::lines;
@@ -36,6 +39,36 @@ impl Voice {
     /// Why nothing is written to stdout any more: its reader has gone, or there is no space.
     pub(super) fn broken(&self) -> Option<&io::Error> {
         self.broken.as_ref()
+    }
+
+    /// Told when the reader of stdout has gone: while nothing is written no write says so.
+    pub(super) fn watch(&self) -> io::Result<Arc<Notify>> {
+        let gone = Arc::new(Notify::new());
+        if let Some(out) = &self.out {
+            let out = out.as_file().try_clone()?;
+            let told = Arc::clone(&gone);
+            // It ends with the process: what it waits for may never happen.
+            std::thread::Builder::new().name("stdout".into()).spawn(move || {
+                let mut fds = [PollFd::new(&out, PollFlags::empty())];
+                loop {
+                    match poll(&mut fds, None) {
+                        Err(rustix::io::Errno::INTR) => {}
+                        Ok(_) if fds[0].revents().intersects(PollFlags::ERR | PollFlags::HUP) => break,
+                        // A file that cannot be waited for has no reader.
+                        _ => return,
+                    }
+                }
+                told.notify_one();
+            })?;
+        }
+        Ok(gone)
+    }
+
+    /// The reader of stdout has gone.
+    pub(super) fn handle_gone(&mut self) {
+        if self.out.take().is_some() {
+            self.broken = Some(output::reader_gone());
+        }
     }
 
     /// The same, for the end of the program.

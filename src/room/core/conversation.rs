@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use super::{Fetch, Link, Output, Reading, Room};
+use bytes::Bytes;
+
+use super::{Fetch, Link, Older, Output, Reading, Room};
 use crate::chat::{Accepted, Addressee, Author, Entry, Found, Item, Missing, Page, Reader, Start};
 use crate::id::{ConnectionId, MemberId};
 use crate::limits;
@@ -96,7 +98,12 @@ impl Room {
 
     /// What was sent to this connection is on its way: the next part of what it missed.
     pub fn handle_drained(&mut self, connection: ConnectionId) {
-        let Some((reader, Reading::Behind(after))) = self.reader(connection) else { return };
+        let Some((reader, reading)) = self.reader(connection) else { return };
+        let after = match reading {
+            Reading::Behind(after) => after,
+            Reading::Older(older) => return self.give_older(connection, &reader, older),
+            _ => return,
+        };
         match self.log.page(&reader, after) {
             Ok(page) => self.send_page(connection, page),
             Err(missing) => {
@@ -124,6 +131,48 @@ impl Room {
             }
         };
         self.send_page(connection, page);
+    }
+
+    /// A client wants messages that are older than those it has. They go out when it has taken what was sent,
+    /// and new ones behind them.
+    pub fn handle_older(&mut self, connection: ConnectionId, id: u64, before: u64, count: u32) {
+        let Some((_, reading)) = self.reader(connection) else { return };
+        if reading != Reading::Live {
+            let mut refusal =
+                Refusal::new(Code::RateLimited, "older messages are for who has the newer ones");
+            refusal.id = Some(id);
+            return self.outputs.push_back(Output::Send(connection, Control::Error(refusal)));
+        }
+        let count = count.min(limits::PAGE as u32);
+        let older = Older { id, before, count, after: self.log.last() };
+        self.set_reading(connection, Reading::Older(older));
+    }
+
+    /// The answer to [`Fetch::Older`]; nothing where the store has nothing, or has failed.
+    pub fn handle_found_older(&mut self, connection: ConnectionId, older: Older, found: &[Entry]) {
+        if let Some((reader, Reading::Asked)) = self.reader(connection) {
+            let frames = found.iter().filter(|entry| entry.is_for(&reader) && entry.seq < older.before);
+            self.send_older(connection, older, frames.map(|entry| entry.frame.clone()).collect());
+        }
+    }
+
+    fn give_older(&mut self, connection: ConnectionId, reader: &Reader, older: Older) {
+        match self.log.older(reader, older.before, older.count) {
+            Some(frames) => self.send_older(connection, older, frames),
+            None => {
+                self.set_reading(connection, Reading::Asked);
+                self.outputs.push_back(Output::Fetch(connection, Fetch::Older(older), reader.key));
+            }
+        }
+    }
+
+    fn send_older(&mut self, connection: ConnectionId, older: Older, frames: Vec<Bytes>) {
+        let to: Arc<[ConnectionId]> = Arc::new([connection]);
+        for frame in frames {
+            self.outputs.push_back(Output::Relay(frame, Arc::clone(&to)));
+        }
+        self.outputs.push_back(Output::Send(connection, Control::Done { id: older.id }));
+        self.set_reading(connection, Reading::Behind(older.after));
     }
 
     /// Bytes of messages in memory.
@@ -249,7 +298,7 @@ impl Room {
             session.reading = reading;
             self.listeners = None;
             match reading {
-                Reading::Behind(_) => self.behind.insert(connection),
+                Reading::Behind(_) | Reading::Older(_) => self.behind.insert(connection),
                 _ => self.behind.remove(&connection),
             };
         }

@@ -54,6 +54,8 @@ pub enum Event {
     },
     /// A message: in the room's order, each once.
     Message(Received),
+    /// A message from before those that were told, which was asked for.
+    Older(Received),
     /// These messages cannot be had back.
     Gap(Gap),
     /// What was missed has come; messages that come now are new.

@@ -146,7 +146,10 @@ impl Client {
             }
             Control::Offers { .. } => Event::OffersListed,
             Control::Room(room) => Event::Room(room),
-            Control::Done { id } => Event::Done { id },
+            Control::Done { id } => {
+                self.older.take_if(|(asked, _)| *asked == id);
+                Event::Done { id }
+            }
             Control::Ack(ack) => return self.handle_ack(&ack),
             Control::Gap(gap) => {
                 let news = self.profile.messages.as_mut().is_some_and(|m| m.inbox.handle_gap(&gap));
@@ -175,6 +178,7 @@ impl Client {
                     return self.events.push_back(Event::Unsent { n, refusal });
                 }
                 if let Some(id) = refusal.id {
+                    self.older.take_if(|(asked, _)| *asked == id);
                     self.publications.refuse(id);
                 }
                 Event::Refused(refusal)
@@ -237,9 +241,14 @@ impl Client {
             return;
         };
         let Some(receipt) = &letter.receipt else { return };
-        let gap = match messages.inbox.handle_message(letter, receipt) {
-            Verdict::Show(gap) => gap,
-            Verdict::Drop(gap) => return self.events.extend(gap.map(Event::Gap)),
+        // Nothing new has a number that low.
+        let is_older = self.older.is_some_and(|(_, before)| receipt.seq < before);
+        let gap = match is_older {
+            true => None,
+            false => match messages.inbox.handle_message(letter, receipt) {
+                Verdict::Show(gap) => gap,
+                Verdict::Drop(gap) => return self.events.extend(gap.map(Event::Gap)),
+            },
         };
         let received = Received {
             seq: receipt.seq,
@@ -256,7 +265,7 @@ impl Client {
             content: Content::from_payload(frame.payload()),
         };
         self.events.extend(gap.map(Event::Gap));
-        self.events.push_back(Event::Message(received));
+        self.events.push_back(if is_older { Event::Older(received) } else { Event::Message(received) });
     }
 
     fn want_keyframes(&mut self, id: Option<u64>) {

@@ -26,7 +26,7 @@ const LOOK: Duration = Duration::from_millis(500);
 /// How long leaving waits for transfers to be broken off in order.
 const BREAK_OFF: Duration = Duration::from_secs(10);
 
-impl Table {
+impl Table<'_> {
     /// What an event of the session says of offers, for the screen.
     pub(super) fn offered(&mut self, event: &client::Event) -> Vec<Event> {
         let news = self.board.handle(event);

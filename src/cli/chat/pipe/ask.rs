@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::{Draft, Pipe, parts};
 use crate::chat::Content;
+use crate::cli::Exit;
 use crate::cli::chat::input::Line;
 use crate::cli::chat::json::{self, Asked, Error, Kind, Told};
 use crate::id::{MemberId, Nick};
@@ -25,18 +26,20 @@ impl Pipe {
         self.line += 1;
         if line.goes_on {
             let message = format!("the line is longer than {} bytes", json::LONGEST);
-            return self.object(message, None);
+            return self.object(Some(Exit::Usage), message, None);
         }
         if line.text.trim().is_empty() {
             return;
         }
         let (id, asked) = json::asked(&line.text);
+        // What is to be said must arrive for the program to end well; everything else has its answer.
+        let counts = matches!(asked, Err(_) | Ok(Asked::Message { .. } | Asked::Topic { .. }));
         let result = match asked {
-            Ok(asked) => self.carry_out(asked, id.clone(), room).await,
-            Err(message) => Err(message),
+            Ok(asked) => self.carry_out(asked, id.clone(), room).await.map_err(|why| (Exit::Refused, why)),
+            Err(why) => Err((Exit::Usage, why)),
         };
-        if let Err(message) = result {
-            self.object(message, id.as_ref());
+        if let Err((exit, message)) = result {
+            self.object(counts.then_some(exit), message, id.as_ref());
         }
     }
 
@@ -54,7 +57,7 @@ impl Pipe {
                 let reason = text.unwrap_or_default().chars().take(limits::REASON).collect();
                 room.status(status(None, Some(Some(reason)))).await;
             }
-            Asked::Back => room.status(status(None, Some(None))).await,
+            Asked::Back {} => room.status(status(None, Some(None))).await,
             Asked::Rename { name } => {
                 let name: Nick = name.parse().map_err(|error| format!("{error}"))?;
                 let request = self.request(id);
@@ -65,7 +68,7 @@ impl Pipe {
                 let request = self.request(id);
                 room.moderate(request, action, member).await;
             }
-            Asked::Offers => self.list_offers(id),
+            Asked::Offers {} => self.list_offers(id),
             Asked::Get { offer, directory } => self.get(&offer, directory, id)?,
             Asked::Send { paths, to } => self.send(paths, to, id)?,
             Asked::Cancel { transfer } => self.cancel(transfer)?,
@@ -114,7 +117,12 @@ impl Pipe {
         self.requests.remove(at).map(|(_, id)| id)
     }
 
-    fn object(&mut self, message: String, id: Option<&Value>) {
+    /// Says that a line was not carried out, which the end of the program says too where it `counts`.
+    fn object(&mut self, counts: Option<Exit>, message: String, id: Option<&Value>) {
+        if let Some(exit) = counts {
+            let (count, exit) = self.wrong.unwrap_or((0, exit));
+            self.wrong = Some((count + 1, exit));
+        }
         let error = Error { message, line: Some(self.line), id, ..Error::default() };
         self.voice.tell(&Told::Error(error));
     }

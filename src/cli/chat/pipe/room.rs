@@ -1,10 +1,12 @@
 //! What the room tells, for the pipe.
 
+use std::io::{self, Write};
+
 use super::Pipe;
 use crate::chat::Received;
 use crate::cli::chat::json::{Connection, Error, Message, News, Someone, Told};
 use crate::id::MemberId;
-use crate::net::client::{self, Event};
+use crate::net::client::Event;
 use crate::time;
 use crate::wire::Code;
 use crate::wire::control::{Gap, Refusal, State};
@@ -15,9 +17,6 @@ impl Pipe {
         match event {
             Event::Up { welcome, resumed } => {
                 self.roster.handle_up(&welcome);
-                if !resumed {
-                    client::tell_other_name(self.named.as_deref(), &welcome.name);
-                }
                 let stored = welcome.log.is_some_and(|log| log.stored);
                 self.handle_storing(stored);
                 self.voice.tell(&Told::Connection(Connection::Up {
@@ -92,6 +91,7 @@ impl Pipe {
             }
             Event::Down { reason, retry_in, attempt } => {
                 let (reason, retry_in) = (reason.to_string(), retry_in.as_secs_f64());
+                self.say_to_person(&format!("not connected, next try in {:.0} s: {reason}", retry_in.ceil()));
                 self.voice.tell(&Told::Connection(Connection::Down { reason, retry_in, attempt }));
             }
             _ => {}
@@ -102,11 +102,52 @@ impl Pipe {
         self.locked = state.room.is_some_and(|room| room.locked);
         self.roster.handle_state(state);
         self.voice.tell(&Told::State { members: Someone::all(&self.roster), locked: self.locked });
+        if let Some(text) = self.named.take().and_then(|chosen| self.roster.other_name(&chosen)) {
+            tracing::warn!("{text}");
+        }
+        if self.typist && !self.ready {
+            self.welcome();
+        }
         if !std::mem::replace(&mut self.ready, true) {
             self.waiting.begin(time::now());
             for content in std::mem::take(&mut self.given) {
                 self.say(content, None);
             }
+        }
+    }
+
+    /// What a person at a terminal without panes has to know.
+    fn welcome(&mut self) {
+        let room = &self.address.room;
+        let name = |id: MemberId| self.roster.name(id).unwrap_or_default().to_owned();
+        let (own, others): (Vec<_>, Vec<_>) = self.roster.people().into_iter().partition(|person| person.own);
+        let own = own.first().map_or_else(String::new, |person| name(person.id));
+        let others: Vec<String> = others.iter().take(20).map(|person| name(person.id)).collect();
+        let with = if others.is_empty() {
+            "nobody else is here".into()
+        } else {
+            format!("here: {}", others.join(", "))
+        };
+        self.say_to_person(&format!(
+            "this terminal shows no panes (TERM), so this is line by line. You are {own} in {room}, {with}. \
+             What you type is said at Enter; /me TEXT, /quit or Ctrl-D leaves"
+        ));
+    }
+
+    /// A notice for a person at a terminal without panes.
+    pub(super) fn say_to_person(&self, text: &str) {
+        if self.typist {
+            let _ = writeln!(io::stderr(), "-- {text}");
+        }
+    }
+
+    /// A command that was typed at a terminal without panes.
+    pub(super) fn obey(&mut self, line: &str) {
+        match crate::terminal::command(line) {
+            Some(crate::terminal::Command::Quit) => self.quits = true,
+            _ => self.say_to_person(
+                "not sent: only /me and /quit are known here; // says a text that begins with /",
+            ),
         }
     }
 
