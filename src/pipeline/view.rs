@@ -7,6 +7,7 @@
 
 mod figures;
 mod gaps;
+mod only;
 pub mod pipe;
 pub mod room;
 mod session;
@@ -18,10 +19,11 @@ mod track;
 use std::io;
 
 pub use figures::Figures;
+pub use only::Only;
 pub use session::Session;
 pub use show::{Settings, Statistics};
 pub use sink::Format;
-pub use stage::{Only, Person, Recording, Stage};
+pub use stage::{Person, Recording, Stage};
 pub use track::{About, Track, Unit};
 
 use crate::session::client::End;

@@ -10,8 +10,12 @@ use crate::time::Moment;
 const WINDOW: usize = 128;
 /// The reference rises by this part of the time that passes: twice what bad quartz drifts apart (FAULTS V09).
 const CREEP: i64 = 1000;
-/// The delay falls by this part of the time that passes, so that one burst is remembered for a while.
-const RELAX: i64 = 50;
+/// The delay falls by this part of the time that passes: pictures are played 1.1 times as fast, and no faster.
+const RELAX: i64 = 10;
+/// When nothing has come for so long, what comes then is old until it comes no faster than it was captured.
+const GAP: i64 = 1_000_000;
+/// A reference that falls by more than this was that of pictures which waited somewhere: a jump to the present.
+const JUMP: i64 = 100_000;
 /// Lateness that stays for this long without getting less is not a queue that empties but a clock that was set.
 const PATIENCE: Duration = Duration::from_millis(400);
 /// A step between two time stamps that differs from the step between their arrivals by more than this is odd.
@@ -26,6 +30,9 @@ pub struct Due {
     pub at: Moment,
     /// Whether it is to be seen at all, or only decoded because later ones need it.
     pub show: bool,
+    /// Whether it comes from the present. What is played again from a cache, or comes in after a gap, does not, and its
+    /// age says nothing about the way here.
+    pub live: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -41,23 +48,61 @@ struct Lateness {
     first: i64,
 }
 
-/// The clock of one publisher.
+/// The past, which comes in faster than it was captured.
 #[derive(Debug, Default)]
+struct Replay {
+    last: Option<Arrival>,
+}
+
+/// The clock of one publisher.
+#[derive(Debug)]
 pub struct Clock {
     /// Smallest (arrival - time stamp), in microseconds.
     reference: Option<i64>,
     last: Option<Arrival>,
     /// How much later than the reference the last ones came.
     delays: VecDeque<i64>,
-    target: i64,
+    /// What added to a time stamp gives the moment when it is seen: reference and delay.
+    offset: Option<i64>,
     late: Option<Lateness>,
     /// One bit for each of the last 32 arrivals: whether its step was odd.
     odd: u32,
+    replay: Option<Replay>,
+    /// Something has been seen.
+    seen: bool,
+}
+
+impl Default for Clock {
+    fn default() -> Self {
+        Self {
+            reference: None,
+            last: None,
+            delays: VecDeque::new(),
+            offset: None,
+            late: None,
+            odd: 0,
+            // Whoever comes to a room gets what is cached first.
+            replay: Some(Replay::default()),
+            seen: false,
+        }
+    }
 }
 
 impl Clock {
     /// An access unit with time stamp `pts` (microseconds on the publisher's clock) came in at `now`.
     pub fn handle_arrival(&mut self, now: Moment, pts: u64) -> Due {
+        let due = self.judge(now, pts);
+        self.seen |= due.show;
+        due
+    }
+
+    /// The way here begins anew: what comes first is played again from a cache (docs/protocol.md 7.6).
+    pub fn expect_replay(&mut self) {
+        self.forget();
+        self.replay = Some(Replay::default());
+    }
+
+    fn judge(&mut self, now: Moment, pts: u64) -> Due {
         let arrival = Arrival {
             at: i64::try_from(now.micros()).unwrap_or(i64::MAX),
             // Half the range, so that no difference overflows.
@@ -69,12 +114,20 @@ impl Clock {
             let step = arrival.pts - last.pts;
             let odd = step <= 0 || (step - passed).abs() > ODD;
             self.odd = self.odd << 1 | u32::from(odd);
+            if passed > GAP && step * 2 < passed {
+                self.replay.get_or_insert_default();
+            }
         }
         if self.is_distrusted() {
             self.forget();
-            return Due { at: now, show: true };
+            return Due { at: now, show: true, live: true };
         }
         let transit = arrival.at - arrival.pts;
+        if self.is_past(arrival) {
+            let in_time =
+                self.reference.is_some_and(|reference| transit - reference <= LATE.as_micros() as i64);
+            return Due { at: now + FLOOR, show: !self.seen || in_time, live: false };
+        }
         let crept = self.reference.map_or(transit, |r| r + passed / CREEP);
         let reference = crept.min(transit);
         self.reference = Some(reference);
@@ -83,14 +136,35 @@ impl Clock {
             return self.handle_late(now, arrival, delay);
         }
         self.late = None;
-        self.adapt(delay, passed);
-        let wait = (self.target - delay).max(0);
-        Due { at: now + Duration::from_micros(wait as u64), show: true }
+        let wanted = reference + self.target_for(delay);
+        let eases = passed <= GAP && crept - reference <= JUMP;
+        let floor = self.offset.filter(|_| eases).map(|offset| offset - passed / RELAX);
+        let offset = floor.map_or(wanted, |floor| wanted.max(floor));
+        self.offset = Some(offset);
+        let wait = (offset - transit).clamp(0, CEILING.as_micros() as i64);
+        Due { at: now + Duration::from_micros(wait as u64), show: true, live: true }
+    }
+
+    /// Whether `arrival` still belongs to what is played again. That ends with the first that comes about as long after
+    /// the one before it as it was captured after it, and the clock goes on from there.
+    fn is_past(&mut self, arrival: Arrival) -> bool {
+        let Some(replay) = &mut self.replay else { return false };
+        let last = replay.last.replace(arrival);
+        if last.is_none_or(|last| (arrival.at - last.at) * 2 < arrival.pts - last.pts) {
+            return true;
+        }
+        let transit = arrival.at - arrival.pts;
+        let reference = self.reference.filter(|r| transit - r <= CEILING.as_micros() as i64);
+        self.forget();
+        self.reference = reference;
+        self.replay = None;
+        false
     }
 
     /// The delay that is being kept, on top of the fastest way.
     pub fn target(&self) -> Duration {
-        Duration::from_micros(self.target.max(0) as u64).max(FLOOR)
+        let delay = self.offset.zip(self.reference).map_or(0, |(offset, reference)| offset - reference);
+        Duration::from_micros(delay.max(0) as u64).max(FLOOR)
     }
 
     /// How long nothing has come; `None` before the first.
@@ -112,12 +186,13 @@ impl Clock {
             self.forget();
             self.reference = Some(arrival.at - arrival.pts);
             self.last = Some(arrival);
-            return Due { at: now, show: true };
+            return Due { at: now, show: true, live: true };
         }
-        Due { at: now, show: false }
+        Due { at: now, show: false, live: true }
     }
 
-    fn adapt(&mut self, delay: i64, passed: i64) {
+    /// The delay that covers 95 of the last 100 arrivals, of which this is one.
+    fn target_for(&mut self, delay: i64) -> i64 {
         if self.delays.len() == WINDOW {
             self.delays.pop_front();
         }
@@ -125,14 +200,13 @@ impl Clock {
         let mut sorted: Vec<i64> = self.delays.iter().copied().collect();
         let index = (sorted.len() * 95 / 100).min(sorted.len() - 1);
         let (_, percentile, _) = sorted.select_nth_unstable(index);
-        let wanted = (*percentile).clamp(FLOOR.as_micros() as i64, CEILING.as_micros() as i64);
-        self.target = wanted.max(self.target - passed / RELAX);
+        (*percentile).clamp(FLOOR.as_micros() as i64, CEILING.as_micros() as i64)
     }
 
     fn forget(&mut self) {
         self.reference = None;
         self.delays.clear();
-        self.target = 0;
+        self.offset = None;
         self.late = None;
     }
 }
@@ -251,6 +325,73 @@ mod tests {
         let seen = due.iter().filter(|d| d.1).count();
         assert!((1..=30).contains(&seen), "{seen} of 300 pictures that came at once were seen");
         assert!(due.last().expect("some").1, "and the last is one of them");
+    }
+
+    /// Pictures since number `first` that come as they are captured.
+    fn live(first: u64, count: u64) -> impl Iterator<Item = (u64, u64)> {
+        (first..first + count).map(|i| (1_000_000 + i * PICTURE, i * PICTURE))
+    }
+
+    /// What is cached of the 30 pictures before number `now`, all at once, without the upper layers.
+    fn cached(now: u64) -> impl Iterator<Item = (u64, u64)> {
+        (now - 30..now).step_by(2).map(move |i| (1_000_000 + now * PICTURE - 1_000, i * PICTURE))
+    }
+
+    #[test]
+    fn who_joins_sees_the_first_picture_at_once_and_then_the_present_without_a_delay() {
+        let mut clock = Clock::default();
+        let due = play(&mut clock, cached(60));
+        assert_eq!(due.iter().filter(|d| d.1).count(), 1, "one of the past, at once: {due:?}");
+        assert!(due[0].1 && due[0].0 <= 10_000);
+        let due = play(&mut clock, live(60, 60));
+        assert!(due[1..].iter().all(|d| *d == (FLOOR.as_micros() as u64, true)), "{due:?}");
+    }
+
+    #[test]
+    fn what_is_played_again_is_not_live_and_what_follows_is() {
+        let mut clock = Clock::default();
+        let mut alive = |(at, pts): (u64, u64)| clock.handle_arrival(Moment::from_micros(at), pts).live;
+        assert!(!cached(60).any(&mut alive), "the age of a cached picture is no latency");
+        let alive: Vec<bool> = live(60, 60).map(&mut alive).collect();
+        assert!(alive[1..].iter().all(|live| *live), "{alive:?}");
+    }
+
+    #[test]
+    fn after_a_broken_link_the_picture_is_as_near_as_before() {
+        let mut clock = Clock::default();
+        play(&mut clock, live(0, 300));
+        clock.expect_replay();
+        play(&mut clock, cached(900));
+        let due = play(&mut clock, live(900, 60));
+        assert!(due[1..].iter().all(|d| *d == (FLOOR.as_micros() as u64, true)), "{due:?}");
+        // The same, but the connection stayed and gives what had waited in it.
+        let back = 1_000_000 + 1_600 * PICTURE;
+        play(&mut clock, (960..1600).map(|i| (back + (i - 960) * 20, i * PICTURE)));
+        let due = play(&mut clock, live(1601, 60));
+        assert!(due[1..].iter().all(|d| *d == (FLOOR.as_micros() as u64, true)), "{due:?}");
+    }
+
+    #[test]
+    fn a_slow_link_is_forgotten_within_seconds_and_never_played_faster_than_a_tenth() {
+        let mut clock = Clock::default();
+        let mut random = noise(4);
+        let slow = live(0, 300).map(|(at, pts)| (at + random(280_000), pts)).collect::<Vec<_>>();
+        let mut last = 0;
+        let slow: Vec<(u64, u64)> = slow
+            .into_iter()
+            .map(|(at, pts)| {
+                last = at.max(last);
+                (last, pts)
+            })
+            .collect();
+        play(&mut clock, slow);
+        assert!(clock.target().as_millis() > 200, "{:?}", clock.target());
+        let arrivals: Vec<(u64, u64)> = live(310, 300).collect();
+        let due = play(&mut clock, arrivals.iter().copied());
+        let shown: Vec<u64> = arrivals.iter().zip(&due).map(|(a, d)| a.0 + d.0).collect();
+        let fastest = shown.windows(2).map(|w| w[1] - w[0]).min().unwrap();
+        assert!(fastest >= PICTURE * 9 / 10 - 1_000, "{fastest}");
+        assert!(due[8 * 30..].iter().all(|d| d.0 <= 10_000), "8 s later: {:?}", &due[200..]);
     }
 
     #[test]

@@ -3,7 +3,10 @@
 //! A [`Clock`] maps the time stamps of one publisher to this machine's time. Its reference is the smallest
 //! (arrival - time stamp) that it has seen, which is the way without a queue in it; the reference creeps up
 //! slowly, so that it follows a sender whose clock runs differently. On top comes a delay that covers
-//! 95 of 100 arrivals, between [`FLOOR`] and [`CEILING`].
+//! 95 of 100 arrivals, between [`FLOOR`] and [`CEILING`]; it falls no faster than pictures at 1.1 times their speed make it.
+//!
+//! What is played again from a cache, to whoever comes or comes back, and what comes in after a gap, teaches the clock
+//! nothing: it is decoded, of it only what is near the present is seen, and the clock begins anew behind it.
 //!
 //! An access unit waits in a [`Queue`] until it is due and is then decoded, always in order; when several are
 //! due, all are decoded and only the last is seen. What comes more than [`LATE`] too late is decoded and not

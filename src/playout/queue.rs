@@ -17,6 +17,8 @@ pub struct Ready<T> {
     pub unit: T,
     /// Whether its picture is to be seen; otherwise it is only decoded.
     pub show: bool,
+    /// Whether it comes from the present, see [`Due::live`].
+    pub live: bool,
 }
 
 /// Access units of one track in the order of their arrival. Bounded in number and in bytes; when it is
@@ -50,7 +52,7 @@ impl<T> Queue<T> {
         let (due, bytes, unit) = self.waiting.pop_front()?;
         self.bytes -= bytes;
         let overtaken = self.waiting.front().is_some_and(|(next, ..)| next.show && next.at <= now);
-        Some(Ready { unit, show: due.show && !overtaken })
+        Some(Ready { unit, show: due.show && !overtaken, live: due.live })
     }
 
     /// When to poll next.
@@ -79,7 +81,7 @@ mod tests {
     use super::*;
 
     fn due(at: u64, show: bool) -> Due {
-        Due { at: Moment::from_micros(at), show }
+        Due { at: Moment::from_micros(at), show, live: true }
     }
 
     #[test]
@@ -98,7 +100,7 @@ mod tests {
     fn hidden_ones_stay_hidden() {
         let mut queue = Queue::default();
         queue.push(due(1, false), 1, 'a');
-        assert_eq!(queue.poll(Moment::from_micros(1)), Some(Ready { unit: 'a', show: false }));
+        assert_eq!(queue.poll(Moment::from_micros(1)), Some(Ready { unit: 'a', show: false, live: true }));
         assert!(queue.is_empty());
     }
 

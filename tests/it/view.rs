@@ -235,7 +235,7 @@ fn who_asks_for_somebody_who_is_not_there_is_told_who_is() {
         let output = view(&["-", "--only", "Nobody", "-t", "2", option, path.to_str().unwrap()], &input);
         let said = stderr(&output);
         assert_eq!(output.status.code(), Some(5), "{said}");
-        assert!(said.contains("Nobody sends no video here; there: camera, slides"), "{said}");
+        assert!(said.contains("no track \"Nobody\" in this stream; there: camera, slides"), "{said}");
     }
 }
 

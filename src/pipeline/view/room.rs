@@ -259,6 +259,7 @@ impl Room {
         let mut about = super::pipe::about(&track.source);
         let name = self.members.get(&track.member).map(|member| member.name.clone());
         about.member = name.unwrap_or_else(|| format!("member {}", track.member.0));
+        about.of = Some(track.member.0);
         about.own = self.own == Some(track.member);
         self.stage.add(track.track.0, about);
     }

@@ -1,6 +1,6 @@
 //! Draws what is on the stage, in a window or without one, and measures what was shown.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::track::{Track, lock};
-use super::{Error, Session, Stage};
+use super::track::{Fresh, Track, lock};
+use super::{Error, Person, Session, Stage};
 use crate::media::{self, Picture};
 use crate::time::{self, Moment};
 use crate::video::decode::Refused;
@@ -91,6 +91,8 @@ pub fn run(stage: &Stage, settings: Settings, stop: &CancellationToken) -> Resul
         session: Session::default(),
         began: now,
         reported: now,
+        has_reported: false,
+        said_empty: false,
         settings,
     };
     match window {
@@ -106,8 +108,8 @@ struct Show<'a> {
     scene: Scene,
     /// The picture of each track that is on the screen.
     pictures: HashMap<u32, Arc<Picture>>,
-    /// Pictures that were taken and not yet handed over.
-    fresh: Vec<(Arc<Track>, Arc<Picture>)>,
+    /// Pictures that were taken and not yet handed over, and whether they come from the present.
+    fresh: Vec<(Arc<Track>, Arc<Picture>, bool)>,
     focus: Option<u64>,
     frozen: bool,
     said: Option<(Moment, String)>,
@@ -118,6 +120,10 @@ struct Show<'a> {
     session: Session,
     began: Moment,
     reported: Moment,
+    /// There has been a report about a track.
+    has_reported: bool,
+    /// It has been said that nobody sends anything.
+    said_empty: bool,
 }
 
 impl Show<'_> {
@@ -186,36 +192,31 @@ impl Show<'_> {
     fn refresh(&mut self, now: Moment) {
         self.miss(now);
         let tracks = self.stage.tracks();
+        let people: BTreeMap<u32, Person> = self.stage.people().into_iter().collect();
+        let mut silent = people.clone();
         let mut tiles = Vec::with_capacity(tracks.len());
-        let mut seen = Vec::new();
         for (id, track) in &tracks {
             if !self.frozen
-                && let Some(picture) = track.take_picture()
+                && let Some(Fresh { picture, live }) = track.take_picture()
             {
                 let picture = Arc::new(picture);
-                self.fresh.push((Arc::clone(track), Arc::clone(&picture)));
+                self.fresh.push((Arc::clone(track), Arc::clone(&picture), live));
                 self.pictures.insert(*id, picture);
             }
-            seen.push(track.shared().about().member);
-            tiles.push(self.tile(*id, track, now));
+            let of = track.shared().about().of;
+            of.map(|member| silent.remove(&member));
+            let person = of.and_then(|member| people.get(&member));
+            tiles.push(self.tile(*id, track, person, now));
         }
         self.pictures.retain(|id, _| tracks.iter().any(|(there, _)| there == id));
-        for (id, person) in self.stage.people() {
-            let has_video = seen.contains(&person.name);
-            let theirs = tiles.iter_mut().zip(&seen).filter(|(_, name)| **name == person.name);
-            theirs.for_each(|(tile, _)| tile.states = person.words());
-            let gone = person.reconnecting.map(|since| now.since(since));
-            if let Some(gone) = gone.filter(|_| has_video) {
-                let theirs = tiles.iter_mut().zip(&seen).filter(|(_, name)| **name == person.name);
-                theirs.for_each(|(tile, _)| tile.notice = Notice::Reconnecting(gone.as_secs()));
-            }
-            if !has_video && !person.own {
-                let notice = gone.map_or(Notice::CameraOff, |gone| Notice::Reconnecting(gone.as_secs()));
-                let (id, states) = (PEOPLE + u64::from(id), person.words());
-                tiles.push(Tile { id, name: person.name, notice, states, ..Tile::default() });
-            }
-        }
+        tiles.extend(silent.into_iter().filter(|(_, person)| !person.own).map(|(id, person)| {
+            let gone = person.reconnecting.map(|since| now.since(since).as_secs());
+            let notice = gone.map_or(Notice::CameraOff, Notice::Reconnecting);
+            let (id, states) = (PEOPLE + u64::from(id), person.words());
+            Tile { id, name: person.name, notice, states, ..Tile::default() }
+        }));
         self.scene.tiles = tiles;
+        self.scene.empty = self.stage.missing().unwrap_or_else(|| self.settings.empty.clone());
         self.arrange(now);
         let page = self.scene.page.min(self.scene.pages() - 1);
         for (index, (_, track)) in tracks.iter().enumerate() {
@@ -223,23 +224,31 @@ impl Show<'_> {
         }
     }
 
-    fn tile(&self, id: u32, track: &Track, now: Moment) -> Tile {
+    fn tile(&self, id: u32, track: &Track, person: Option<&Person>, now: Moment) -> Tile {
         let shared = track.shared();
         let picture = self.pictures.get(&id).cloned();
         let (words, age) = track.notice(now);
-        let notice = match (words, age) {
-            (Some(words), _) => Notice::Because(words),
-            (None, Some(age)) if age >= STALL && picture.is_some() => Notice::Stalled(age.as_secs()),
+        let gone = person.and_then(|person| person.reconnecting).map(|since| now.since(since));
+        let notice = match (gone, words, age) {
+            // What counts is how old the picture is, not when the server noticed.
+            (Some(gone), _, age) if picture.is_some() => {
+                Notice::Gone(age.map_or(gone, |age| age.max(gone)).as_secs())
+            }
+            (Some(gone), ..) => Notice::Reconnecting(gone.as_secs()),
+            (None, Some(words), _) => Notice::Because(words),
+            (None, None, Some(age)) if age >= STALL && picture.is_some() => Notice::Stalled(age.as_secs()),
             _ if picture.is_none() => Notice::Waiting,
             _ => Notice::Live,
         };
         let statistics = if self.scene.statistics { lock(&shared.figures).lines(now) } else { Vec::new() };
         let about = shared.about();
+        let (name, label) = about.drawn();
         Tile {
             id: u64::from(id),
-            name: about.drawn(),
+            name,
+            label,
             own: about.own,
-            states: Vec::new(),
+            states: person.map(Person::words).unwrap_or_default(),
             picture,
             aspect: about.size.map(|(width, height)| width as f32 / height as f32),
             notice,
@@ -264,8 +273,11 @@ impl Show<'_> {
     /// What was taken is on the screen now: the end of its way, at which latency is measured.
     fn handed_over(&mut self, now: Moment) {
         let wall = time::wall();
-        for (track, picture) in self.fresh.drain(..) {
-            let burnt = media::clock::read(picture.y(), picture.width(), picture.height(), picture.width());
+        for (track, picture, live) in self.fresh.drain(..) {
+            // A picture from the past shows how old it is, and not how long the way is.
+            let clock =
+                || media::clock::read(picture.y(), picture.width(), picture.height(), picture.width());
+            let burnt = if live { clock() } else { None };
             let latency = burnt.and_then(|burnt| wall.checked_sub(burnt)).filter(|age| *age <= LATENCY);
             lock(&track.shared().figures).shown(now, latency);
         }
@@ -280,18 +292,25 @@ impl Show<'_> {
         }
         if now.since(self.reported) < REPORTS {
             // A session that is lost and found within a second is to be seen as well.
-            return if changed { self.write_session(now) } else { Ok(()) };
+            return if changed { self.write_session(now, true) } else { Ok(()) };
         }
         // After a pause of this program, the reports that it missed are not made up for.
         self.reported = if now.since(self.reported) < 2 * REPORTS { self.reported + REPORTS } else { now };
-        self.write_session(now)?;
+        self.write_session(now, changed)?;
         self.write_statistics(now)
     }
 
-    fn write_session(&mut self, now: Moment) -> Result<(), Error> {
+    /// What has happened since the last report: a stream may be over before there is any.
+    fn last_report(&mut self, now: Moment) -> Result<(), Error> {
+        let due = !self.has_reported || now.since(self.reported) >= REPORTS / 2;
+        if due { self.write_statistics(now) } else { Ok(()) }
+    }
+
+    fn write_session(&mut self, now: Moment, changed: bool) -> Result<(), Error> {
         let Some((form, out)) = &mut self.settings.statistics else { return Ok(()) };
         let line = match form {
             Statistics::Json => self.session.json(now, time::wall()),
+            Statistics::Text if changed && self.session == Session::Up => Some("connected".into()),
             Statistics::Text => self.session.text(now),
         };
         line.map_or(Ok(()), |line| out.write_all((line + "\n").as_bytes()).map_err(Error::Output))
@@ -299,16 +318,24 @@ impl Show<'_> {
 
     fn write_statistics(&mut self, now: Moment) -> Result<(), Error> {
         let Some((form, out)) = &mut self.settings.statistics else { return Ok(()) };
+        let tracks = self.stage.tracks();
         let mut text = String::new();
-        for (_, track) in self.stage.tracks() {
+        for (_, track) in &tracks {
             let shared = track.shared();
             let figures = lock(&shared.figures);
+            let decoded = track.is_visible();
             text += &match form {
-                Statistics::Json => figures.json(now, time::wall(), &shared.about()),
-                Statistics::Text => figures.text(now, &shared.about()),
+                Statistics::Json => figures.json(now, time::wall(), &shared.about(), decoded),
+                Statistics::Text => figures.text(now, &shared.about(), decoded),
             };
             text.push('\n');
         }
+        // Said once, and again when the last one has gone.
+        if *form == Statistics::Text && tracks.is_empty() && self.session == Session::Up && !self.said_empty {
+            text = self.scene.empty.clone() + "\n";
+        }
+        self.said_empty = tracks.is_empty() && self.session == Session::Up;
+        self.has_reported |= !tracks.is_empty();
         out.write_all(text.as_bytes()).map_err(Error::Output)
     }
 
@@ -328,7 +355,9 @@ impl Show<'_> {
         }
         if self.settings.snapshot.is_some() && !self.settings.window {
             let tracks = self.stage.tracks();
-            let complete = !tracks.is_empty() && tracks.iter().all(|(id, _)| self.pictures.contains_key(id));
+            let has_picture =
+                |(id, track): &(u32, Arc<Track>)| self.pictures.contains_key(id) || !track.is_visible();
+            let complete = !tracks.is_empty() && tracks.iter().all(has_picture);
             return (complete && age >= SNAPSHOT_SETTLE) || age >= SNAPSHOT_WAIT || self.stage.is_over();
         }
         self.stage.is_over()
@@ -346,8 +375,11 @@ impl Show<'_> {
             || self.settings.snapshot.is_some() && self.stage.is_choosy() && self.pictures.is_empty();
         if nothing && !stopped {
             let why = self.stage.missing().unwrap_or_else(|| "no picture came".into());
-            return Err(Error::Nothing(format!("{why}; nothing was written")));
+            // What has been said already is not said again.
+            let why = if self.told.as_ref() == Some(&why) { String::new() } else { why + "; " };
+            return Err(Error::Nothing(format!("{why}nothing was written")));
         }
+        self.last_report(time::now())?;
         if let Some(path) = self.settings.snapshot.take() {
             self.save(&path).map_err(|error| Error::Snapshot { path: path.display().to_string(), error })?;
         }

@@ -29,14 +29,17 @@ pub(super) type Place = Arc<Mutex<Option<Sink>>>;
 pub(super) struct Home {
     place: Option<Place>,
     wrote: Arc<AtomicBool>,
-    /// Whose track and which one is recorded, once the first has come.
-    meant: Mutex<Option<(String, String)>>,
+    /// Which track is recorded, once the first has come.
+    meant: Mutex<Option<About>>,
+    /// It has been said that others are there.
+    told: AtomicBool,
 }
 
 impl Home {
     pub(super) fn new(sink: Option<Sink>) -> Self {
         let wrote = sink.as_ref().map(|sink| Arc::clone(&sink.wrote)).unwrap_or_default();
-        Self { place: sink.map(|sink| Arc::new(Mutex::new(Some(sink)))), wrote, meant: Mutex::default() }
+        let place = sink.map(|sink| Arc::new(Mutex::new(Some(sink))));
+        Self { place, wrote, meant: Mutex::default(), told: AtomicBool::new(false) }
     }
 
     /// Whether a recording was wanted and nothing has been written so far.
@@ -44,12 +47,22 @@ impl Home {
         self.place.is_some() && !self.wrote.load(Ordering::Relaxed)
     }
 
-    /// Where a track takes the sink from, if it is the one that is recorded.
+    /// Where a track takes the sink from, if it is the one that is recorded. When another one comes, it is said once
+    /// which one is.
     pub(super) fn lend(&self, about: &About) -> Option<Place> {
         let place = self.place.as_ref()?;
-        let this = (about.member.clone(), about.label.clone());
         let mut meant = lock(&self.meant);
-        (*meant.get_or_insert_with(|| this.clone()) == this).then(|| Arc::clone(place))
+        let meant = meant.get_or_insert_with(|| about.clone());
+        if meant.member == about.member && meant.label == about.label {
+            return Some(Arc::clone(place));
+        }
+        if !self.told.swap(true, Ordering::Relaxed) {
+            let (this, other) = (meant.title(), about.title());
+            tracing::warn!(
+                "only {this} is written, not {other}; to choose: --only NICK or --only NICK/LABEL"
+            );
+        }
+        None
     }
 }
 

@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::PathBuf;
-use std::str::FromStr;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Duration;
 
 use super::Error;
+use super::only::{Candidate, Choice, Only};
 use super::session::Session;
 use super::sink::{Format, Home, Sink, Trouble};
-use super::track::{About, Track, Unit, lock};
+use super::track::{About, Track, Unit, Warnings, lock};
 use crate::chat::States;
 use crate::limits;
 use crate::media::Picture;
@@ -25,47 +25,11 @@ const TRACKS: usize = limits::ROOM_TRACKS;
 /// Members that are named to somebody who asked for another.
 const NAMED: usize = 20;
 
-/// Which tracks are wanted: `NICK` or `NICK/LABEL`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Only {
-    nick: String,
-    label: Option<String>,
-}
+/// So many places in the order are remembered; whoever comes after that stands behind, by number.
+const PLACES: usize = 2 * limits::ROOM_TRACKS;
 
-impl FromStr for Only {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let (nick, label) = match text.split_once('/') {
-            Some((nick, label)) => (nick, Some(label.to_owned())),
-            None => (text, None),
-        };
-        if nick.is_empty() && label.is_none() {
-            return Err("expected NICK or NICK/LABEL".into());
-        }
-        Ok(Self { nick: nick.to_owned(), label })
-    }
-}
-
-impl std::fmt::Display for Only {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match &self.label {
-            None => f.write_str(&self.nick),
-            Some(label) => write!(f, "{}/{label}", self.nick),
-        }
-    }
-}
-
-impl Only {
-    /// Whether a track is meant. In a pipe there are no members, and the label is enough.
-    fn matches(&self, about: &About) -> bool {
-        if about.member.is_empty() {
-            return self.label.as_ref().unwrap_or(&self.nick) == &about.label;
-        }
-        (self.nick.is_empty() || self.nick == about.member)
-            && self.label.as_ref().is_none_or(|l| *l == about.label)
-    }
-}
+/// A track that has come onto the screen waits this long for a decoder of one that has just left it.
+const TURN: Duration = Duration::from_secs(1);
 
 /// A member of the room.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -109,14 +73,51 @@ struct Inner {
     sink: Home,
     trouble: Trouble,
     bell: Bell,
-    /// Decoders at work.
-    decoders: Arc<AtomicUsize>,
-    tracks: Mutex<BTreeMap<u32, Arc<Track>>>,
-    /// Tracks that are there and not wanted.
-    others: Mutex<BTreeMap<u32, About>>,
-    people: Mutex<BTreeMap<u32, Person>>,
+    permits: Arc<Permits>,
+    warnings: Warnings,
+    cast: Mutex<Cast>,
     session: Mutex<Session>,
     ended: Mutex<bool>,
+}
+
+/// Who and what is there.
+#[derive(Default)]
+struct Cast {
+    tracks: BTreeMap<u32, Arc<Track>>,
+    /// Tracks that are there and not wanted.
+    others: BTreeMap<u32, About>,
+    people: BTreeMap<u32, Person>,
+    choice: Choice,
+    places: Places,
+}
+
+/// The order in which tracks were first seen. It outlives them: who comes back, after a restart of the server too,
+/// stands where they stood.
+#[derive(Default)]
+struct Places(Vec<(String, String)>);
+
+impl Places {
+    fn of(&mut self, about: &About) -> usize {
+        let same = |(member, label): &(String, String)| *member == about.member && *label == about.label;
+        if let Some(place) = self.0.iter().position(same) {
+            return place;
+        }
+        if self.0.len() < PLACES {
+            self.0.push((about.member.clone(), about.label.clone()));
+            return self.0.len() - 1;
+        }
+        PLACES
+    }
+}
+
+impl Cast {
+    /// All who can be meant by somebody who wants only some.
+    fn candidates(&self, abouts: &[About]) -> Vec<(String, Option<String>)> {
+        let tracks = abouts.iter().chain(self.others.values());
+        let tracks = tracks.map(|about| (about.member.clone(), Some(about.label.clone())));
+        let people = self.people.values().filter(|person| !person.own);
+        tracks.chain(people.map(|person| (person.name.clone(), None))).collect()
+    }
 }
 
 impl Stage {
@@ -129,10 +130,9 @@ impl Stage {
             sink: Home::new(recording.map(|r| Sink::new(r.format, r.out, Arc::clone(&trouble)))),
             trouble,
             bell: Bell::default(),
-            decoders: Arc::default(),
-            tracks: Mutex::default(),
-            others: Mutex::default(),
-            people: Mutex::default(),
+            permits: Arc::default(),
+            warnings: Warnings::default(),
+            cast: Mutex::default(),
             session: Mutex::default(),
             ended: Mutex::new(false),
         }))
@@ -140,71 +140,102 @@ impl Stage {
 
     /// A track is there, or something about it changed.
     pub fn add(&self, id: u32, about: About) {
-        let mut tracks = lock(&self.0.tracks);
-        if let Some(track) = tracks.get(&id) {
-            if track.shared().change(about) {
-                self.0.bell.ring();
+        let mut cast = lock(&self.0.cast);
+        let known = cast.tracks.get(&id).map(|track| track.shared().change(about.clone()));
+        match known {
+            Some(false) => return,
+            Some(true) => {}
+            None if self.0.only.is_some() => {
+                if cast.others.len() < TRACKS || cast.others.contains_key(&id) {
+                    cast.others.insert(id, about);
+                }
             }
+            None => self.start(&mut cast, id, about),
+        }
+        self.choose(&mut cast);
+        self.0.bell.ring();
+    }
+
+    /// Lets a track begin.
+    fn start(&self, cast: &mut Cast, id: u32, about: About) {
+        if cast.tracks.len() >= TRACKS {
             return;
         }
-        if self.0.only.as_ref().is_some_and(|only| !only.matches(&about)) {
-            let mut others = lock(&self.0.others);
-            if others.len() < TRACKS || others.contains_key(&id) {
-                others.insert(id, about);
-            }
-            return;
-        }
-        lock(&self.0.others).remove(&id);
-        if tracks.len() >= TRACKS {
-            return;
-        }
-        let (program, decoders) = (self.0.program.clone(), Arc::clone(&self.0.decoders));
+        let (program, permits) = (self.0.program.clone(), Arc::clone(&self.0.permits));
         let recovery = Recovery::new(move || {
-            let permit = Permit::take(&decoders).ok_or_else(too_many)?;
+            let permit = permits.take(TURN).ok_or(decode::Error::Busy)?;
             let decoder = Isolated::start(&program)?;
             Ok(Box::new(Permitted { decoder, _permit: permit }) as Box<dyn Decoder>)
         });
+        let place = cast.places.of(&about);
         let sink = self.0.sink.lend(&about);
-        match Track::start(about, recovery, self.0.bell.clone(), sink) {
-            Ok(track) => {
+        match Track::start(about, recovery, self.0.bell.clone(), sink, self.0.warnings.clone()) {
+            Ok(mut track) => {
+                track.place = place;
                 // What is beyond the first page is not drawn, so it takes no decoder from those that are.
-                track.set_visible(tracks.len() < PER_PAGE);
-                tracks.insert(id, Arc::new(track));
+                track.set_visible(cast.tracks.len() < PER_PAGE);
+                cast.tracks.insert(id, Arc::new(track));
             }
             Err(error) => self.fail(Error::Start(error)),
         }
-        self.0.bell.ring();
+    }
+
+    /// Where only some are wanted: lets those begin who are meant now, and ends the others.
+    fn choose(&self, cast: &mut Cast) {
+        let Some(only) = &self.0.only else { return };
+        let abouts: Vec<(u32, About)> = cast.tracks.iter().map(|(id, t)| (*id, t.shared().about())).collect();
+        let there = cast.candidates(&abouts.iter().map(|(_, about)| about.clone()).collect::<Vec<_>>());
+        let there = there.iter().map(|(member, label)| Candidate { member, label: label.as_deref() });
+        cast.choice = only.choose(there, &cast.choice);
+        for (id, about) in abouts {
+            if !only.wants(&cast.choice, Candidate::from(&about)) {
+                cast.tracks.remove(&id);
+                cast.others.insert(id, about);
+            }
+        }
+        let wanted = |about: &About| only.wants(&cast.choice, Candidate::from(about));
+        let begin: Vec<u32> = cast.others.iter().filter(|(_, a)| wanted(a)).map(|(id, _)| *id).collect();
+        for id in begin {
+            if let Some(about) = cast.others.remove(&id) {
+                self.start(cast, id, about);
+            }
+        }
     }
 
     /// A track is gone.
     pub fn remove(&self, id: u32) {
-        lock(&self.0.tracks).remove(&id);
-        lock(&self.0.others).remove(&id);
+        let mut cast = lock(&self.0.cast);
+        cast.tracks.remove(&id);
+        cast.others.remove(&id);
+        self.choose(&mut cast);
         self.0.bell.ring();
     }
 
     /// Nobody and nothing is there any more.
     pub fn clear(&self) {
-        lock(&self.0.tracks).clear();
-        lock(&self.0.others).clear();
-        lock(&self.0.people).clear();
+        let mut cast = lock(&self.0.cast);
+        cast.tracks.clear();
+        cast.others.clear();
+        cast.people.clear();
         self.0.bell.ring();
     }
 
     /// A member came or changed.
     pub fn meet(&self, id: u32, mut person: Person) {
-        let mut people = lock(&self.0.people);
-        if let (Some(since), Some(before)) = (&mut person.reconnecting, people.get(&id)) {
+        let mut cast = lock(&self.0.cast);
+        if let (Some(since), Some(before)) = (&mut person.reconnecting, cast.people.get(&id)) {
             *since = before.reconnecting.unwrap_or(*since);
         }
-        people.insert(id, person);
-        drop(people);
+        cast.people.insert(id, person);
+        self.choose(&mut cast);
         self.0.bell.ring();
     }
 
     /// A member left.
     pub fn part(&self, id: u32) {
-        lock(&self.0.people).remove(&id);
+        let mut cast = lock(&self.0.cast);
+        cast.people.remove(&id);
+        self.choose(&mut cast);
         self.0.bell.ring();
     }
 
@@ -217,20 +248,25 @@ impl Stage {
 
     /// The track with this number, if it is wanted.
     pub fn track(&self, id: u32) -> Option<Arc<Track>> {
-        lock(&self.0.tracks).get(&id).cloned()
+        lock(&self.0.cast).tracks.get(&id).cloned()
     }
 
     /// Who was asked for and is not there, and who is instead; nothing where anybody who is wanted is there.
     pub(super) fn missing(&self) -> Option<String> {
-        let only = self.0.only.as_ref().filter(|_| lock(&self.0.tracks).is_empty())?;
-        let mut there: BTreeMap<String, Vec<String>> = BTreeMap::new();
-        for (_, person) in self.people().into_iter().filter(|(_, person)| !person.own) {
-            there.entry(person.name).or_default();
+        let cast = lock(&self.0.cast);
+        let only = self.0.only.as_ref().filter(|_| cast.tracks.is_empty())?;
+        if let Choice::Several(names) = &cast.choice {
+            let names: Vec<&str> = names.iter().take(NAMED).map(String::as_str).collect();
+            return Some(format!("several names begin with {:?}: {}", only.to_string(), names.join(", ")));
         }
-        for about in lock(&self.0.others).values() {
-            there.entry(about.member.clone()).or_default().push(about.label.clone());
+        let mut there: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        for person in cast.people.values().filter(|person| !person.own) {
+            there.entry(&person.name).or_default();
         }
-        let line = |(name, labels): (&String, &Vec<String>)| match (name.as_str(), labels.as_slice()) {
+        for about in cast.others.values() {
+            there.entry(&about.member).or_default().push(&about.label);
+        }
+        let line = |(name, labels): (&&str, &Vec<&str>)| match (*name, labels.as_slice()) {
             ("", labels) => labels.join(", "),
             (name, []) => format!("{name} (no video)"),
             (name, labels) => format!("{name} ({})", labels.join(", ")),
@@ -239,8 +275,18 @@ impl Stage {
         if there.len() > NAMED {
             names.push(format!("and {} more", there.len() - NAMED));
         }
-        let who = if names.is_empty() { "nobody else is".into() } else { names.join(", ") };
-        Some(format!("{only} sends no video here; there: {who}"))
+        Some(match (self.session(), names.is_empty()) {
+            (Session::Absent, true) => format!("no track {:?} in this stream", only.to_string()),
+            (Session::Absent, false) => {
+                format!("no track {:?} in this stream; there: {}", only.to_string(), names.join(", "))
+            }
+            (_, true) => {
+                format!("no member {:?} with video here; nobody else is in the room", only.to_string())
+            }
+            (_, false) => {
+                format!("no member {:?} with video here; there: {}", only.to_string(), names.join(", "))
+            }
+        })
     }
 
     /// Whether a recording was wanted and nothing came of it so far.
@@ -253,13 +299,27 @@ impl Stage {
         self.0.only.is_some()
     }
 
-    /// All tracks, in order.
+    /// All tracks, in the order in which they were first seen.
     pub fn tracks(&self) -> Vec<(u32, Arc<Track>)> {
-        lock(&self.0.tracks).iter().map(|(id, track)| (*id, Arc::clone(track))).collect()
+        let cast = lock(&self.0.cast);
+        let mut tracks: Vec<_> = cast.tracks.iter().map(|(id, track)| (*id, Arc::clone(track))).collect();
+        tracks.sort_by_key(|(_, track)| track.place);
+        tracks
     }
 
+    /// Members; where only some are wanted, those who are.
     pub(super) fn people(&self) -> Vec<(u32, Person)> {
-        lock(&self.0.people).iter().map(|(id, person)| (*id, person.clone())).collect()
+        let cast = lock(&self.0.cast);
+        let only = self.0.only.as_ref();
+        let wanted = |person: &Person| {
+            let whole = Candidate { member: &person.name, label: None };
+            only.is_none_or(|only| only.wants(&cast.choice, whole))
+        };
+        cast.people
+            .iter()
+            .filter(|(_, person)| wanted(person))
+            .map(|(id, person)| (*id, person.clone()))
+            .collect()
     }
 
     /// How the session is doing now.
@@ -330,26 +390,35 @@ impl Stage {
     }
 }
 
-/// One of the [`limits::DECODERS`] that may be at work at once.
-struct Permit(Arc<AtomicUsize>);
+/// The [`limits::DECODERS`] that may be at work at once.
+#[derive(Default)]
+struct Permits {
+    taken: Mutex<usize>,
+    freed: Condvar,
+}
 
-impl Permit {
-    fn take(taken: &Arc<AtomicUsize>) -> Option<Self> {
-        let free = |count| (count < limits::DECODERS).then_some(count + 1);
-        taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, free).ok()?;
-        Some(Self(Arc::clone(taken)))
+impl Permits {
+    /// One of them, if there is one within `limit`.
+    fn take(self: &Arc<Self>, limit: Duration) -> Option<Permit> {
+        let all_taken = |taken: &mut usize| *taken >= limits::DECODERS;
+        let waited = self.freed.wait_timeout_while(lock(&self.taken), limit, all_taken);
+        let (mut taken, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        if *taken >= limits::DECODERS {
+            return None;
+        }
+        *taken += 1;
+        Some(Permit(Arc::clone(self)))
     }
 }
+
+/// One of the [`Permits`]; given back when it goes.
+struct Permit(Arc<Permits>);
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        *lock(&self.0.taken) -= 1;
+        self.0.freed.notify_one();
     }
-}
-
-fn too_many() -> decode::Error {
-    let why = format!("{} are at work already", limits::DECODERS);
-    decode::Error::Unavailable(std::io::Error::other(why))
 }
 
 /// A decoder and the permit that goes with it.
@@ -366,7 +435,7 @@ impl<D: Decoder> Decoder for Permitted<D> {
 
 impl std::fmt::Debug for Stage {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Stage({} tracks)", lock(&self.0.tracks).len())
+        write!(f, "Stage({} tracks)", lock(&self.0.cast).tracks.len())
     }
 }
 
@@ -375,28 +444,64 @@ mod tests {
     use super::*;
 
     #[test]
-    fn v18_no_more_decoders_than_permits() {
-        let taken = Arc::default();
-        let mut permits: Vec<Permit> = std::iter::from_fn(|| Permit::take(&taken)).collect();
+    fn v18_no_more_decoders_than_permits_and_who_comes_next_waits_for_one() {
+        let all: Arc<Permits> = Arc::default();
+        let mut permits: Vec<Permit> = std::iter::from_fn(|| all.take(Duration::ZERO)).collect();
         assert_eq!(permits.len(), limits::DECODERS);
+        let next = std::thread::spawn({
+            let all = Arc::clone(&all);
+            move || all.take(Duration::from_secs(60)).is_some()
+        });
         permits.pop();
-        let again = Permit::take(&taken);
-        assert!(again.is_some() && Permit::take(&taken).is_none(), "each gives its own back");
+        assert!(next.join().unwrap(), "each gives its own back");
+        permits.push(all.take(Duration::from_secs(60)).unwrap());
+        assert!(all.take(Duration::ZERO).is_none());
+    }
+
+    fn about(member: &str, label: &str) -> About {
+        About { member: member.into(), label: label.into(), ..About::default() }
+    }
+
+    fn titles(stage: &Stage) -> Vec<String> {
+        stage.tracks().iter().map(|(_, track)| track.shared().about().title()).collect()
     }
 
     #[test]
-    fn only_names_a_member_a_label_or_both() {
-        let track = |member: &str, label: &str| About {
-            member: member.into(),
-            label: label.into(),
-            ..About::default()
-        };
-        let ana: Only = "ana".parse().unwrap();
-        assert!(ana.matches(&track("ana", "camera")) && ana.matches(&track("ana", "slides")));
-        assert!(!ana.matches(&track("bob", "camera")));
-        let slides: Only = "ana/slides".parse().unwrap();
-        assert!(slides.matches(&track("ana", "slides")) && !slides.matches(&track("ana", "camera")));
-        assert!("camera".parse::<Only>().unwrap().matches(&track("", "camera")), "a pipe has no members");
-        assert!("".parse::<Only>().is_err());
+    fn who_comes_back_stands_where_they_stood() {
+        let stage = Stage::new("none".into(), None, None);
+        for (id, name) in [(1, "Ann"), (2, "Bob"), (3, "Cy")] {
+            stage.add(id, about(name, "camera"));
+        }
+        stage.clear();
+        for (id, name) in [(1, "Cy"), (2, "Ann"), (3, "New"), (4, "Bob")] {
+            stage.add(id, about(name, "camera"));
+        }
+        assert_eq!(titles(&stage), ["Ann", "Bob", "Cy", "New"]);
+    }
+
+    #[test]
+    fn a_better_match_takes_the_place_of_the_one_before_and_people_are_chosen_too() {
+        let stage = Stage::new("none".into(), Some("an".parse().unwrap()), None);
+        let person = |name: &str| Person { name: name.into(), ..Person::default() };
+        stage.meet(1, person("Ana"));
+        stage.meet(2, person("Bob"));
+        assert_eq!(stage.people().len(), 1, "Ana alone, without video");
+        stage.add(7, about("Ana", "camera"));
+        stage.add(8, about("Bob", "camera"));
+        assert_eq!(titles(&stage), ["Ana"]);
+        stage.add(9, about("AN", "camera"));
+        assert_eq!(titles(&stage), ["AN"]);
+        stage.remove(9);
+        assert_eq!(titles(&stage), ["Ana"]);
+    }
+
+    #[test]
+    fn who_is_missing_is_told_with_those_who_are_there() {
+        let stage = Stage::new("none".into(), Some("nobody".parse().unwrap()), None);
+        stage.tell(Session::Up);
+        let words = stage.missing().unwrap();
+        assert_eq!(words, "no member \"nobody\" with video here; nobody else is in the room");
+        stage.add(8, about("Bob", "camera"));
+        assert!(stage.missing().unwrap().ends_with("with video here; there: Bob (camera)"));
     }
 }

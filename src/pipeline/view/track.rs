@@ -1,6 +1,7 @@
 //! One track: its access units wait for their time, are decoded on a thread of their own, and the
 //! latest picture lies ready for whoever draws.
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -20,12 +21,20 @@ use crate::wire::Rendition;
 
 /// How long a notice about a decoder that was started again stays, if no picture comes.
 const IDLE: Duration = Duration::from_secs(1);
+/// A picture that was not shown because a later one was near is shown when none comes for this long.
+const HELD: Duration = Duration::from_millis(60);
+/// What is wrong with a track is logged at most this often, whatever it does (FAULTS V03).
+const WARN_EVERY: Duration = Duration::from_secs(60);
+/// Tracks whose last warning is remembered; while so many have been warned of in that time, no others are.
+const WARNED: usize = 64;
 
 /// What is known of a track beside its pictures. Texts are already scrubbed.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct About {
     /// Whose it is; empty for a pipe.
     pub member: String,
+    /// That member's number; `None` for a pipe.
+    pub of: Option<u32>,
     /// What it is called: `camera`, `screen`.
     pub label: String,
     /// One's own.
@@ -46,21 +55,31 @@ impl About {
         }
     }
 
-    /// The same to be drawn: a name that is written from right to left stays in its place and turns nothing
-    /// around it (Unicode UAX 9, FSI and PDI; none of them come in with a name, for that was scrubbed).
-    pub(super) fn drawn(&self) -> String {
-        let isolated = |text: &str| match text.chars().any(is_right_to_left) {
-            true => format!("\u{2068}{text}\u{2069}"),
-            false => text.to_owned(),
-        };
-        Self { member: isolated(&self.member), label: isolated(&self.label), ..self.clone() }.title()
+    /// The name and what follows it, to be drawn one behind the other.
+    pub(super) fn drawn(&self) -> (String, String) {
+        match (self.member.as_str(), self.label.as_str()) {
+            ("", label) => (label.to_owned(), String::new()),
+            (member, "" | "camera") => (member.to_owned(), String::new()),
+            (member, label) => (member.to_owned(), format!("/ {label}")),
+        }
     }
 }
 
-/// Whether `c` is of a block whose letters are written from right to left.
-fn is_right_to_left(c: char) -> bool {
-    matches!(c, '\u{590}'..='\u{8ff}' | '\u{fb1d}'..='\u{fdff}' | '\u{fe70}'..='\u{feff}'
-        | '\u{10800}'..='\u{10fff}' | '\u{1e800}'..='\u{1efff}')
+/// What was logged about tracks lately, so that none of them fills a log. All clones are one.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Warnings(Arc<Mutex<VecDeque<(String, Moment)>>>);
+
+impl Warnings {
+    /// Whether `title` may be warned of at `now`; if so, that is remembered.
+    fn admit(&self, now: Moment, title: &str) -> bool {
+        let mut last = lock(&self.0);
+        last.retain(|(_, at)| now.since(*at) < WARN_EVERY);
+        if last.len() >= WARNED || last.iter().any(|(warned, _)| warned == title) {
+            return false;
+        }
+        last.push_back((title.to_owned(), now));
+        true
+    }
 }
 
 /// One access unit as it came.
@@ -79,6 +98,8 @@ pub struct Unit {
 /// A track. Access units go in with [`Track::put`]; its thread ends with it.
 #[derive(Debug)]
 pub struct Track {
+    /// Its place in the order of all.
+    pub(super) place: usize,
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
 }
@@ -88,7 +109,7 @@ pub(super) struct Shared {
     about: Mutex<About>,
     inbox: Mutex<Inbox>,
     changed: Condvar,
-    pictures: Latest<Picture>,
+    pictures: Latest<Fresh>,
     pub(super) figures: Mutex<Figures>,
     /// What is to be said instead of showing pictures.
     notice: Mutex<Option<String>>,
@@ -96,6 +117,14 @@ pub(super) struct Shared {
     refused: Mutex<Option<Refused>>,
     visible: AtomicBool,
     wants_key: AtomicBool,
+}
+
+/// A picture that nobody has seen yet.
+#[derive(Debug)]
+pub(super) struct Fresh {
+    pub(super) picture: Picture,
+    /// Whether it comes from the present, so that its age is a latency.
+    pub(super) live: bool,
 }
 
 #[derive(Debug, Default)]
@@ -126,6 +155,7 @@ impl Track {
         recovery: Recovery,
         bell: Bell,
         place: Option<Place>,
+        warnings: Warnings,
     ) -> std::io::Result<Self> {
         let shared = Arc::new(Shared {
             about: Mutex::new(about),
@@ -138,9 +168,19 @@ impl Track {
             visible: AtomicBool::new(true),
             wants_key: AtomicBool::new(false),
         });
-        let mut worker = Worker { shared: Arc::clone(&shared), recovery, bell, sink: None, place };
+        let worker_shared = Arc::clone(&shared);
+        let mut worker = Worker {
+            shared: worker_shared,
+            recovery,
+            bell,
+            sink: None,
+            place,
+            warnings,
+            awake: false,
+            held: None,
+        };
         let thread = std::thread::Builder::new().name("decode".into()).spawn(move || worker.run())?;
-        Ok(Self { shared, thread: Some(thread) })
+        Ok(Self { place: 0, shared, thread: Some(thread) })
     }
 
     /// Takes in `unit`, which came at `now`. When too many wait already (the decoder hangs or is too
@@ -183,7 +223,9 @@ impl Track {
 
     /// The source begins anew with what a decoder needs first (docs/protocol.md 7.6), which has gaps.
     pub(super) fn expect_replay(&self) {
-        self.shared.inbox().gaps.forget();
+        let mut inbox = self.shared.inbox();
+        inbox.gaps.forget();
+        inbox.clock.expect_replay();
     }
 
     /// For how long nothing has come; `None` before the first.
@@ -195,7 +237,7 @@ impl Track {
     pub fn show(&self, picture: Picture, bell: &Bell) {
         self.shared.inbox().clock.handle_arrival(time::now(), picture.captured.micros());
         lock(&self.shared.figures).decoded(time::now(), &picture, Duration::ZERO);
-        self.shared.pictures.put(picture);
+        self.shared.pictures.put(Fresh { picture, live: true });
         bell.ring();
     }
 
@@ -212,7 +254,16 @@ impl Track {
 
     /// Whether it is on the screen; what is not is not decoded.
     pub(super) fn set_visible(&self, visible: bool) {
-        self.shared.visible.store(visible, Ordering::Relaxed);
+        if self.shared.visible.swap(visible, Ordering::Relaxed) != visible {
+            // Under the lock, so that its thread is not about to sleep when it is woken.
+            drop(self.shared.inbox());
+            self.shared.changed.notify_all();
+        }
+    }
+
+    /// See [`set_visible`](Self::set_visible).
+    pub(super) fn is_visible(&self) -> bool {
+        self.shared.visible.load(Ordering::Relaxed)
     }
 
     /// Whether a keyframe should be asked for; asking takes the wish away.
@@ -221,7 +272,7 @@ impl Track {
     }
 
     /// The newest picture that has not been taken.
-    pub(super) fn take_picture(&self) -> Option<Picture> {
+    pub(super) fn take_picture(&self) -> Option<Fresh> {
         self.shared.pictures.try_take()
     }
 
@@ -275,7 +326,7 @@ impl Shared {
             Some(pts) if paced => inbox.clock.handle_arrival(now, pts),
             _ => {
                 inbox.clock.handle_arrival(now, now.micros());
-                Due { at: now, show: true }
+                Due { at: now, show: true, live: true }
             }
         };
         inbox.queue.push(due, unit.data.len(), unit);
@@ -288,6 +339,27 @@ struct Worker {
     bell: Bell,
     sink: Option<Sink>,
     place: Option<Place>,
+    warnings: Warnings,
+    /// Something has been decoded since it last rested, so that there may be a decoder.
+    awake: bool,
+    /// The newest picture, if it was not shown because a later one was near.
+    held: Option<Fresh>,
+}
+
+/// What is to be done next.
+enum Step {
+    Unit {
+        unit: Unit,
+        show: bool,
+        live: bool,
+        /// Something before it was thrown away.
+        after_loss: bool,
+    },
+    /// It is not on the screen any more: its decoder is of use to others.
+    Rest,
+    /// None has come after the picture that was held back.
+    ShowHeld,
+    End,
 }
 
 impl Drop for Worker {
@@ -302,29 +374,50 @@ impl Drop for Worker {
 
 impl Worker {
     fn run(&mut self) {
-        while let Some((unit, show, after_loss)) = self.next() {
-            self.take_sink();
-            if after_loss || unit.data.is_empty() {
-                self.recovery.lost();
-            }
-            if unit.data.is_empty() {
-                self.want_key();
-                continue;
-            }
-            if let Some(sink) = &mut self.sink {
-                sink.unit(&unit);
-                if !sink.wants_pictures() {
-                    continue;
+        loop {
+            match self.next() {
+                Step::End => break,
+                Step::Rest => self.rest(),
+                Step::ShowHeld => {
+                    if let Some(held) = self.held.take() {
+                        self.shared.pictures.put(held);
+                        self.bell.ring();
+                    }
                 }
+                Step::Unit { unit, show, live, after_loss } => self.unit(&unit, show, live, after_loss),
             }
-            // What is recorded is decoded whether it is drawn or not.
-            if self.sink.is_none() && !self.shared.visible.load(Ordering::Relaxed) {
-                self.recovery.rest();
-                continue;
-            }
-            self.decode(&unit, show);
         }
         self.bell.ring();
+    }
+
+    fn rest(&mut self) {
+        self.recovery.rest();
+        self.awake = false;
+        self.held = None;
+    }
+
+    fn unit(&mut self, unit: &Unit, show: bool, live: bool, after_loss: bool) {
+        self.take_sink();
+        if after_loss || unit.data.is_empty() {
+            self.recovery.lost();
+        }
+        if unit.data.is_empty() {
+            self.want_key();
+            return;
+        }
+        if let Some(sink) = &mut self.sink {
+            sink.unit(unit);
+            if !sink.wants_pictures() {
+                return;
+            }
+        }
+        // What is recorded is decoded whether it is drawn or not.
+        if self.sink.is_none() && !self.shared.visible.load(Ordering::Relaxed) {
+            self.rest();
+            return;
+        }
+        self.awake = true;
+        self.decode(unit, show, live);
     }
 
     /// The track before this one may still be at work when this one begins.
@@ -338,29 +431,42 @@ impl Worker {
         }
     }
 
-    /// The next access unit that is due, whether it is seen, and whether something before it was thrown away; `None` at
-    /// the end.
-    fn next(&self) -> Option<(Unit, bool, bool)> {
+    /// What is to be done next; waits for it.
+    fn next(&self) -> Step {
         let mut inbox = self.shared.inbox();
         loop {
             if inbox.state == State::Abandoned {
-                return None;
+                return Step::End;
+            }
+            if self.awake && self.sink.is_none() && !self.shared.visible.load(Ordering::Relaxed) {
+                return Step::Rest;
             }
             let now = time::now();
             if let Some(ready) = inbox.queue.poll(now) {
                 self.shared.changed.notify_all();
-                let lost = std::mem::take(&mut inbox.lost);
-                return Some((ready.unit, ready.show || self.sink.is_some(), lost));
+                let after_loss = std::mem::take(&mut inbox.lost);
+                let show = ready.show || self.sink.is_some();
+                return Step::Unit { unit: ready.unit, show, live: ready.live, after_loss };
             }
-            if inbox.state == State::Finished && inbox.queue.is_empty() {
-                return None;
+            let finished = inbox.state == State::Finished && inbox.queue.is_empty();
+            if finished && self.held.is_some() {
+                return Step::ShowHeld;
             }
-            let wait = inbox.queue.deadline().map_or(IDLE, |at| at.since(now)).min(IDLE);
-            inbox = self.shared.changed.wait_timeout(inbox, wait).unwrap_or_else(PoisonError::into_inner).0;
+            if finished {
+                return Step::End;
+            }
+            let due = inbox.queue.deadline().map_or(IDLE, |at| at.since(now)).min(IDLE);
+            let wait = if self.held.is_some() { due.min(HELD) } else { due };
+            let (woken, waited) =
+                self.shared.changed.wait_timeout(inbox, wait).unwrap_or_else(PoisonError::into_inner);
+            inbox = woken;
+            if waited.timed_out() && wait < due {
+                return Step::ShowHeld;
+            }
         }
     }
 
-    fn decode(&mut self, unit: &Unit, show: bool) {
+    fn decode(&mut self, unit: &Unit, show: bool, live: bool) {
         let began = time::now();
         let outcome = self.recovery.take(began, &unit.data);
         let now = time::now();
@@ -371,9 +477,13 @@ impl Worker {
                 if let Some(sink) = &mut self.sink {
                     sink.picture(&picture);
                 }
+                let fresh = Fresh { picture, live };
                 if show {
-                    self.shared.pictures.put(picture);
+                    self.held = None;
+                    self.shared.pictures.put(fresh);
                     self.bell.ring();
+                } else {
+                    self.held = Some(fresh);
                 }
             }
             Outcome::Nothing => {}
@@ -408,7 +518,10 @@ impl Worker {
     fn say(&self, words: &str) {
         let mut notice = lock(&self.shared.notice);
         if notice.as_deref() != Some(words) {
-            tracing::warn!(track = self.shared.about().title(), "{words}");
+            let title = self.shared.about().title();
+            if self.warnings.admit(time::now(), &title) {
+                tracing::warn!(track = title, "{words}");
+            }
             *notice = Some(words.to_owned());
             self.bell.ring();
         }

@@ -48,6 +48,9 @@ pub enum Error {
     /// No decoder could be started.
     #[error("no decoder could be started: {0}")]
     Unavailable(io::Error),
+    /// As many as there may be are at work; there will be one soon.
+    #[error("all decoders are at work")]
+    Busy,
 }
 
 /// Turns access units into pictures. Fed in order; after an error the next one is a keyframe.

@@ -102,6 +102,10 @@ impl Recovery {
             }
             match (self.start)() {
                 Ok(decoder) => self.decoder = Some(decoder),
+                Err(Error::Busy) => {
+                    self.gate.close();
+                    return Outcome::AwaitKey;
+                }
                 Err(error) => {
                     self.lose(now);
                     return Outcome::Refused(Refused::NoDecoder(error.to_string()));

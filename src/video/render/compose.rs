@@ -32,8 +32,10 @@ pub enum Notice {
     CameraOff,
     /// No picture for so many seconds; the last one stays, darkened.
     Stalled(u64),
-    /// The member's connection has been broken for so many seconds.
+    /// The member, of whom no picture has come, has been reconnecting for so many seconds.
     Reconnecting(u64),
+    /// The member reconnects; no picture has come for so many seconds.
+    Gone(u64),
     /// A sentence, drawn over the darkened picture: why there is none.
     Because(String),
 }
@@ -46,6 +48,7 @@ impl Notice {
             Self::CameraOff => Some("camera off".into()),
             Self::Stalled(seconds) => Some(format!("no picture for {}", span(*seconds))),
             Self::Reconnecting(seconds) => Some(format!("reconnecting for {}", span(*seconds))),
+            Self::Gone(seconds) => Some(format!("no picture for {}, reconnecting", span(*seconds))),
             Self::Because(why) => Some(why.clone()),
         }
     }
@@ -58,6 +61,8 @@ pub struct Tile {
     pub id: u64,
     /// Who it is; already scrubbed.
     pub name: String,
+    /// Which track it is, where that has to be said; it gives way to the name.
+    pub label: String,
     /// One's own picture.
     pub own: bool,
     /// What stands behind the name, a word or a few each, as many as there is room for; already scrubbed.
@@ -111,6 +116,7 @@ struct Painted {
     id: u64,
     slot: Slot,
     name: String,
+    label: String,
     own: bool,
     states: Vec<String>,
     notice: Notice,
@@ -221,6 +227,7 @@ impl Composer {
             id: tile.id,
             slot,
             name: tile.name.clone(),
+            label: tile.label.clone(),
             own: tile.own,
             states: tile.states.clone(),
             notice: tile.notice.clone(),

@@ -86,7 +86,7 @@ fn after_a_damaged_frame_a_keyframe_is_asked_for_and_nothing_is_decoded_until_it
     let (may, may_in) = sync_channel(8);
     let mut once = Some(Obedient { given: given_out, may: may_in });
     let recovery = Recovery::new(move || Ok(Box::new(once.take().unwrap()) as Box<dyn Decoder>));
-    let track = Track::start(About::default(), recovery, Bell::default(), None).unwrap();
+    let track = Track::start(About::default(), recovery, Bell::default(), None, Warnings::default()).unwrap();
     let put = |unit: &Bytes| {
         track.put(time::now(), Unit { seq: None, pts: None, rendition: Rendition::High, data: unit.clone() });
     };
@@ -104,12 +104,71 @@ fn after_a_damaged_frame_a_keyframe_is_asked_for_and_nothing_is_decoded_until_it
 }
 
 #[test]
-fn names_are_drawn_without_turning_what_stands_around_them() {
-    let about =
-        |member: &str, label: &str| About { member: member.into(), label: label.into(), ..About::default() };
-    assert_eq!(about("مريم", "file").drawn(), "\u{2068}مريم\u{2069} / file");
-    assert_eq!(about("Ana", "camera").drawn(), "Ana");
-    assert_eq!(about("Ana", "שקף").drawn(), "Ana / \u{2068}שקף\u{2069}");
+fn v03_a_track_that_goes_wrong_all_the_time_is_logged_once_a_minute() {
+    let warnings = Warnings::default();
+    let at = |seconds: u64| Moment::from_micros(seconds * 1_000_000);
+    let told = (0..300).filter(|second| warnings.admit(at(*second), "Mallory")).count();
+    assert_eq!(told, 5);
+    assert!(warnings.admit(at(301), "Ann"), "others are told of all the same");
+    let many = (0..1000).filter(|i| warnings.admit(at(302), &i.to_string())).count();
+    assert!(many <= WARNED, "nor do many names help: {many}");
+}
+
+/// Gives a picture for everything.
+struct Willing;
+
+impl Decoder for Willing {
+    fn decode(&mut self, _: &[u8], _: bool) -> Result<Option<Picture>, Error> {
+        Ok(Some(Picture::black(64, 48, Moment::default())))
+    }
+}
+
+#[test]
+fn the_last_of_what_is_played_again_is_shown_when_nothing_follows() {
+    let units = units(5);
+    let recovery = Recovery::new(|| Ok(Box::new(Willing) as Box<dyn Decoder>));
+    let bell = Bell::default();
+    let track = Track::start(About::default(), recovery, bell.clone(), None, Warnings::default()).unwrap();
+    let now = time::now();
+    for (seq, unit) in (0..).zip(&units) {
+        let unit =
+            Unit { seq: Some(seq), pts: Some(seq * 33_333), rendition: Rendition::High, data: unit.clone() };
+        track.put(now, unit);
+    }
+    let next = || loop {
+        assert!(bell.wait(Duration::from_secs(20)), "no picture");
+        if let Some(fresh) = track.take_picture() {
+            return fresh.live;
+        }
+    };
+    assert!(!next(), "the first, at once");
+    assert!(!next(), "and the last, because the publisher sends no more");
+}
+
+#[test]
+fn v18_what_leaves_the_screen_gives_its_decoder_back_at_once() {
+    struct Kept(SyncSender<()>);
+    impl Decoder for Kept {
+        fn decode(&mut self, _: &[u8], _: bool) -> Result<Option<Picture>, Error> {
+            Ok(Some(Picture::black(64, 48, Moment::default())))
+        }
+    }
+    impl Drop for Kept {
+        fn drop(&mut self) {
+            let _ = self.0.send(());
+        }
+    }
+    let (gone, is_gone) = sync_channel(8);
+    let recovery = Recovery::new(move || Ok(Box::new(Kept(gone.clone())) as Box<dyn Decoder>));
+    let bell = Bell::default();
+    let track = Track::start(About::default(), recovery, bell.clone(), None, Warnings::default()).unwrap();
+    let data = units(2)[0].clone();
+    track.put(time::now(), Unit { seq: None, pts: None, rendition: Rendition::High, data });
+    while track.take_picture().is_none() {
+        assert!(bell.wait(Duration::from_secs(20)), "no picture");
+    }
+    track.set_visible(false);
+    is_gone.recv_timeout(Duration::from_secs(20)).expect("without waiting for another access unit");
 }
 
 #[test]
@@ -120,7 +179,7 @@ fn after_a_full_queue_nothing_is_decoded_until_the_next_keyframe() {
     let mut once = Some(Obedient { given: given_out, may: may_in });
     let recovery = Recovery::new(move || Ok(Box::new(once.take().unwrap()) as Box<dyn Decoder>));
     let about = About { label: "camera".into(), ..About::default() };
-    let track = Track::start(about, recovery, Bell::default(), None).unwrap();
+    let track = Track::start(about, recovery, Bell::default(), None, Warnings::default()).unwrap();
     let put = |unit: &Bytes| {
         let data = unit.clone();
         track.put(time::now(), Unit { seq: None, pts: None, rendition: Rendition::High, data });
