@@ -1,5 +1,7 @@
 //! `conf-view`: its options, and which source and which end they choose.
 
+mod later;
+
 use std::fs::File;
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -7,6 +9,7 @@ use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 
+use self::later::Later;
 use super::output::{Content, Output};
 use super::{Common, Exit, Failure, Meeting, Program, common, ended, output, signal};
 use crate::pipeline::view::pipe::{self, Pace};
@@ -22,7 +25,7 @@ pub struct View {
     #[arg(value_name = "-", value_parser = input)]
     pub input: Option<String>,
 
-    /// Only this member, or only this track of the member
+    /// Only this member, or only this track of the member; the beginning of a name is enough
     #[arg(long, value_name = "NICK[/LABEL]")]
     pub only: Option<Only>,
 
@@ -43,7 +46,7 @@ pub struct View {
     pub output: Option<PathBuf>,
 
     /// In which form -o writes
-    #[arg(short, long, value_name = "FORMAT", value_enum, requires = "output")]
+    #[arg(short, long, value_name = "FORMAT", value_enum)]
     pub format: Option<Recorded>,
 
     /// Write binary data even to a terminal
@@ -103,7 +106,7 @@ Examples:
   conf-view --snapshot room.png             a picture of the room, without a window
   conf-view --only ana -f y4m -o - | ffmpeg -i - -vf fps=1 shot-%03d.png
   conf-view --no-window --stats=json -t 10s | jq '.latency_ms // empty'
-Keys: q quits, ? shows the others.
+Keys: q quits, f fills the screen, Tab or a click focuses, Page Up and Page Down turn pages, ? shows all.
 ";
 
 impl Program for View {
@@ -199,7 +202,14 @@ fn read_stdin(stage: &Stage, pace: Option<Pace>) -> anyhow::Result<()> {
 }
 
 fn recording(args: &View) -> Result<Option<Recording>, Failure> {
-    let Some(path) = &args.output else { return Ok(None) };
+    let Some(path) = &args.output else {
+        return match args.format {
+            Some(_) => {
+                Err(Failure::usage("-f says in which form -o writes; add -o FILE, or -o - for a pipe"))
+            }
+            None => Ok(None),
+        };
+    };
     let by_name = match path.extension().and_then(|e| e.to_str()) {
         Some("y4m") => Recorded::Y4m,
         Some("h264" | "264") | None => Recorded::H264,
@@ -214,8 +224,12 @@ fn recording(args: &View) -> Result<Option<Recording>, Failure> {
         Recorded::H264 => Format::H264,
         Recorded::Y4m => Format::Y4m,
     };
-    let out = Output::open(Some(path), Content::Binary { force: args.force })?;
-    Ok(Some(Recording { format, out: Box::new(out) }))
+    let out: Box<dyn Write + Send> = if is_stdout(path) {
+        Box::new(Output::open(None, Content::Binary { force: args.force })?)
+    } else {
+        Box::new(Later::new(path)?)
+    };
+    Ok(Some(Recording { format, out }))
 }
 
 fn is_stdout(path: impl AsRef<Path>) -> bool {

@@ -87,7 +87,7 @@ pub(crate) fn is(pixel: [u8; 3], wanted: [u8; 3]) -> bool {
 }
 
 /// Width and pixels of a PNG.
-fn png(path: &Path) -> (usize, Vec<[u8; 3]>) {
+pub(crate) fn png(path: &Path) -> (usize, Vec<[u8; 3]>) {
     let decoder = png::Decoder::new(std::io::BufReader::new(std::fs::File::open(path).unwrap()));
     let mut reader = decoder.read_info().unwrap();
     let mut data = vec![0; reader.output_buffer_size().unwrap()];
@@ -235,8 +235,64 @@ fn who_asks_for_somebody_who_is_not_there_is_told_who_is() {
         let output = view(&["-", "--only", "Nobody", "-t", "2", option, path.to_str().unwrap()], &input);
         let said = stderr(&output);
         assert_eq!(output.status.code(), Some(5), "{said}");
-        assert!(said.contains("no track \"Nobody\" in this stream; there: camera, slides"), "{said}");
+        let sentence = "no track \"Nobody\" in this stream; there: camera, slides";
+        assert_eq!(said.matches(sentence).count(), 1, "{said}");
+        assert!(said.contains("nothing was written") && !path.exists(), "{said}");
     }
+}
+
+#[test]
+fn a_recording_that_gets_nothing_leaves_the_one_before_as_it_was() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("old.h264");
+    std::fs::write(&path, "an older recording").unwrap();
+    let input = colours(&[("camera", RED)], 3);
+    let output = view(&["-", "--only", "nobody", "-t", "1.5", "-o", path.to_str().unwrap()], &input);
+    assert_eq!(output.status.code(), Some(5), "{}", stderr(&output));
+    assert_eq!(std::fs::read(&path).unwrap(), b"an older recording");
+    let output = view(&["-", "-o", path.to_str().unwrap()], &input);
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(
+        std::fs::read(&path).unwrap().starts_with(&[0, 0, 0, 1]),
+        "and one that gets something replaces it"
+    );
+    for bad in [dir.path().to_owned(), dir.path().join("no/such.h264")] {
+        let output = view(&["-", "-f", "h264", "-o", bad.to_str().unwrap()], &input);
+        assert_eq!(output.status.code(), Some(9), "at once: {}", stderr(&output));
+    }
+}
+
+#[test]
+fn a_recording_with_several_tracks_to_choose_from_says_which_one_it_is() {
+    let input = colours(&[("camera", RED), ("slides", GREEN)], 3);
+    let output = view(&["-", "-f", "h264", "-o", "-"], &input);
+    let said = stderr(&output);
+    assert!(output.status.success() && said.contains("only camera is written, not slides"), "{said}");
+    assert!(said.contains("--only"), "{said}");
+    let output = view(&["-", "--only", "SLID", "-f", "h264", "-o", "-"], &input);
+    assert!(output.status.success() && stderr(&output).is_empty(), "{}", stderr(&output));
+    assert!(!output.stdout.is_empty());
+}
+
+#[test]
+fn a_form_without_a_recording_is_told_what_it_is_for() {
+    let output = view(&["-", "-f", "h264"], b"");
+    let said = stderr(&output);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("-o FILE") && !said.contains("--room"), "{said}");
+}
+
+#[test]
+fn a_stream_faster_than_life_is_reported_at_its_end() {
+    let mut input = b"YUV4MPEG2 W320 H240 F10:1 C420\n".to_vec();
+    for _ in 0..20 {
+        input.extend_from_slice(b"FRAME\n");
+        input.extend_from_slice(Picture::black(320, 240, Moment::default()).data());
+    }
+    let output = view(&["-", "--no-window", "--stats=json"], &input);
+    let lines = String::from_utf8(output.stdout).unwrap();
+    let last: serde_json::Value = serde_json::from_str(lines.lines().last().expect("a line")).unwrap();
+    assert!(last["label"] == "y4m" && last["width"] == 320, "{last}");
 }
 
 #[test]
@@ -397,4 +453,91 @@ fn a_real_window_shows_what_was_sent_follows_its_size_and_obeys() {
     display.run(&format!("xdotool windowfocus {window} mousemove --window {window} 200 60 key q"));
     let output = child.wait_with_output().unwrap();
     assert!(output.status.success(), "{}", stderr(&output));
+}
+
+/// A window with two colours, its number, and whoever feeds it.
+fn red_and_green(display: &Display) -> (Child, std::process::ChildStdin, String) {
+    let mut command = viewer(&["-", "--size", "800x300", "--stats=json"]);
+    let mut child = command.env("DISPLAY", &display.name).spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(&colours(&[("left", RED), ("right", GREEN)], 3)).unwrap();
+    let window = display.window();
+    display.until(&window, "both colours", |width, pixels| alike(width, pixels, 800));
+    display.run(&format!("xdotool windowfocus --sync {window}"));
+    (child, stdin, window)
+}
+
+/// Both colours side by side, of one size.
+fn alike(width: usize, pixels: &[[u8; 3]], wanted: usize) -> bool {
+    let at = |x: usize| pixels[pixels.len() / width / 2 * width + x];
+    width == wanted && is(at(width / 4), [255, 0, 0]) && is(at(width * 3 / 4), [0, 255, 0])
+}
+
+/// `colour` is by far the most of what is seen.
+fn mostly(pixels: &[[u8; 3]], colour: [u8; 3], other: [u8; 3]) -> bool {
+    let count = |wanted| pixels.iter().filter(|pixel| is(**pixel, wanted)).count();
+    count(colour) > 4 * count(other) && count(other) > 0
+}
+
+#[test]
+fn the_shortest_keys_and_clicks_are_noticed() {
+    let Some(display) = Display::start() else { return };
+    let (mut child, stdin, window) = red_and_green(&display);
+    let (red, green) = ([255, 0, 0], [0, 255, 0]);
+    // xdotool lets go at once what it presses.
+    display.run("xdotool key Tab");
+    display.until(&window, "the first large", |_, pixels| mostly(pixels, red, green));
+    display.run("xdotool key Right");
+    display.until(&window, "the second large", |_, pixels| mostly(pixels, green, red));
+    display.run("xdotool key Escape");
+    display.until(&window, "the grid", |width, pixels| alike(width, pixels, 800));
+    for (x, large, small) in [(600, green, red), (300, red, green)] {
+        display.run(&format!("xdotool mousemove --window {window} {x} 120 click 1"));
+        display.until(&window, "what was clicked large", |_, pixels| mostly(pixels, large, small));
+        display.run("xdotool key g");
+        display.until(&window, "the grid", |width, pixels| alike(width, pixels, 800));
+    }
+    display.run("xdotool key q");
+    assert!(child.wait().unwrap().success());
+    drop(stdin);
+}
+
+#[test]
+fn f_fills_the_screen_and_a_double_click_or_escape_leaves_it() {
+    let Some(display) = Display::start() else { return };
+    let (mut child, stdin, window) = red_and_green(&display);
+    assert_eq!(display.run("xdotool search --class conf-view"), window, "it has a class");
+    for (there, back) in [
+        ("xdotool key f".to_owned(), "xdotool key Escape".to_owned()),
+        (
+            format!("xdotool mousemove --window {window} 200 100 click --repeat 2 --delay 20 1"),
+            "xdotool key F11".to_owned(),
+        ),
+    ] {
+        display.run(&there);
+        display.until(&window, "the whole screen", |width, pixels| alike(width, pixels, 1300));
+        display.run(&back);
+        display.until(&window, "its own size again", |width, pixels| alike(width, pixels, 800));
+    }
+    display.run("xdotool key q");
+    assert!(child.wait().unwrap().success());
+    drop(stdin);
+}
+
+#[test]
+fn a_window_that_nobody_sees_is_not_drawn_and_is_itself_again_when_it_comes_back() {
+    let Some(display) = Display::start() else { return };
+    let (mut child, stdin, window) = red_and_green(&display);
+    let lines = std::io::BufReader::new(child.stdout.take().unwrap());
+    let mut reports = std::io::BufRead::lines(lines)
+        .map_while(Result::ok)
+        .map(|line| serde_json::from_str::<serde_json::Value>(&line).unwrap());
+    assert!(reports.next().unwrap()["decoded"] == true);
+    display.run(&format!("xdotool windowunmap --sync {window}"));
+    assert!(reports.take(20).any(|report| report["decoded"] == false), "nothing is shown in the dark");
+    display.run(&format!("xdotool windowmap --sync {window} windowfocus --sync {window}"));
+    display.until(&window, "both colours again", |width, pixels| alike(width, pixels, 800));
+    display.run("xdotool key q");
+    assert!(child.wait().unwrap().success());
+    drop(stdin);
 }

@@ -19,6 +19,8 @@ const BANNER: [u8; 3] = [0xff, 0xb4, 0x54];
 const OWN: [u8; 3] = [0x6c, 0xb6, 0xff];
 const SAID: [u8; 3] = [0x8b, 0x95, 0xa1];
 const EMPTY: [u8; 3] = [0x11, 0x14, 0x18];
+/// A tile without a picture.
+const OFF: [u8; 3] = [0x1e, 0x23, 0x29];
 
 fn program(path: &str, room: &str, identity: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(path);
@@ -99,6 +101,37 @@ fn a_snapshot_of_a_room_where_nobody_sends_says_so_and_ends() {
         program(env!("CARGO_BIN_EXE_conf-view"), &server.room, &home.path().join("bob"), &arguments);
     assert_eq!(Running::start(command).wait(Duration::from_secs(15)), 0);
     assert!(path.exists());
+}
+
+#[test]
+fn only_shows_who_was_asked_for_and_nobody_else() {
+    let home = tempfile::tempdir().unwrap();
+    let server = Serve::start();
+    let _camera = camera(&server.room, &home.path().join("ann"));
+    let arguments = ["--no-window", "--stats=text"];
+    let mut watcher =
+        program(env!("CARGO_BIN_EXE_conf-view"), &server.room, &home.path().join("bob"), &arguments);
+    watcher.env("CONF_NAME", "Bob").stdout(Stdio::piped());
+    let mut watcher = Running::start(watcher);
+    let said = BufReader::new(watcher.child.stdout.take().unwrap()).lines().map_while(Result::ok);
+    let told: Vec<String> = said.take_while(|line| !line.starts_with("Ann / test: 3")).collect();
+    assert!(told.iter().any(|line| line == "connected"), "{told:?}");
+    let tiles = |arguments: &[&str]| {
+        let path = home.path().join("room.png");
+        let shot = ["--snapshot", path.to_str().unwrap(), "--size", "640x480"];
+        let mut command = program(
+            env!("CARGO_BIN_EXE_conf-view"),
+            &server.room,
+            &home.path().join("cy"),
+            &[&shot, arguments].concat(),
+        );
+        command.env("CONF_NAME", "Cy");
+        assert_eq!(Running::start(command).wait(Duration::from_secs(20)), 0);
+        let pixels = crate::view::png(&path).1;
+        pixels.iter().filter(|pixel| is(**pixel, OFF)).count()
+    };
+    assert!(tiles(&[]) > 20_000, "Bob has a tile, and his camera is off");
+    assert!(tiles(&["--only", "ANN/test"]) < 2_000 && tiles(&["--only", "an"]) < 2_000);
 }
 
 #[test]

@@ -13,6 +13,7 @@ use super::{Error, Person, Session, Stage};
 use crate::media::{self, Picture};
 use crate::time::{self, Moment};
 use crate::video::decode::Refused;
+use crate::video::render::Canvas;
 use crate::video::render::compose::{Composer, Notice, Scene, Tile};
 use crate::video::render::layout::{Mode, PER_PAGE};
 use crate::video::render::snapshot;
@@ -22,6 +23,10 @@ use crate::video::render::window::{Input, PER_SECOND, Window};
 const STALL: Duration = Duration::from_secs(2);
 /// A window that nothing changes in is painted again this often: what covered it may be gone.
 const REPAINT: Duration = Duration::from_millis(500);
+/// A window that nobody can see is looked at this often, and not painted.
+const HIDDEN: Duration = Duration::from_millis(100);
+/// After so long in the dark, nothing is decoded either; until then it is, because windows come back soon.
+const DARK: Duration = Duration::from_secs(10);
 /// How long a snapshot waits for the first picture of each track.
 const SNAPSHOT_WAIT: Duration = Duration::from_secs(5);
 /// A snapshot waits at least this long for tracks to be announced.
@@ -84,6 +89,8 @@ pub fn run(stage: &Stage, settings: Settings, stop: &CancellationToken) -> Resul
         pictures: HashMap::new(),
         fresh: Vec::new(),
         focus: None,
+        focus_before: None,
+        hidden: None,
         frozen: false,
         said: None,
         missing: None,
@@ -111,6 +118,10 @@ struct Show<'a> {
     /// Pictures that were taken and not yet handed over, and whether they come from the present.
     fresh: Vec<(Arc<Track>, Arc<Picture>, bool)>,
     focus: Option<u64>,
+    /// The focus before the last click, for what a second click makes of it.
+    focus_before: Option<u64>,
+    /// Since when nobody can see the window.
+    hidden: Option<Moment>,
     frozen: bool,
     said: Option<(Moment, String)>,
     /// Since when nobody is there who was asked for, and what was last said about it.
@@ -132,32 +143,46 @@ impl Show<'_> {
         let mut painted = Moment::default();
         let mut waiting = true;
         while !stop.is_cancelled() && !self.is_over(time::now()) {
-            // A picture is painted as soon as it is there, but not sooner than one refresh after the last.
-            waiting |= self.stage.bell().wait(frame);
-            let now = time::now();
-            let early = frame.saturating_sub(now.since(painted));
-            if !early.is_zero() && waiting {
-                std::thread::park_timeout(early);
+            let was_hidden = self.hidden.is_some();
+            self.hidden = window.is_hidden().then(|| self.hidden.unwrap_or_else(time::now));
+            if self.hidden.is_some() {
+                std::thread::park_timeout(HIDDEN);
+            } else {
+                if was_hidden {
+                    painted = Moment::default();
+                }
+                // A picture is painted as soon as it is there, but not sooner than one refresh after the last.
+                waiting |= self.stage.bell().wait(frame);
+                let early = frame.saturating_sub(time::now().since(painted));
+                if !early.is_zero() && waiting {
+                    std::thread::park_timeout(early);
+                }
             }
             let now = time::now();
             self.refresh(now);
-            let (width, height) = window.size();
-            let changed = self.composer.paint(&self.scene, width, height);
-            let canvas = (changed || now.since(painted) >= REPAINT).then(|| self.composer.canvas());
-            if canvas.is_some() {
-                painted = now;
-            }
+            let canvas = if self.hidden.is_some() { None } else { self.paint(&window, now, &mut painted) };
             let inputs = window.update(canvas);
             waiting = false;
             self.handed_over(time::now());
             self.report(time::now())?;
             for input in inputs {
-                if !self.input(input) {
+                if !self.input(input, &mut window) {
                     return self.end(true);
                 }
             }
         }
         self.end(stop.is_cancelled())
+    }
+
+    /// What the window is to show, where that is not what it shows; remembers in `painted` when that was.
+    fn paint(&mut self, window: &Window, now: Moment, painted: &mut Moment) -> Option<&Canvas> {
+        let (width, height) = window.size();
+        let changed = self.composer.paint(&self.scene, width, height);
+        if !changed && now.since(*painted) < REPAINT {
+            return None;
+        }
+        *painted = now;
+        Some(self.composer.canvas())
     }
 
     fn without_window(mut self, stop: &CancellationToken) -> Result<(), Error> {
@@ -219,8 +244,9 @@ impl Show<'_> {
         self.scene.empty = self.stage.missing().unwrap_or_else(|| self.settings.empty.clone());
         self.arrange(now);
         let page = self.scene.page.min(self.scene.pages() - 1);
+        let dark = self.hidden.is_some_and(|since| now.since(since) >= DARK);
         for (index, (_, track)) in tracks.iter().enumerate() {
-            track.set_visible(index / PER_PAGE == page);
+            track.set_visible(index / PER_PAGE == page && !dark);
         }
     }
 
@@ -273,6 +299,9 @@ impl Show<'_> {
     /// What was taken is on the screen now: the end of its way, at which latency is measured.
     fn handed_over(&mut self, now: Moment) {
         let wall = time::wall();
+        if self.hidden.is_some() {
+            self.fresh.clear();
+        }
         for (track, picture, live) in self.fresh.drain(..) {
             // A picture from the past shows how old it is, and not how long the way is.
             let clock =
@@ -323,7 +352,7 @@ impl Show<'_> {
         for (_, track) in &tracks {
             let shared = track.shared();
             let figures = lock(&shared.figures);
-            let decoded = track.is_visible();
+            let decoded = track.is_visible() && self.hidden.is_none();
             text += &match form {
                 Statistics::Json => figures.json(now, time::wall(), &shared.about(), decoded),
                 Statistics::Text => figures.text(now, &shared.about(), decoded),
@@ -396,30 +425,34 @@ impl Show<'_> {
     }
 
     /// Does what a person asks for; `false` to end.
-    fn input(&mut self, input: Input) -> bool {
+    fn input(&mut self, input: Input, window: &mut Window) -> bool {
         match input {
             Input::Close | Input::Letter('q') => return false,
             Input::Letter('i') => self.scene.statistics ^= true,
             Input::Letter('?') => self.scene.help ^= true,
             Input::Letter('g') => self.focus = None,
-            Input::Letter(' ') => self.frozen ^= true,
+            Input::Letter(' ' | 'p') => self.frozen ^= true,
+            Input::Letter('f') | Input::Fullscreen => self.fill_screen(window),
             Input::Letter('s') => self.save_numbered(),
             Input::Letter(digit @ '1'..='8') => {
                 let index = digit as usize - '1' as usize;
                 self.focus = self.scene.tiles.get(index).map(|tile| tile.id).or(self.focus);
             }
-            Input::Tab => {
-                let tiles = &self.scene.tiles;
-                let next = match self.focus.and_then(|id| tiles.iter().position(|tile| tile.id == id)) {
-                    Some(index) => (index + 1) % tiles.len(),
-                    None => 0,
-                };
-                self.focus = tiles.get(next).map(|tile| tile.id);
-            }
+            Input::Next => self.step(1),
+            Input::Previous => self.step(self.scene.tiles.len().saturating_sub(1)),
+            Input::Enter if self.focus.is_none() => self.step(1),
+            Input::Enter => self.focus = None,
+            Input::Escape if window.is_full() => self.fill_screen(window),
+            Input::Escape => self.focus = None,
             Input::Click(x, y) => {
+                self.focus_before = self.focus;
                 let clicked = self.composer.tile_at(x, y);
                 // A second click on the large tile goes back.
                 self.focus = if clicked == self.focus { None } else { clicked.or(self.focus) };
+            }
+            Input::DoubleClick => {
+                self.focus = self.focus_before;
+                self.fill_screen(window);
             }
             Input::PageUp => self.scene.page = self.scene.page.saturating_sub(1),
             Input::PageDown => self.scene.page = (self.scene.page + 1).min(self.scene.pages() - 1),
@@ -427,6 +460,24 @@ impl Show<'_> {
         }
         self.stage.bell().ring();
         true
+    }
+
+    /// So many tiles further, and from the grid to the first.
+    fn step(&mut self, by: usize) {
+        let tiles = &self.scene.tiles;
+        let next = match self.focus.and_then(|id| tiles.iter().position(|tile| tile.id == id)) {
+            Some(index) => (index + by) % tiles.len(),
+            None => 0,
+        };
+        self.focus = tiles.get(next).map(|tile| tile.id);
+    }
+
+    fn fill_screen(&mut self, window: &mut Window) {
+        let full = !window.is_full();
+        if !window.set_full(full) {
+            let words = "here only the window system can fill the screen: use its own key";
+            self.said = Some((time::now(), words.into()));
+        }
     }
 
     /// Saves a snapshot under a name of its own in the current directory.

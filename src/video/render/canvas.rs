@@ -45,7 +45,8 @@ impl Canvas {
         self.rows(rect, |row, _| row.iter_mut().for_each(|p| *p = mix(*p, colour, alpha)));
     }
 
-    /// Paints `text` with its top left corner at `x`, `y`, nothing of it outside of `clip`.
+    /// Paints `text` with its top left corner at `x`, `y`, nothing of it outside of `clip`. What has colours of its own
+    /// keeps them.
     pub(super) fn write(&mut self, text: &Bitmap, x: usize, y: usize, colour: u32, clip: Rect) {
         let target = Rect::new(x, y, text.width, text.height);
         let right = (clip.x + clip.width).min(x + text.width);
@@ -54,9 +55,10 @@ impl Canvas {
             return;
         }
         self.rows(Rect { width: right - x, height: bottom - y, ..target }, |row, line| {
-            let alpha = &text.alpha[line * text.width..];
-            for (pixel, alpha) in row.iter_mut().zip(alpha) {
-                *pixel = mix(*pixel, colour, *alpha);
+            let from = line * text.width;
+            for (index, pixel) in row.iter_mut().enumerate() {
+                let own = text.colours.get(from + index).copied().flatten();
+                *pixel = mix(*pixel, own.unwrap_or(colour), text.alpha[from + index]);
             }
         });
     }

@@ -161,7 +161,9 @@ impl Composer {
             _ => Mode::Grid,
         };
         let banner = banner(scene, page);
-        let top = if banner.is_some() { overlay::banner_height(height) } else { 0 };
+        // Which page it is has a place of its own, because it stays; all else that is said is said over the pictures, which
+        // do not move for it.
+        let top = if scene.pages() > 1 { overlay::banner_height(height) } else { 0 };
         let aspects: Vec<f32> = tiles.iter().map(Tile::aspect).collect();
         let mut slots = layout::place(width, height - top, &aspects, mode);
         for slot in &mut slots {
@@ -182,6 +184,9 @@ impl Composer {
         let mut changed = anew;
         for (index, (tile, (_, slot))) in tiles.iter().zip(&chrome.slots).enumerate() {
             changed |= self.tile(index, tile, *slot, scene.statistics);
+        }
+        if changed && let Some(words) = &chrome.banner {
+            overlay::banner(&mut self.canvas, &mut self.text, words);
         }
         if changed && scene.help {
             overlay::help(&mut self.canvas, &mut self.text);
@@ -212,9 +217,6 @@ impl Composer {
         let (width, height) = chrome.size;
         self.painted.clear();
         self.canvas.reset(width, height, BACKGROUND);
-        if let Some(banner) = &chrome.banner {
-            overlay::banner(&mut self.canvas, &mut self.text, banner);
-        }
         if !chrome.empty.is_empty() {
             let area = Rect::new(0, 0, width, height);
             overlay::centred(&mut self.canvas, &mut self.text, area, &chrome.empty, FAINT);
@@ -284,12 +286,21 @@ impl Composer {
         }
         self.canvas.fill(rect, BACKGROUND);
         let size = rect.height * 2 / 3;
+        let right = rect.x + rect.width;
         let own = tile.own.then(|| self.text.line("you", Face::Plain, size, rect.width));
         let taken = own.as_ref().map_or(0, |mark| mark.width + 8);
         let name = self.text.line(&tile.name, Face::Plain, size, rect.width.saturating_sub(taken + 4));
         let y = rect.y + rect.height.saturating_sub(name.height) / 2;
         self.canvas.write(&name, rect.x + 2, y, TEXT, rect);
-        let mut x = rect.x + 2 + name.width + 8;
+        let mut x = rect.x + 2 + name.width;
+        // Drawn apart from the name, so that neither its direction nor its length does anything to it.
+        let room = right.saturating_sub(x + size / 4 + taken);
+        if !tile.label.is_empty() && room >= 3 * size {
+            let label = self.text.line(&tile.label, Face::Plain, size, room);
+            self.canvas.write(&label, x + size / 4, y, TEXT, rect);
+            x += size / 4 + label.width;
+        }
+        x += 8;
         if let Some(mark) = own {
             self.canvas.write(&mark, x, y, ACCENT, rect);
             x += mark.width + 8;
@@ -298,7 +309,7 @@ impl Composer {
         for words in &tile.states {
             let words = self.text.line(words, Face::Plain, smaller, rect.width);
             // Half a word says nothing, so what does not fit is left out, and so is what is less important.
-            if x + words.width > rect.x + rect.width {
+            if x + words.width > right {
                 break;
             }
             let y = rect.y + rect.height.saturating_sub(words.height) / 2;
@@ -308,11 +319,15 @@ impl Composer {
     }
 }
 
-/// What stands across the top: the notice, or which page this is.
+/// What stands across the top: the notice, or which page this is and how to get to the others.
 fn banner(scene: &Scene, page: usize) -> Option<String> {
     let pages = scene.pages();
-    let paging =
-        || format!("page {} of {pages}: {} are here, Page Down for more", page + 1, scene.tiles.len());
+    let others = match page {
+        0 => "Page Down for more",
+        _ if page + 1 == pages => "Page Up for the others",
+        _ => "Page Up and Page Down for the others",
+    };
+    let paging = || format!("page {} of {pages}: {} are here, {others}", page + 1, scene.tiles.len());
     scene.banner.clone().or_else(|| (pages > 1).then(paging))
 }
 

@@ -96,29 +96,33 @@ pub fn place(width: usize, height: usize, aspects: &[f32], mode: Mode) -> Vec<Sl
     let aspects = &aspects[..aspects.len().min(PER_PAGE)];
     let window = Rect::new(0, 0, width, height);
     match mode {
-        Mode::Focus(index) if index < aspects.len() && aspects.len() > 1 => focus(window, aspects, index),
-        _ => grid(window, aspects),
+        Mode::Focus(index) if index < aspects.len() && aspects.len() > 1 => {
+            focus(window, aspects, index, width.min(height))
+        }
+        _ => grid(window, aspects, width.min(height)),
     }
 }
 
-/// How tall the line with the name is under a tile of this height.
-pub fn label_height(tile_height: usize) -> usize {
-    match tile_height {
-        0..LABEL_FROM => 0,
+/// How tall the line with the name is under a tile of this height, in a window whose shorter side is `window`: on a
+/// screen with four times the pixels, letters have to have as many more to be read.
+pub fn label_height(tile_height: usize, window: usize) -> usize {
+    let by_tile = match tile_height {
+        0..LABEL_FROM => return 0,
         60..=119 => 16,
         120..=239 => 20,
         240..=479 => 24,
-        _ => 28,
-    }
+        _ => (tile_height / 30).max(28),
+    };
+    by_tile.max((window / 54).min(tile_height / 5))
 }
 
 /// The number of columns and rows that leaves the pictures most room is chosen.
-fn grid(area: Rect, aspects: &[f32]) -> Vec<Slot> {
+fn grid(area: Rect, aspects: &[f32], window: usize) -> Vec<Slot> {
     let count = aspects.len();
     let best = (1..=count).max_by_key(|&columns| {
         let rows = count.div_ceil(columns);
         let tile = Rect::new(0, 0, share(area.width, columns), share(area.height, rows));
-        let shown: u64 = aspects.iter().map(|&aspect| pixels(slot(tile, aspect).picture)).sum();
+        let shown: u64 = aspects.iter().map(|&aspect| pixels(slot(tile, aspect, window).picture)).sum();
         // Of those that show the same, the one with the fewest places left empty.
         (shown, std::cmp::Reverse(columns * rows - count))
     });
@@ -133,13 +137,13 @@ fn grid(area: Rect, aspects: &[f32]) -> Vec<Slot> {
         let indent = (columns - in_row) * (width + GAP) / 2;
         let x = area.x + GAP + indent + column * (width + GAP);
         let y = area.y + GAP + row * (height + GAP);
-        slots.push(slot(clip(Rect::new(x, y, width, height), area), aspect));
+        slots.push(slot(clip(Rect::new(x, y, width, height), area), aspect, window));
     }
     slots
 }
 
 /// One large tile and the others in a strip: below it, or beside it where the window is wide.
-fn focus(area: Rect, aspects: &[f32], index: usize) -> Vec<Slot> {
+fn focus(area: Rect, aspects: &[f32], index: usize, window: usize) -> Vec<Slot> {
     let wide = area.width as f32 > area.height as f32 * sane(aspects[index]) * 1.15;
     let (main, strip) = if wide {
         let strip = area.width / STRIP_SHARE;
@@ -155,15 +159,15 @@ fn focus(area: Rect, aspects: &[f32], index: usize) -> Vec<Slot> {
         )
     };
     let others: Vec<f32> = aspects.iter().enumerate().filter(|(i, _)| *i != index).map(|(_, a)| *a).collect();
-    let mut slots = grid(strip, &others);
-    let large = grid(main, &aspects[index..=index]);
+    let mut slots = grid(strip, &others, window);
+    let large = grid(main, &aspects[index..=index], window);
     slots.splice(index..index, large);
     slots
 }
 
 /// A tile divided into picture and name.
-fn slot(tile: Rect, aspect: f32) -> Slot {
-    let label = label_height(tile.height);
+fn slot(tile: Rect, aspect: f32, window: usize) -> Slot {
+    let label = label_height(tile.height, window);
     let picture = Rect { height: tile.height - label, ..tile }.fit(aspect);
     let under = Rect { x: picture.x, y: picture.y + picture.height, width: picture.width, height: label };
     Slot { tile, picture, label: under }
@@ -266,6 +270,17 @@ mod tests {
     #[test]
     fn v18_more_than_a_page_is_paged() {
         assert_eq!(place(1280, 720, &[1.5; 50], Mode::Grid).len(), PER_PAGE);
+    }
+
+    #[test]
+    fn names_grow_with_the_window() {
+        let label = |width, height, count: usize| {
+            place(width, height, &vec![16.0 / 9.0; count], Mode::Grid)[0].label.height
+        };
+        assert!(label(3840, 2160, 1) >= 60, "{}", label(3840, 2160, 1));
+        assert!(label(3840, 2160, 9) >= 40, "{}", label(3840, 2160, 9));
+        assert!(label(3840, 2160, 49) >= 40, "{}", label(3840, 2160, 49));
+        assert_eq!((label(960, 600, 1), label(320, 240, 1)), (28, 20));
     }
 
     #[test]

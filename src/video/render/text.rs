@@ -1,10 +1,15 @@
 //! Names and notices as alpha bitmaps.
 //!
+//! Emoji come from the system's colour font, in its colours, where there is one; otherwise they are drawn as letters
+//! are, in a form that can be read ([`emoji`]).
+//!
 //! Latin letters come from fonts inside the program, so that text is there on a machine without any; every other
 //! script comes from the system's fonts, which are looked up the first time they are needed. A text may
 //! come from a stranger: it is cut to [`LONGEST`] characters with at most [`MARKS`] marks on each
 //! before it is shaped, is drawn on one line and ends in an ellipsis where it does not fit. At most
 //! [`CACHED`] bitmaps are kept; the one unused for longest makes room.
+
+mod emoji;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -33,6 +38,8 @@ pub struct Bitmap {
     pub height: usize,
     /// 0 nothing, 255 solid.
     pub alpha: Vec<u8>,
+    /// The colours of pixels that have one of their own, 0RGB; empty where none has.
+    pub colours: Vec<Option<u32>>,
 }
 
 /// Which kind of letters.
@@ -62,6 +69,8 @@ pub struct Typesetter {
     /// Names of the fonts inside the program.
     plain: String,
     fixed: String,
+    /// The font of emoji.
+    emoji: emoji::Font,
     fonts: FontSystem,
     glyphs: SwashCache,
     has_system_fonts: bool,
@@ -84,11 +93,13 @@ impl Default for Typesetter {
         // By the names that the fonts give themselves. Not by "sans serif" either: looking up the system's fonts
         // changes what that is. Under any other name, letters and spaces come from whichever font is next.
         let mut families = db.faces().map(|face| face.families[0].0.clone());
-        let (plain, fixed) = (families.next().unwrap_or_default(), families.next().unwrap_or_default());
+        let mut next = || families.next().unwrap_or_default();
+        let (plain, fixed, emoji) = (next(), next(), emoji::Font::inside(next()));
         drop(families);
         Self {
             plain,
             fixed,
+            emoji,
             fonts: FontSystem::new_with_locale_and_db("en".into(), db),
             glyphs: SwashCache::new(),
             has_system_fonts: false,
@@ -131,6 +142,7 @@ impl Typesetter {
         if !self.has_system_fonts && key.text.chars().any(|c| c > '\u{24f}' && !is_isolate(c)) {
             self.has_system_fonts = true;
             self.fonts.db_mut().load_system_fonts();
+            self.emoji.look_up(self.fonts.db());
         }
         if self.glyphs.image_cache.len() > GLYPHS {
             self.glyphs.image_cache.clear();
@@ -144,7 +156,16 @@ impl Typesetter {
             Face::Plain => Attrs::new().family(Family::Name(&self.plain)).weight(Weight::LIGHT),
             Face::Fixed => Attrs::new().family(Family::Name(&self.fixed)),
         };
-        buffer.set_text(&key.text, &attrs, Shaping::Advanced, Some(Align::Left));
+        let pieces = self.emoji.pieces(&key.text);
+        let spans = pieces.iter().map(|piece| {
+            let own = match piece.of {
+                emoji::Of::Text => attrs.clone(),
+                emoji::Of::Emoji => Attrs::new().family(Family::Name(&self.emoji.family)),
+            };
+            let size = key.size as f32 * piece.scale;
+            (piece.text.as_ref(), own.metrics(Metrics::new(size, line_height)))
+        });
+        buffer.set_rich_text(spans, &attrs, Shaping::Advanced, Some(Align::Left));
         buffer.shape_until_scroll(&mut self.fonts, false);
         self.paint(&buffer, key.room, line_height as usize)
     }
@@ -154,7 +175,7 @@ impl Typesetter {
         let Some(run) = buffer.layout_runs().next() else { return Bitmap::default() };
         let left = run.glyphs.iter().map(|g| g.x).fold(f32::MAX, f32::min).clamp(0.0, room as f32);
         let width = (run.line_w.ceil() as usize + 2).min(room);
-        let mut bitmap = Bitmap { width, height, alpha: vec![0; width * height] };
+        let mut bitmap = Bitmap { width, height, alpha: vec![0; width * height], colours: Vec::new() };
         for glyph in run.glyphs {
             let at = glyph.physical((-left, run.line_y), 1.0);
             let Some(image) = self.glyphs.get_image(&mut self.fonts, at.cache_key) else { continue };
@@ -162,13 +183,20 @@ impl Typesetter {
                 SwashContent::Mask => 1,
                 SwashContent::SubpixelMask | SwashContent::Color => 4,
             };
+            let coloured = image.content == SwashContent::Color;
+            if coloured {
+                bitmap.colours.resize(width * height, None);
+            }
             let (x, y) = (at.x + image.placement.left, at.y - image.placement.top);
             let across = image.placement.width as usize;
             for (index, pixel) in image.data.chunks_exact(depth).enumerate() {
                 let (column, row) = (x + (index % across) as i32, y + (index / across) as i32);
                 if (0..width as i32).contains(&column) && (0..height as i32).contains(&row) {
-                    let target = &mut bitmap.alpha[row as usize * width + column as usize];
-                    *target = (*target).max(pixel[depth - 1]);
+                    let at = row as usize * width + column as usize;
+                    bitmap.alpha[at] = bitmap.alpha[at].max(pixel[depth - 1]);
+                    if coloured && pixel[depth - 1] > 0 {
+                        bitmap.colours[at] = Some(u32::from_be_bytes([0, pixel[0], pixel[1], pixel[2]]));
+                    }
                 }
             }
         }

@@ -9,11 +9,13 @@ pub(super) fn banner_height(window: usize) -> usize {
 }
 
 /// The keys, as in docs and `--help`.
-const KEYS: [(&str, &str); 7] = [
+const KEYS: [(&str, &str); 9] = [
     ("q", "quit"),
     ("Tab  1-8", "focus the next, or one"),
     ("g", "grid"),
-    ("SPACE", "freeze"),
+    ("PgUp PgDn", "the page before, the next"),
+    ("f", "full screen"),
+    ("SPACE  p", "freeze"),
     ("s", "save a snapshot"),
     ("i", "statistics"),
     ("?", "these keys"),
@@ -45,9 +47,9 @@ pub(super) fn centred(canvas: &mut Canvas, text: &mut Typesetter, area: Rect, wo
 
 /// Figures in the corner of a picture that has just been painted.
 pub(super) fn statistics(canvas: &mut Canvas, text: &mut Typesetter, area: Rect, lines: &[String]) {
-    let size = if area.height < 160 { 9 } else { (area.height / 40).clamp(12, 36) };
-    let step = size + 4;
     let room = area.width.saturating_sub(12);
+    let (size, lines) = fitted(lines, room, area.height);
+    let step = size + size / 3;
     let drawn: Vec<_> = lines.iter().map(|line| text.line(line, Face::Fixed, size, room)).collect();
     let width = drawn.iter().map(|l| l.width).max().unwrap_or(0);
     let panel = Rect {
@@ -62,13 +64,31 @@ pub(super) fn statistics(canvas: &mut Canvas, text: &mut Typesetter, area: Rect,
     }
 }
 
+/// The size of letters for `lines` in `room` pixels: as large as the picture asks for, smaller where they do not fit, and
+/// where that would be too small to read, broken at commas.
+pub(super) fn fitted(lines: &[String], room: usize, height: usize) -> (usize, Vec<String>) {
+    /// Width over height of a letter of the fixed face, with a little to spare.
+    const LETTER: (usize, usize) = (5, 8);
+    const LEAST: usize = 9;
+    let wanted = if height < 160 { LEAST } else { (height / 36).clamp(12, 72) };
+    let fits = |lines: &[String]| {
+        let longest = lines.iter().map(|line| line.chars().count()).max().unwrap_or(0);
+        room * LETTER.1 / (longest * LETTER.0).max(1)
+    };
+    if fits(lines) >= wanted.min(12) {
+        return (wanted.min(fits(lines)), lines.to_vec());
+    }
+    let broken: Vec<String> = lines.iter().flat_map(|line| line.split(", ")).map(str::to_owned).collect();
+    (wanted.min(fits(&broken)).max(6), broken)
+}
+
 /// The keys, in the middle of the window.
 pub(super) fn help(canvas: &mut Canvas, text: &mut Typesetter) {
     let window = Rect::new(0, 0, canvas.width(), canvas.height());
     let size = (window.height.min(window.width) / 40).clamp(12, 48);
     let size = if window.height < 400 || window.width < 400 { 12 } else { size.max(16) };
     let step = size * 8 / 5;
-    let (width, height) = ((size * 22).min(window.width), (KEYS.len() * step + 2 * size).min(window.height));
+    let (width, height) = ((size * 26).min(window.width), (KEYS.len() * step + 2 * size).min(window.height));
     let panel = Rect::new((window.width - width) / 2, (window.height - height) / 2, width, height);
     canvas.fill(panel, FAINT);
     let inside = Rect::new(panel.x + 1, panel.y + 1, width.saturating_sub(2), height.saturating_sub(2));
@@ -98,4 +118,28 @@ fn wrap(words: &str, columns: usize) -> Vec<String> {
         }
     }
     lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_are_as_large_as_the_picture_asks_for_and_are_never_cut() {
+        let lines = ["640x480 30.0/s", "latency 1111 ms, p99 2222"].map(str::to_owned);
+        let mut text = Typesetter::default();
+        for (width, height) in [(3800, 2100), (1200, 2100), (640, 480), (150, 400), (100, 70)] {
+            let room = width - 12;
+            let (size, lines) = fitted(&lines, room, height);
+            for line in &lines {
+                let (there, whole) = (
+                    text.line(line, Face::Fixed, size, room).width,
+                    text.line(line, Face::Fixed, size, 5000).width,
+                );
+                assert_eq!(there, whole, "{line} in {width}x{height} at {size}");
+            }
+        }
+        assert!(fitted(&lines, 3800, 2100).0 >= 50);
+        assert_eq!(fitted(&lines, 150, 400).1.len(), 3, "broken at the comma");
+    }
 }

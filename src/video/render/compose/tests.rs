@@ -1,12 +1,13 @@
 //! What a person would see.
 
 use super::*;
+use crate::time::Moment;
 
 #[test]
 fn who_reconnects_has_done_so_for_some_time() {
     assert_eq!(Notice::Reconnecting(61).sentence().as_deref(), Some("reconnecting for 61 s"));
+    assert_eq!(Notice::Gone(14).sentence().as_deref(), Some("no picture for 14 s, reconnecting"));
 }
-use crate::time::Moment;
 
 fn colour(y: u8, u: u8, v: u8) -> Arc<Picture> {
     let mut picture = Picture::black(640, 480, Moment::default());
@@ -181,4 +182,48 @@ fn what_does_not_fit_behind_a_name_is_left_out_whole() {
     long.states = vec!["away: tea".into()];
     composer.paint(&Scene { tiles: vec![long], ..Scene::default() }, 320, 240);
     assert_eq!(composer.canvas().pixels(), alone, "the name has the line");
+}
+
+#[test]
+fn the_banner_says_which_key_leads_to_the_other_pages() {
+    let tiles = (0..120).map(|i| tile(i, None)).collect();
+    let scene = Scene { tiles, ..Scene::default() };
+    assert_eq!(banner(&scene, 0).as_deref(), Some("page 1 of 3: 120 are here, Page Down for more"));
+    assert!(banner(&scene, 1).is_some_and(|words| words.ends_with("Page Up and Page Down for the others")));
+    assert!(banner(&scene, 2).is_some_and(|words| words.ends_with("120 are here, Page Up for the others")));
+}
+
+#[test]
+fn a_banner_moves_no_picture() {
+    let mut composer = Composer::default();
+    let mut scene = Scene { tiles: vec![tile(1, Some(red()))], ..Scene::default() };
+    composer.paint(&scene, 640, 480);
+    let (before, size) = (composer.canvas().pixels().to_vec(), composer.sizes());
+    scene.banner = Some("frozen: press SPACE to go on".into());
+    assert!(composer.paint(&scene, 640, 480));
+    assert_eq!(composer.sizes(), size);
+    assert_eq!(composer.canvas().pixels()[640 * 30..], before[640 * 30..], "all below is as it was");
+    assert_eq!(composer.canvas().pixels()[0], WARNING);
+    scene.tiles[0].picture = Some(colour(145, 54, 34));
+    composer.paint(&scene, 640, 480);
+    assert_eq!(composer.canvas().pixels()[0], WARNING, "a new picture does not cover it");
+    scene.banner = None;
+    scene.tiles[0].picture = Some(red());
+    composer.paint(&scene, 640, 480);
+    assert!(composer.canvas().pixels() == before, "and it goes as it came");
+}
+
+#[test]
+fn where_there_is_little_room_the_label_is_left_out_and_the_name_is_whole() {
+    let painted = |name: &str, label: &str, width: usize| {
+        let mut composer = Composer::default();
+        let tile =
+            Tile { id: 1, name: name.into(), label: label.into(), picture: Some(red()), ..Tile::default() };
+        composer.paint(&Scene { tiles: vec![tile], ..Scene::default() }, width, 150);
+        composer.canvas().pixels().to_vec()
+    };
+    for name in ["عبد الرحمن الطويل", "Maximilian Longname"] {
+        assert!(painted(name, "/ test", 150) == painted(name, "", 150), "{name} has the line");
+        assert!(painted(name, "/ test", 800) != painted(name, "", 800), "{name}: there is room");
+    }
 }
