@@ -1,4 +1,4 @@
-complete -c conf-view -l only -d 'Only this member, or only this track of the member' -r
+complete -c conf-view -l only -d 'Only this member, or only this track of the member; the beginning of a name is enough' -r
 complete -c conf-view -l layout -d 'How tiles share the window' -r -f -a "grid\t'All of a size'
 speaker\t'One large, the others small'"
 complete -c conf-view -l snapshot -d 'Write what is seen to a picture (- for stdout) and end; with -t, at the end of that time' -r -F

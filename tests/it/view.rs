@@ -467,15 +467,21 @@ fn red_and_green(display: &Display) -> (Child, std::process::ChildStdin, String)
     (child, stdin, window)
 }
 
-/// Both colours side by side, of one size.
-fn alike(width: usize, pixels: &[[u8; 3]], wanted: usize) -> bool {
-    let at = |x: usize| pixels[pixels.len() / width / 2 * width + x];
-    width == wanted && is(at(width / 4), [255, 0, 0]) && is(at(width * 3 / 4), [0, 255, 0])
+/// Whether a pixel is red (0) or green (1), or was before its picture became too old and was darkened.
+fn hue(pixel: [u8; 3], which: usize) -> bool {
+    pixel[which] > 90 && (0..3).all(|other| other == which || pixel[other] < 40)
 }
 
-/// `colour` is by far the most of what is seen.
-fn mostly(pixels: &[[u8; 3]], colour: [u8; 3], other: [u8; 3]) -> bool {
-    let count = |wanted| pixels.iter().filter(|pixel| is(**pixel, wanted)).count();
+/// Both colours side by side, of one size.
+fn alike(width: usize, pixels: &[[u8; 3]], wanted: usize) -> bool {
+    // Not in the middle, where it says that nothing has come for some time.
+    let at = |x: usize| pixels[pixels.len() / width * 3 / 10 * width + x];
+    width == wanted && hue(at(width / 4), 0) && hue(at(width * 3 / 4), 1)
+}
+
+/// One colour is by far the most of what is seen.
+fn mostly(pixels: &[[u8; 3]], colour: usize, other: usize) -> bool {
+    let count = |wanted| pixels.iter().filter(|pixel| hue(**pixel, wanted)).count();
     count(colour) > 4 * count(other) && count(other) > 0
 }
 
@@ -483,7 +489,7 @@ fn mostly(pixels: &[[u8; 3]], colour: [u8; 3], other: [u8; 3]) -> bool {
 fn the_shortest_keys_and_clicks_are_noticed() {
     let Some(display) = Display::start() else { return };
     let (mut child, stdin, window) = red_and_green(&display);
-    let (red, green) = ([255, 0, 0], [0, 255, 0]);
+    let (red, green) = (0, 1);
     // xdotool lets go at once what it presses.
     display.run("xdotool key Tab");
     display.until(&window, "the first large", |_, pixels| mostly(pixels, red, green));
@@ -533,10 +539,15 @@ fn a_window_that_nobody_sees_is_not_drawn_and_is_itself_again_when_it_comes_back
         .map_while(Result::ok)
         .map(|line| serde_json::from_str::<serde_json::Value>(&line).unwrap());
     assert!(reports.next().unwrap()["decoded"] == true);
-    display.run(&format!("xdotool windowunmap --sync {window}"));
-    assert!(reports.take(20).any(|report| report["decoded"] == false), "nothing is shown in the dark");
-    display.run(&format!("xdotool windowmap --sync {window} windowfocus --sync {window}"));
+    display.run(&format!("xdotool windowunmap {window}"));
+    assert!(
+        reports.by_ref().take(20).any(|report| report["decoded"] == false),
+        "nothing is shown in the dark"
+    );
+    display.run(&format!("xdotool windowmap {window}"));
     display.until(&window, "both colours again", |width, pixels| alike(width, pixels, 800));
+    assert!(reports.by_ref().take(20).any(|report| report["decoded"] == true), "and is reported again");
+    display.run(&format!("xdotool windowfocus {window}"));
     display.run("xdotool key q");
     assert!(child.wait().unwrap().success());
     drop(stdin);

@@ -103,7 +103,7 @@ impl Only {
             let label = one.label?;
             let readings =
                 std::iter::once(text).chain(text.match_indices('/').map(|(at, _)| &text[at + 1..]));
-            return readings.filter_map(|read| same(read, label)).max();
+            return readings.filter_map(|read| name(read, label)).max();
         }
         let with_label = one.label.into_iter().flat_map(|label| {
             text.match_indices('/').filter_map(move |(at, _)| {
@@ -117,7 +117,7 @@ impl Only {
 }
 
 fn name(typed: &str, is: &str) -> Option<Fit> {
-    let begins = || is.to_lowercase().starts_with(&typed.to_lowercase());
+    let begins = || !typed.is_empty() && is.to_lowercase().starts_with(&typed.to_lowercase());
     same(typed, is).or_else(|| begins().then_some(Fit::Beginning))
 }
 
@@ -151,6 +151,7 @@ mod tests {
         assert_eq!(shown("ana/slides", &there), ["ana|slides"]);
         assert_eq!(shown("/camera", &there), ["ana|camera", "bob|camera"]);
         assert_eq!(shown("camera", &["|camera", "|screen"]), ["|camera"], "a pipe has no members");
+        assert_eq!(shown("SCR", &["|camera", "|screen"]), ["|screen"]);
         assert!("".parse::<Only>().is_err());
     }
 

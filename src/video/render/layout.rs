@@ -113,7 +113,7 @@ pub fn label_height(tile_height: usize, window: usize) -> usize {
         240..=479 => 24,
         _ => (tile_height / 30).max(28),
     };
-    by_tile.max((window / 54).min(tile_height / 5))
+    by_tile.max((window / 45).min(tile_height / 5))
 }
 
 /// The number of columns and rows that leaves the pictures most room is chosen.

@@ -215,15 +215,15 @@ fn a_banner_moves_no_picture() {
 
 #[test]
 fn where_there_is_little_room_the_label_is_left_out_and_the_name_is_whole() {
-    let painted = |name: &str, label: &str, width: usize| {
+    let painted = |name: &str, label: &str, width: usize, height: usize| {
         let mut composer = Composer::default();
         let tile =
             Tile { id: 1, name: name.into(), label: label.into(), picture: Some(red()), ..Tile::default() };
-        composer.paint(&Scene { tiles: vec![tile], ..Scene::default() }, width, 150);
+        composer.paint(&Scene { tiles: vec![tile], ..Scene::default() }, width, height);
         composer.canvas().pixels().to_vec()
     };
     for name in ["عبد الرحمن الطويل", "Maximilian Longname"] {
-        assert!(painted(name, "/ test", 150) == painted(name, "", 150), "{name} has the line");
-        assert!(painted(name, "/ test", 800) != painted(name, "", 800), "{name}: there is room");
+        assert!(painted(name, "/ test", 150, 150) == painted(name, "", 150, 150), "{name} has the line");
+        assert!(painted(name, "/ test", 800, 600) != painted(name, "", 800, 600), "{name}: there is room");
     }
 }
