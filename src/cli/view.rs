@@ -19,7 +19,7 @@ use crate::wire::control::TrackKind;
 
 /// See everybody in the room in one window.
 #[derive(Debug, Parser)]
-#[command(name = "conf-view", version, before_long_help = EXAMPLES)]
+#[command(name = "conf-view", version, before_long_help = EXAMPLES, after_long_help = KEYS)]
 pub struct View {
     /// `-` shows a pipe (frames of conf-cam, H.264 or Y4M) instead of a room
     #[arg(value_name = "-", value_parser = input)]
@@ -106,7 +106,20 @@ Examples:
   conf-view --snapshot room.png             a picture of the room, without a window
   conf-view --only ana -f y4m -o - | ffmpeg -i - -vf fps=1 shot-%03d.png
   conf-view --no-window --stats=json -t 10s | jq '.latency_ms // empty'
-Keys: q quits, f fills the screen, Tab or a click focuses, Page Up and Page Down turn pages, ? shows all.
+Keys: q quits, ? shows the others.
+";
+
+const KEYS: &str = "\
+Keys in the window:
+  q                     quit
+  Tab, arrows, 1 to 8   one large: the next, the one before, or this one
+  Enter, g              one large, or all alike; a click does both
+  Page Up, Page Down    the page before, the next
+  f, F11, double click  full screen; Escape leaves it
+  SPACE, p              freeze
+  s                     save a snapshot
+  i                     statistics
+  ?                     these keys
 ";
 
 impl Program for View {
