@@ -5,6 +5,7 @@
 //! thread of its own ([`track`]); [`show`] draws what is on the stage and measures. Nothing that
 //! comes in can stop another track or the window.
 
+mod about;
 mod figures;
 mod gaps;
 mod only;
@@ -18,13 +19,14 @@ mod track;
 
 use std::io;
 
+pub use about::About;
 pub use figures::Figures;
 pub use only::Only;
 pub use session::Session;
 pub use show::{Settings, Statistics};
 pub use sink::Format;
 pub use stage::{Person, Recording, Stage};
-pub use track::{About, Track, Unit};
+pub use track::{Track, Unit};
 
 use crate::session::client::End;
 use crate::video::decode::Refused;

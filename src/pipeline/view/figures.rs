@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::track::About;
+use super::about::About;
 use crate::media::Picture;
 use crate::time::Moment;
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::str::FromStr;
 
-use super::track::About;
+use super::about::About;
 
 /// Which tracks are wanted: `NICK` or `NICK/LABEL`.
 ///

@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use super::Error;
-use super::track::{About, Unit, lock};
+use super::about::About;
+use super::track::{Unit, lock};
 use crate::media::{Picture, Size};
 use crate::video::capture::{Fit, Target};
 use crate::video::decode::Refused;

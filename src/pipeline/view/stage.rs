@@ -7,10 +7,11 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::Error;
+use super::about::{About, Warnings};
 use super::only::{Candidate, Choice, Only};
 use super::session::Session;
 use super::sink::{Format, Home, Sink, Trouble};
-use super::track::{About, Track, Unit, Warnings, lock};
+use super::track::{Track, Unit, lock};
 use crate::chat::States;
 use crate::limits;
 use crate::media::Picture;

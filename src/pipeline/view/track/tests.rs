@@ -103,17 +103,6 @@ fn after_a_damaged_frame_a_keyframe_is_asked_for_and_nothing_is_decoded_until_it
     may.send(()).unwrap();
 }
 
-#[test]
-fn v03_a_track_that_goes_wrong_all_the_time_is_logged_once_a_minute() {
-    let warnings = Warnings::default();
-    let at = |seconds: u64| Moment::from_micros(seconds * 1_000_000);
-    let told = (0..300).filter(|second| warnings.admit(at(*second), "Mallory")).count();
-    assert_eq!(told, 5);
-    assert!(warnings.admit(at(301), "Ann"), "others are told of all the same");
-    let many = (0..1000).filter(|i| warnings.admit(at(302), &i.to_string())).count();
-    assert!(many <= WARNED, "nor do many names help: {many}");
-}
-
 /// Gives a picture for everything.
 struct Willing;
 
