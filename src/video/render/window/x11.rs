@@ -7,8 +7,8 @@ use x11rb::connection::Connection;
 use x11rb::errors::ReplyError;
 use x11rb::protocol::Event;
 use x11rb::protocol::xproto::{
-    AtomEnum, ButtonIndex, ButtonPressEvent, ChangeWindowAttributesAux, ClientMessageEvent,
-    ConfigureWindowAux, ConnectionExt as _, EventMask, GetGeometryReply, GrabMode, ModMask, PropMode,
+    AtomEnum, ButtonPressEvent, ChangeWindowAttributesAux, ClientMessageEvent, ConfigureWindowAux,
+    ConnectionExt as _, CreateWindowAux, EventMask, GetGeometryReply, PropMode, WindowClass,
 };
 use x11rb::rust_connection::RustConnection;
 use x11rb::wrapper::ConnectionExt as _;
@@ -20,6 +20,10 @@ const DOUBLE_MS: u32 = 400;
 const DOUBLE_PIXELS: u16 = 8;
 /// What window managers and their rules know the window by.
 const CLASS: &[u8] = b"conf-view\0conf-view\0";
+/// Larger than any window.
+const GLASS: u16 = 16_384;
+/// The button that clicks.
+const LEFT: u8 = 1;
 /// `_NET_WM_STATE`, EWMH 1.5: take the state away, set it.
 const REMOVE: u32 = 0;
 const ADD: u32 = 1;
@@ -67,21 +71,15 @@ impl Companion {
         let events = EventMask::STRUCTURE_NOTIFY | EventMask::PROPERTY_CHANGE;
         let attributes = ChangeWindowAttributesAux::new().event_mask(events);
         connection.change_window_attributes(window, &attributes)?.check()?;
-        // Only one client can ask for presses, and minifb has; a grab takes them before that counts. Each press comes
-        // as an event, however short it is, and none to minifb any more.
+        // Only one client can ask a window for presses, and minifb has; a grab would quarrel with those of window managers.
+        // So an invisible window of our own lies over it: each press there comes as an event, however short it is.
+        // Keys pass through it.
+        let glass = connection.generate_id()?;
+        let attributes = CreateWindowAux::new().event_mask(EventMask::BUTTON_PRESS);
         connection
-            .grab_button(
-                false,
-                window,
-                EventMask::BUTTON_PRESS,
-                GrabMode::ASYNC,
-                GrabMode::ASYNC,
-                x11rb::NONE,
-                x11rb::NONE,
-                ButtonIndex::M1,
-                ModMask::ANY,
-            )?
+            .create_window(0, glass, window, 0, 0, GLASS, GLASS, 0, WindowClass::INPUT_ONLY, 0, &attributes)?
             .check()?;
+        connection.map_window(glass)?.check()?;
         let this = Self {
             connection,
             window,
@@ -124,9 +122,9 @@ impl Companion {
         // An error means that the display has gone, which minifb notices as well.
         while let Ok(Some(event)) = self.connection.poll_for_event() {
             match event {
-                Event::ButtonPress(press) => inputs.push(self.click(press)),
-                Event::UnmapNotify(_) => self.mapped = false,
-                Event::MapNotify(_) => self.mapped = true,
+                Event::ButtonPress(press) if press.detail == LEFT => inputs.push(self.click(press)),
+                Event::UnmapNotify(event) if event.window == self.window => self.mapped = false,
+                Event::MapNotify(event) if event.window == self.window => self.mapped = true,
                 Event::PropertyNotify(change) if change.atom == self.atoms._NET_WM_STATE => self.look(),
                 _ => {}
             }
