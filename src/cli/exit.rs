@@ -130,7 +130,10 @@ fn parse<P: Program>(arguments: Vec<OsString>, color: When) -> Result<P, clap::E
         When::Always => ColorChoice::Always,
         When::Never => ColorChoice::Never,
     };
-    let mut command = P::command().color(colors).after_help(MORE).after_long_help("");
+    let command = P::command().color(colors);
+    // What stands below the short help would stand below the long one too.
+    let below = command.get_after_long_help().cloned().unwrap_or_default();
+    let mut command = command.after_help(MORE).after_long_help(below);
     let mut matches = command.try_get_matches_from_mut(arguments)?;
     P::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut command))
 }
