@@ -47,6 +47,10 @@ pub async fn stream(
     let Streaming { room, chunks, .. } = streaming;
     // The writer ends when nothing more can come.
     drop(chunks);
+    if matches!(moved, Err(Error::Interrupted)) {
+        // A reader that takes nothing is not waited for.
+        return Err(Error::Interrupted);
+    }
     let written = writer.await.map_err(|error| Error::Io(std::io::Error::other(error)))?;
     let (md5, size) = match (moved, written) {
         // A reader that has gone ends everything else.
