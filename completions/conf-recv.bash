@@ -23,7 +23,7 @@ _conf__recv() {
 
     case "${cmd}" in
         conf__recv)
-            opts="-a -w -l -o -y -r -q -v -h -V --all --watch --list --output --if-exists --yes --max-size --allow-hidden --force --discard --progress --room --name --password-file --connect-timeout --reconnect --quiet --verbose --log-file --log-format --color --no-input --completions --man --help --version"
+            opts="-a -w -l -o -y -r -q -v -h -V --all --watch --list --new --output --if-exists --yes --max-size --allow-hidden --force --discard --progress --room --name --password-file --connect-timeout --reconnect --quiet --verbose --log-file --log-format --color --no-input --completions --man --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -31,6 +31,7 @@ powershell\t''
 zsh\t''"
 complete -c conf-recv -s a -l all -d 'Everything that is new'
 complete -c conf-recv -s w -l watch -d 'Everything that is new, and what is still to come, until Ctrl-C'
+complete -c conf-recv -l new -d 'With --list: only what was not received yet'
 complete -c conf-recv -s y -l yes -d 'Receive without asking'
 complete -c conf-recv -l allow-hidden -d 'Take names that begin with a dot, too'
 complete -c conf-recv -l force -d 'With -o -: write to a terminal, too'
