@@ -19,7 +19,7 @@ complete -c conf-cam -l frames -d 'End after so many pictures' -r
 complete -c conf-cam -l snapshot -d 'Write one picture to a PNG file and end' -r -F
 complete -c conf-cam -l list -d 'Say what cameras there are, as text or as json, and end' -r -f -a "text\t'For people'
 json\t'For programs'"
-complete -c conf-cam -l log-file -d 'Write the log to a file instead of stderr' -r -F
+complete -c conf-cam -l log-file -d 'Write the log to a file instead of stderr (-: stderr)' -r -F
 complete -c conf-cam -l log-format -d 'How the log is written' -r -f -a "text\t'For people'
 json\t'One JSON object a line'"
 complete -c conf-cam -l color -d 'When to use colours on stderr' -r -f -a "auto\t'Where it makes sense'

@@ -5,9 +5,9 @@ json\t'One JSON object'"
 complete -c conf-chat -l export -d 'Write what was said to stdout and end' -r -f -a "md\t'Markdown'
 txt\t'Plain text'
 json\t'One JSON object a line'"
-complete -c conf-chat -l history -d 'At most so many older messages (up to 1000) [default: 200 on a terminal and for --export, else 0]' -r
+complete -c conf-chat -l history -d 'At most so many older messages: up to 1000, with --export any number or `all` [default: 200 on a terminal and for --export, else 0]' -r
 complete -c conf-chat -l log -d 'Append what is said to a file' -r -F
-complete -c conf-chat -l outbox -d 'Keep what is not sent yet in a file, for the next start' -r -F
+complete -c conf-chat -l outbox -d 'Keep what is not sent yet in this file, for the next start [default: in the state directory on a terminal, else nowhere]' -r -F
 complete -c conf-chat -l ack -d 'What a message must have reached before the program ends [default: stored, where the server stores]' -r -f -a "relayed\t'The server passed it on'
 stored\t'The server has it on disk, where it keeps anything'"
 complete -c conf-chat -l ack-timeout -d 'Give up when that takes longer, without any progress' -r
@@ -20,7 +20,7 @@ complete -c conf-chat -l name -d 'The name that the others see [default: the log
 complete -c conf-chat -l password-file -d 'The room\'s password is the first line of this file' -r -F
 complete -c conf-chat -l connect-timeout -d 'How long one try to connect may take' -r
 complete -c conf-chat -l reconnect -d 'Give up after this many tries in a row to come back; 0 never comes back [default: never gives up]' -r
-complete -c conf-chat -l log-file -d 'Write the log to a file instead of stderr' -r -F
+complete -c conf-chat -l log-file -d 'Write the log to a file instead of stderr (-: stderr)' -r -F
 complete -c conf-chat -l log-format -d 'How the log is written' -r -f -a "text\t'For people'
 json\t'One JSON object a line'"
 complete -c conf-chat -l color -d 'When to use colours on stderr' -r -f -a "auto\t'Where it makes sense'

@@ -37,7 +37,7 @@ complete -c conf-serve -n "__fish_conf_serve_needs_command" -l config -d 'Settin
 complete -c conf-serve -n "__fish_conf_serve_needs_command" -l status -d 'Show how the running server is, instead of starting one' -r -f -a "table\t'For people'
 json\t'For programs'"
 complete -c conf-serve -n "__fish_conf_serve_needs_command" -l port -d 'The port of the server that --status asks, where several are running' -r
-complete -c conf-serve -n "__fish_conf_serve_needs_command" -l log-file -d 'Write the log to a file instead of stderr' -r -F
+complete -c conf-serve -n "__fish_conf_serve_needs_command" -l log-file -d 'Write the log to a file instead of stderr (-: stderr)' -r -F
 complete -c conf-serve -n "__fish_conf_serve_needs_command" -l log-format -d 'How the log is written' -r -f -a "text\t'For people'
 json\t'One JSON object a line'"
 complete -c conf-serve -n "__fish_conf_serve_needs_command" -l color -d 'When to use colours on stderr' -r -f -a "auto\t'Where it makes sense'

@@ -14,7 +14,7 @@ complete -c conf-view -l name -d 'The name that the others see [default: the log
 complete -c conf-view -l password-file -d 'The room\'s password is the first line of this file' -r -F
 complete -c conf-view -l connect-timeout -d 'How long one try to connect may take' -r
 complete -c conf-view -l reconnect -d 'Give up after this many tries in a row to come back; 0 never comes back [default: never gives up]' -r
-complete -c conf-view -l log-file -d 'Write the log to a file instead of stderr' -r -F
+complete -c conf-view -l log-file -d 'Write the log to a file instead of stderr (-: stderr)' -r -F
 complete -c conf-view -l log-format -d 'How the log is written' -r -f -a "text\t'For people'
 json\t'One JSON object a line'"
 complete -c conf-view -l color -d 'When to use colours on stderr' -r -f -a "auto\t'Where it makes sense'
