@@ -15,6 +15,7 @@ mod record;
 mod room;
 mod run;
 mod stream;
+mod taken;
 mod target;
 mod whole;
 
@@ -34,7 +35,7 @@ pub use fetch::fetch_list;
 pub use room::{Happened, Room};
 pub use run::{Note, Outcome, Received, run};
 pub use stream::stream;
-pub(crate) use target::quoted;
+pub(crate) use taken::quoted;
 pub use target::{IfExists, Target, compare, discard};
 
 /// What is in an offer, judged.

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::fetch::fetch_list;
 use super::record::{Found, Left, Record};
 use super::run::blocking;
+use super::taken::{Taken, create, is_busy};
 use super::{Error, Listed, Room};
 use crate::files::sink::{self, Directory, Existing, Item, Part, There};
 use crate::transfer::name::key;
@@ -17,7 +18,7 @@ use crate::transfer::{Chain, Entry, Manifest, Sums};
 use crate::wire;
 
 /// Names that are tried before it is given up to find a free one.
-const NUMBERS: u32 = 100;
+pub(super) const NUMBERS: u32 = 100;
 /// What a file takes on the disk besides its bytes, about.
 const BLOCK: u64 = 4096;
 /// What is read at once.
@@ -358,78 +359,6 @@ pub fn discard(directory: &Path, name: &str) -> Result<bool, Error> {
     Ok(true)
 }
 
-/// Why a part does not have the name of its file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Taken {
-    /// Another program receives something of that name.
-    Busy,
-    /// A part of something else is there, or what is left of one.
-    Left,
-    /// Something is there that this program has not made.
-    Foreign,
-}
-
-impl Taken {
-    fn of(directory: &Directory, name: &str, tree: bool) -> Result<Self, Error> {
-        Ok(match () {
-            () if is_busy(directory, name, tree) => Self::Busy,
-            () if Record::is_there(directory, name)? => Self::Left,
-            () => Self::Foreign,
-        })
-    }
-
-    fn notice(self, base: &str, part: &str) -> String {
-        let in_the_way = format!("{base}{}", sink::PART);
-        match self {
-            Self::Busy => format!("another program is receiving {base} here, so this one will be {part}"),
-            Self::Left => format!(
-                "{in_the_way} is not of this offer, or its journal cannot be read: it is left alone; \
-                 conf-recv --discard {} removes it",
-                quoted(base)
-            ),
-            Self::Foreign => {
-                format!(
-                    "{in_the_way} is there without a journal, so nothing is known of it: it is left alone"
-                )
-            }
-        }
-    }
-}
-
-/// A name as a shell reads it.
-pub(crate) fn quoted(name: &str) -> String {
-    let plain = |c: char| c.is_alphanumeric() || "._-/+@%:,=".contains(c);
-    match !name.is_empty() && !name.starts_with('-') && name.chars().all(plain) {
-        true => name.to_owned(),
-        false => format!("'{}'", name.replace('\'', "'\\''")),
-    }
-}
-
-/// Whether another program has the part of `name`.
-fn is_busy(directory: &Directory, name: &str, tree: bool) -> bool {
-    matches!(Part::open(directory, name, tree), Err(sink::Error::Busy(_)))
-}
-
-/// A new part under the first name that is free, and why that is not the first of all.
-fn create(directory: &Directory, base: &str, tree: bool, from: u32) -> Result<(Part, Option<Taken>), Error> {
-    let mut taken = None;
-    for number in from..NUMBERS {
-        let name = numbered(base, number);
-        // Under a number, a single file will have this very name.
-        if number > 0 && !tree && directory.look(&name)? != There::Nothing {
-            continue;
-        }
-        match Part::create(directory, &name, tree) {
-            Err(sink::Error::Exists(_) | sink::Error::Busy(_)) if taken.is_none() => {
-                taken = Some(Taken::of(directory, &name, tree)?);
-            }
-            Err(sink::Error::Exists(_) | sink::Error::Busy(_)) => {}
-            other => return Ok((other?, taken)),
-        }
-    }
-    Err(Error::Exists(format!("{base}{}", sink::PART), 1))
-}
-
 impl Place {
     /// Gives what is whole and safe its names; where each file is now, in the order of the manifest.
     pub(super) fn put(
@@ -567,7 +496,7 @@ fn free(directory: &Directory, manifest: &Manifest, name: &str) -> Result<String
 }
 
 /// `a.tar.gz`, `a (1).tar.gz`, ...: never longer than a name may be.
-fn numbered(name: &str, number: u32) -> String {
+pub(super) fn numbered(name: &str, number: u32) -> String {
     const LONGEST: usize = 255;
     if number == 0 {
         return name.to_owned();
