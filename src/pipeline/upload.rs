@@ -383,7 +383,7 @@ fn hint(refusal: &Refusal) -> &'static str {
     match refusal.code {
         Code::Quota => {
             "; taking something back (conf-recv --list, conf-send --withdraw N) or a larger --store-quota of \
-             conf-serve makes room"
+             conf-serve makes room; then the same command goes on, unless it was a pipe"
         }
         _ => "",
     }

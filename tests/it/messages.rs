@@ -252,7 +252,7 @@ fn who_asks_for_older_messages_gets_them_in_order_from_memory_and_from_the_disk_
         (191..=200).for_each(|n| assert_eq!(next(&mut bob), (n, format!("line {n}"))));
         caught_up(&mut bob);
         for (id, before, count, expected) in
-            [(1, 191, 50, 141..=190), (2, 141, 1_000, 13..=140), (3, 13, 1_000, 1..=12), (4, 1, 10, 1..=0)]
+            [(1, 191, 50, 141..191), (2, 141, 1_000, 13..141), (3, 13, 1_000, 1..13), (4, 1, 10, 1..1)]
         {
             bob.say(&Control::Older { id, before, count });
             expected.for_each(|n| assert_eq!(next(&mut bob), (n, format!("line {n}"))));

@@ -91,7 +91,7 @@ fn the_other_programs_ask_too_whatever_their_stdin_is() {
     ]
     .map(quoted);
     for (line, shown) in [
-        (format!("echo some text | {send} --stdin-name a.txt"), "sent: 10 B"),
+        (format!("echo some text | {send} --stdin-name a.txt"), "sent a.txt: 10 B"),
         (format!("{recv} --list"), "a.txt"),
         (format!("{recv} 1 --yes"), "a.txt"),
         (format!("echo hello | {chat} && echo all said"), "all said"),
