@@ -16,7 +16,6 @@ mod sender;
 
 use std::fs::File;
 use std::io;
-use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
@@ -37,8 +36,6 @@ use crate::{limits, text};
 const AHEAD: usize = 4 * 1024 * 1024;
 /// What a text is called.
 const TEXT: &str = "text.txt";
-/// How long an offer of an earlier run is looked for.
-const ANSWER: Duration = Duration::from_secs(10);
 /// Characters of a text that stand for it.
 const TITLE: usize = 40;
 
@@ -125,7 +122,7 @@ pub enum Error {
     List(#[from] transfer::Error),
     /// A file is not what it was.
     #[error(
-        "{name} has changed {when}: what was sent of it is of no use and is taken back; the same command sends it anew"
+        "{name} has changed {when}: what was sent of it is of no use; the same command sends it anew, or does with --restart"
     )]
     Changed {
         /// Which.
@@ -200,14 +197,15 @@ pub async fn run(
         Former::Nothing => None,
         Former::Replaced(former) => Some(former),
         Former::Changed(former) => {
-            if tokio::time::timeout(ANSWER, take_back(former, config)).await.is_ok_and(|taken| taken) {
+            if take_back(former, config).await {
                 memory.forget();
             }
             return Err(Error::Changed { name: job.title, when: "since it was broken off" });
         }
     };
     let name = named.then(|| config.name.to_string());
-    let (handle, events) = client::connect(config);
+    // A server that tells of no offers knows nothing of files.
+    let (handle, events) = client::connect(Config { offers: true, ..config });
     let mut sender =
         Sender::new(handle, events, job, memory, sender::Wishes { to, wait, limit, resume, former, name });
     sender.start(what)?;
@@ -222,8 +220,18 @@ async fn take_back(offer: OfferId, config: Config) -> bool {
     const REQUEST: u64 = 1;
     let (handle, mut events) = client::connect(Config { offers: true, ..config });
     let mut asked = false;
+    let mut limit = None;
     let gone = loop {
-        match events.next().await {
+        let event = match limit {
+            // How long it takes to connect is limited there, and a person may be typing a password.
+            None => events.next().await,
+            Some(limit) => match tokio::time::timeout_at(limit, events.next()).await {
+                Ok(event) => event,
+                Err(_) => break false,
+            },
+        };
+        match event {
+            Some(Event::Up { .. }) => limit = Some(tokio::time::Instant::now() + limits::ANSWER),
             Some(Event::OfferState(state)) if state.offer_id == offer => {
                 // What is complete was sent before it changed.
                 if state.sealed {
@@ -235,7 +243,8 @@ async fn take_back(offer: OfferId, config: Config) -> bool {
             Some(Event::OffersListed) if !asked => break true,
             Some(Event::Done { id: REQUEST }) => break true,
             Some(Event::Refused(refusal)) if refusal.id == Some(REQUEST) => break false,
-            Some(Event::Down { .. }) => asked = false,
+            // It can be taken back another time.
+            Some(Event::Down { .. }) => break false,
             Some(Event::Ended(_)) | None => return false,
             Some(_) => {}
         }

@@ -36,6 +36,8 @@ const FAST: f64 = 64e6;
 const FIRST: f64 = 256e3;
 /// What may go at once after a pause: as much as media could not notice on a line of 4 Mbit/s.
 const BURST: f64 = 16.0 * 1024.0;
+/// What went too far is made up for, but no more of it: so much a call may move.
+const DEBT: f64 = 1024.0 * 1024.0;
 /// Less is not worth a call.
 const LEAST: f64 = 4096.0;
 /// Over so long the rate is measured.
@@ -74,7 +76,7 @@ impl Pace {
         self.fill(now);
         self.moved += bytes;
         if self.rate.is_some() {
-            self.credit -= bytes as f64;
+            self.credit = (self.credit - bytes as f64).max(-DEBT);
         }
         let span = now.since(self.since);
         if span >= SPAN {
@@ -130,7 +132,7 @@ impl Pace {
         self.rate = Some(rate * step).filter(|rate| *rate < FAST && !unused);
         self.changed = now;
         if self.rate.is_none() {
-            self.ceiling = None;
+            (self.ceiling, self.credit) = (None, 0.0);
         }
     }
 

@@ -160,14 +160,14 @@ impl Connection {
                 return Ok(());
             }
             let now = time::now();
-            if self.held.is_some() || self.yielding {
+            let may = self.step_back(now);
+            let full = may == 0 && !self.uploads.is_empty();
+            if self.held.is_some() || full {
                 self.peer.handle_not_reading(now);
             }
-            let may = self.step_back(now);
             let watching = self.outbox.queue().wants_media();
             let deadline = self.peer.poll_timeout(self.outbox.poll_timeout());
             let deadline = if self.yielding { deadline.min(now + YIELD_LOOK) } else { deadline };
-            let full = may == 0 && !self.uploads.is_empty();
             let resting = self.peer.is_resting(now) || self.held.is_some() || full;
             let hungry = !self.fetcher.is_idle() && self.outbox.waiting() < AHEAD && may > 0;
             let files = self.seat.as_ref().and_then(|seat| seat.hall.depot());
@@ -205,6 +205,8 @@ impl Connection {
     /// media goes over this connection as well, its own queue decides.
     fn step_back(&mut self, now: Moment) -> usize {
         let wants_media = self.outbox.queue().wants_media();
+        let moved = self.read + self.outbox.sent();
+        let news = moved - std::mem::replace(&mut self.told, moved);
         let Some(place) = self.outbox.place() else { return usize::MAX };
         if wants_media || !self.fans.is_empty() {
             place.mark_media(now);
@@ -217,14 +219,15 @@ impl Connection {
                     place.mark_late(now);
                 }
             }
+            if std::mem::take(&mut self.yielding) {
+                let _ = tcp::configure_bulk(&self.outbox.socket);
+            }
             return usize::MAX;
         }
         if !self.bulk || self.server.unyielding {
             return usize::MAX;
         }
-        let moved = self.read + self.outbox.sent();
-        let may = self.server.lines.pass(place, moved - self.told, now);
-        self.told = moved;
+        let may = self.server.lines.pass(place, news, now);
         if self.yielding != may.is_some() {
             self.yielding = may.is_some();
             let configure = if self.yielding { tcp::configure_yielding } else { tcp::configure_bulk };

@@ -1,14 +1,15 @@
 //! What one connection has asked to be sent of offers: request after request, piece after piece, each when
 //! it is there and the connection has taken most of the one before.
 //!
-//! Bounds: [`limits::FETCHES`] requests of [`limits::FETCH_RANGES`] ranges, and [`READING`] pieces that are read
-//! ahead, so that the disk and the connection do not wait for each other.
+//! Bounds: [`limits::FETCHES`] requests of [`limits::FETCH_RANGES`] ranges, and one piece that is read. One more is
+//! read ahead, so that the disk and the connection do not wait for each other, while fewer than [`AHEAD`] are on all
+//! connections.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, SemaphorePermit, oneshot};
 
 use super::depot::{Depot, Holding, Stock};
 use crate::limits;
@@ -16,15 +17,16 @@ use crate::wire::control::Refusal;
 use crate::wire::offer::Fetch;
 use crate::wire::{Code, Part};
 
-/// Pieces that are read ahead of what the connection takes.
-const READING: usize = 2;
+/// Pieces that are read ahead for all connections together: 64 MiB of the largest.
+const AHEAD: usize = 64;
+static READ_AHEAD: Semaphore = Semaphore::const_new(AHEAD);
 
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct Fetcher {
     requests: VecDeque<Serving>,
     /// Pieces of the first request that are being read, in order.
-    reading: VecDeque<oneshot::Receiver<Option<Bytes>>>,
+    reading: VecDeque<(oneshot::Receiver<Option<Bytes>>, Option<SemaphorePermit<'static>>)>,
 }
 
 #[derive(Debug)]
@@ -109,13 +111,17 @@ impl Fetcher {
         loop {
             let Some(serving) = self.requests.front_mut() else { return std::future::pending().await };
             let id = serving.fetch.id;
-            while self.reading.len() < READING
+            while self.reading.len() < 2
                 && let Some(Step::Read(index)) = serving.step()
             {
-                self.reading.push_back(depot.read(&serving.stock, serving.fetch.part, index));
+                let ahead = if self.reading.is_empty() { None } else { READ_AHEAD.try_acquire().ok() };
+                if !self.reading.is_empty() && ahead.is_none() {
+                    break;
+                }
+                self.reading.push_back((depot.read(&serving.stock, serving.fetch.part, index), ahead));
                 serving.next += 1;
             }
-            if let Some(reading) = self.reading.front_mut() {
+            if let Some((reading, _)) = self.reading.front_mut() {
                 let found = reading.await;
                 self.reading.pop_front();
                 if let Ok(Some(bytes)) = found {
@@ -124,7 +130,10 @@ impl Fetcher {
                 self.reading.clear();
                 let gone = serving.stock.holding().gone.is_some();
                 self.requests.pop_front();
-                return Served::Refused(refusal(id, gone));
+                return Served::Refused(match found {
+                    Err(_) if !gone => busy(id),
+                    _ => refusal(id, gone),
+                });
             }
             let step = serving.stock.wait(|holding| serving.step_by(holding)).await;
             match step {
@@ -163,6 +172,13 @@ impl Serving {
             () => None,
         }
     }
+}
+
+/// The disk has more to read than it may have waiting.
+fn busy(id: u64) -> Refusal {
+    let mut refusal = Refusal::new(Code::RateLimited, "the server's disk is busy");
+    (refusal.id, refusal.retry_after_ms) = (Some(id), Some(1_000));
+    refusal
 }
 
 fn refusal(id: u64, gone: bool) -> Refusal {

@@ -354,7 +354,9 @@ impl Hall {
                 self.obey(&mut state, output, now);
             }
             self.oblige(&mut state);
-            let catching_up = state.room.behind().next().is_some();
+            let State { room, outboxes, .. } = &*state;
+            let takes = |id: &ConnectionId| outboxes.get(id).is_some_and(|outbox| outbox.is_empty());
+            let catching_up = room.behind().any(|id| takes(&id));
             if !catching_up && now.since(state.written) < limits::GATHER {
                 break;
             }

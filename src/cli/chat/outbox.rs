@@ -262,7 +262,10 @@ impl Journal {
                     self.last = self.last.max(n);
                     self.waiting.retain(|kept| kept.n > n);
                 }
-                Some(Entry::Gone(n)) => self.waiting.retain(|kept| kept.n != n),
+                Some(Entry::Gone(n)) => {
+                    self.last = self.last.max(n);
+                    self.waiting.retain(|kept| kept.n != n);
+                }
                 _ => damaged += 1,
             }
         }
@@ -300,6 +303,9 @@ impl Journal {
         // Numbers that were used must not be used again, also where nothing waits under them.
         text += &line(&Entry::Done(self.waiting.front().map_or(self.last, |first| first.n - 1)));
         self.waiting.iter().for_each(|kept| text += &line(&Entry::Message(kept.clone())));
+        if self.waiting.back().is_some_and(|last| last.n < self.last) {
+            text += &line(&Entry::Gone(self.last));
+        }
         file.write_all(text.as_bytes())?;
         file.sync_all()?;
         Ok((file, text.len() as u64))

@@ -127,15 +127,19 @@ impl Streaming<'_> {
         let request = self.room.fetch(number, Part::Chunk, vec![(self.next, end)]).await;
         let mut clock = tokio::time::interval(TICK);
         let mut heard = time::now();
+        let mut looked = heard;
         loop {
             let happened = tokio::select! {
                 happened = self.room.next() => happened?,
                 () = self.chunks.closed() => return Ok(true),
                 _ = clock.tick() => {
                     self.tell();
-                    if self.is_waiting() {
-                        heard = time::now();
-                    } else if time::now().since(heard) > limits::STALLED {
+                    let now = time::now();
+                    // A program that was stopped itself has not been kept waiting.
+                    let late = now.since(std::mem::replace(&mut looked, now)) > limits::PAUSE;
+                    if late || self.is_waiting() {
+                        heard = now;
+                    } else if now.since(heard) > limits::STALLED {
                         return Err(Error::Silent);
                     }
                     continue;

@@ -222,23 +222,19 @@ impl Target {
     }
 
     /// Looks which of the files that are in the way are what would come.
-    fn compare(&mut self, sums: &Sums) -> Result<(), Error> {
+    fn compare(&mut self, sums: &Sums) {
         let files = self.listed.manifest.files().iter().zip(sums.files()).zip(&mut self.same);
         for ((file, sum), same) in files {
             let single = [self.name.clone()];
             let path = if self.tree { file.path.components() } else { &single };
-            let Some(there) = self.directory.read_along(path)? else { continue };
-            *same = is_the_same(&there, sum.size, sum.md5).map_err(|error| sink::Error::Io {
-                doing: "read",
-                path: below(&self.directory, path),
-                error,
-            })?;
+            // What cannot be read is not known to be the same.
+            let Ok(Some(there)) = self.directory.read_along(path) else { continue };
+            *same = is_the_same(&there, sum.size, sum.md5).unwrap_or(false);
         }
         let known = self.listed.manifest.files().iter().zip(&self.same).filter(|(_, same)| **same);
         let known: BTreeSet<String> = known.map(|(file, _)| file.path.to_string()).collect();
         let tree = self.tree;
         self.in_the_way.retain(|path| if tree { !known.contains(path) } else { known.is_empty() });
-        Ok(())
     }
 
     /// Files that are there under the names of those that would be received.
@@ -545,7 +541,7 @@ pub async fn compare(room: &mut Room, mut target: Target) -> Result<Target, Erro
     let pieces = fetch_list(room, target.listed.id, wire::Part::Sums).await?;
     let sums = Sums::judge(&pieces, &target.listed.manifest)?;
     room.during(blocking(move || {
-        target.compare(&sums)?;
+        target.compare(&sums);
         Ok(target)
     }))
     .await

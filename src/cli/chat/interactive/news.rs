@@ -81,6 +81,7 @@ impl Table<'_> {
             client::Event::Refused(refusal) => {
                 let asked = |asked| refusal.id.is_some_and(|id| self.asked.contains(&(id, asked)));
                 if asked(Asked::Older) {
+                    refusal.id.and_then(|id| self.answered(id));
                     return vec![Event::NoOlder];
                 }
                 if asked(Asked::Name) {

@@ -38,7 +38,10 @@ impl Sender {
             // What it replaces has made room.
             Event::Done { id: WITHDRAW } if self.wishes.former.is_some() => self.begin().await?,
             Event::Refused(refusal) if refusal.id == Some(WITHDRAW) => self.begin().await?,
-            Event::OffersListed if self.wishes.former.is_some() && !self.replacing => self.begin().await?,
+            Event::OffersListed if self.wishes.former.is_some() && !self.replacing => {
+                self.told = true;
+                self.begin().await?;
+            }
             Event::Down { .. } => self.handle_down(),
             Event::State(state) => {
                 self.members = state.members.into_iter().map(|m| (m.member, m.name)).collect();
