@@ -147,6 +147,9 @@ pub enum Error {
     /// The server does not take it.
     #[error("the server refused: {0}{hint}", hint = hint(.0))]
     Refused(Refusal),
+    /// It has no room for the rest, and what it has is kept.
+    #[error("the server refused: {0}{hint}; then the same command goes on", hint = hint(.0))]
+    Full(Refusal),
     /// It is there no more.
     #[error("the offer is gone: {}; the same command offers it anew", gone(*.0))]
     Gone(Going),
@@ -210,6 +213,12 @@ pub async fn run(
         Sender::new(handle, events, job, memory, sender::Wishes { to, wait, limit, resume, former, name });
     sender.start(what)?;
     let result = sender.run(&stop, &mut report).await;
+    let result = match result {
+        Err(Error::Refused(refusal)) if refusal.code == Code::Quota && sender.is_kept() => {
+            Err(Error::Full(refusal))
+        }
+        result => result,
+    };
     sender.take_back(&result).await;
     sender.leave(matches!(result, Ok(Some(_)))).await;
     result
@@ -392,7 +401,7 @@ fn hint(refusal: &Refusal) -> &'static str {
     match refusal.code {
         Code::Quota => {
             "; taking something back (conf-recv --list, conf-send --withdraw N) or a larger --store-quota of \
-             conf-serve makes room; then the same command goes on, unless it was a pipe"
+             conf-serve makes room"
         }
         _ => "",
     }

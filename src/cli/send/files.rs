@@ -235,6 +235,7 @@ pub(in crate::cli) fn conclude(
         Error::Unknowing => Exit::Protocol,
         Error::Nobody { .. } | Error::Gone(_) => Exit::Refused,
         Error::Lost => Exit::Connect,
+        Error::Full(_) => Exit::Refused,
         Error::Refused(refusal) => match refusal.code {
             Code::Protocol | Code::BadHeader | Code::Version | Code::Unknown => Exit::Protocol,
             _ => Exit::Refused,

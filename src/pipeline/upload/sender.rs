@@ -237,6 +237,11 @@ impl Sender {
         }
     }
 
+    /// A later run can go on with it.
+    pub(super) fn is_kept(&self) -> bool {
+        self.memory.is_kept()
+    }
+
     /// Takes the offer back where nobody can ever complete it, so that the others do not wait for that.
     pub(super) async fn take_back(&mut self, result: &Result<Option<Done>, Error>) {
         let reason = match result {
