@@ -122,13 +122,15 @@ pub enum Error {
     List(#[from] transfer::Error),
     /// A file is not what it was.
     #[error(
-        "{name} has changed {when}: what was sent of it is of no use; the same command sends it anew, or does with --restart"
+        "{name} has changed {when}: what was sent of it is of no use{}", anew(*.taken)
     )]
     Changed {
         /// Which.
         name: String,
         /// Since when.
         when: &'static str,
+        /// What was sent of it is taken back.
+        taken: bool,
     },
     /// A file cannot be read.
     #[error("cannot read {0}: {1}")]
@@ -176,7 +178,9 @@ pub enum Error {
 impl From<source::ReadError> for Error {
     fn from(error: source::ReadError) -> Self {
         match error {
-            source::ReadError::Changed(name) => Self::Changed { name, when: "while it was sent" },
+            source::ReadError::Changed(name) => {
+                Self::Changed { name, when: "while it was sent", taken: true }
+            }
             source::ReadError::Io(name, error) => Self::Read(name, error),
         }
     }
@@ -200,10 +204,11 @@ pub async fn run(
         Former::Nothing => None,
         Former::Replaced(former) => Some(former),
         Former::Changed(former) => {
-            if take_back(former, config).await {
+            let taken = take_back(former, config).await;
+            if taken {
                 memory.forget();
             }
-            return Err(Error::Changed { name: job.title, when: "since it was broken off" });
+            return Err(Error::Changed { name: job.title, when: "since it was broken off", taken });
         }
     };
     let name = named.then(|| config.name.to_string());
@@ -387,6 +392,13 @@ fn title(found: &Found) -> String {
         [only] => format!("{only}/"),
         [first, second] => format!("{first} and {second}"),
         [first, others @ ..] => format!("{first} and {} others", others.len()),
+    }
+}
+
+fn anew(taken: bool) -> &'static str {
+    match taken {
+        true => " and is taken back; the same command sends it anew",
+        false => "; the same command with --restart sends it anew",
     }
 }
 

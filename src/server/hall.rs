@@ -213,7 +213,8 @@ impl Hall {
         let state = self.state();
         self.budget.messages.fetch_sub(state.log_bytes, Ordering::Relaxed);
         if let Some(keeping) = &self.keeping {
-            keeping.release();
+            // Whose files are there must not become somebody else's.
+            keeping.release(state.shelf.len() > 0);
         }
         if let Some(depot) = &self.depot {
             depot.release(state.room.name());

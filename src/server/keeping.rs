@@ -102,8 +102,8 @@ impl Keeping {
     }
 
     /// The room is over.
-    pub(super) fn release(&self) {
-        self.store.release(self.room);
+    pub(super) fn release(&self, used: bool) {
+        self.store.release(self.room, used);
     }
 }
 

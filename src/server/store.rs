@@ -152,10 +152,11 @@ impl Store {
         self.0.0.change(room, Write::Owner(room, owner))
     }
 
-    /// The room is over for now: gives back the numbers that it did not use.
-    pub fn release(&self, room: RoomKey) {
+    /// The room is over for now: gives back the numbers that it did not use. One in which nothing was ever said is
+    /// forgotten, unless it is `used` otherwise: whose it is must still be known.
+    pub fn release(&self, room: RoomKey, used: bool) {
         // A store that has ended gave them back itself.
-        let _ = self.0.0.ask(Request::Release(room));
+        let _ = self.0.0.ask(Request::Release(room, used));
     }
 
     /// Keeps as much from now on.

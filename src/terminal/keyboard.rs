@@ -50,6 +50,8 @@ pub(super) struct Keyboard {
     paste: Option<(Vec<u8>, usize)>,
     /// A paste lost its end: what comes in one piece may still belong to it.
     unclosed: bool,
+    /// The paste that goes on was begun by such a piece.
+    assumed: bool,
     /// When the last byte came.
     came: Moment,
     found: VecDeque<Pressed>,
@@ -72,7 +74,7 @@ impl Keyboard {
         self.came = now;
         if self.unclosed && self.paste.is_none() && is_text(bytes) {
             // Nobody types so fast. It must not send what was pasted.
-            self.paste = Some((Vec::new(), 0));
+            (self.paste, self.assumed) = (Some((Vec::new(), 0)), true);
         }
         self.bytes.extend(bytes);
         self.parse(false);
@@ -103,7 +105,8 @@ impl Keyboard {
             let length = length + self.bytes.len();
             self.bytes.clear();
             self.give(text, length);
-            self.unclosed = true;
+            // Once: else fast typing would be taken for more of it for ever.
+            self.unclosed = !std::mem::take(&mut self.assumed);
         }
         self.parse(true);
     }
@@ -125,7 +128,7 @@ impl Keyboard {
                 }
                 Front::Paste(length) => {
                     self.bytes.drain(..length);
-                    self.unclosed = false;
+                    (self.unclosed, self.assumed) = (false, false);
                     self.paste = Some((Vec::new(), 0));
                 }
             }

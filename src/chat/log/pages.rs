@@ -160,6 +160,9 @@ impl Log {
             }
         };
         let first = if self.stored { self.oldest } else { self.before_ring + 1 };
+        // What a crash has lost was never kept, and so cannot have expired.
+        let lost = self.gaps.iter().find(|(from, to)| (*from..=*to).contains(&first.saturating_sub(1)));
+        let first = lost.map_or(first, |(from, _)| first.min(*from));
         tell(1, first.saturating_sub(1), GapReason::Expired);
         for &(from, to) in &self.gaps {
             tell(from.max(first), to, GapReason::Crash);

@@ -110,10 +110,12 @@ impl Streaming<'_> {
     async fn run(&mut self) -> Result<(), Error> {
         loop {
             if self.listed.layout.chunks() == Some(self.next) {
+                self.tell();
                 return Ok(());
             }
             present(self.room, self.listed.id).await?;
             if self.attempt().await? {
+                self.tell();
                 return Ok(());
             }
         }

@@ -111,7 +111,7 @@ impl Server {
         };
         match store.found(&name, about).await {
             Ok(archive) => {
-                store.release(archive.key);
+                store.release(archive.key, false);
                 Answer::Done
             }
             Err(StoreError::Exists) => refused(format!(

@@ -61,7 +61,7 @@ pub(super) enum Request {
     Page(Range, Answer<(Vec<Record>, u64)>),
     Rooms(Answer<Vec<Listed>>),
     Remove(RoomName, Answer<bool>),
-    Release(RoomKey),
+    Release(RoomKey, bool),
     Keep(Keep),
     Close(oneshot::Sender<()>),
     #[cfg(test)]
@@ -175,7 +175,7 @@ impl Queue {
         if state.ended {
             return Err(StoreError::Closed);
         }
-        if state.requests.len() >= REQUESTS && !matches!(request, Request::Close(_) | Request::Release(_)) {
+        if state.requests.len() >= REQUESTS && !matches!(request, Request::Close(_) | Request::Release(..)) {
             return Err(StoreError::Busy);
         }
         state.requests.push_back(request);

@@ -160,7 +160,7 @@ async fn s16_numbers_are_never_given_twice_and_what_a_crash_leaves_open_is_a_gap
     assert!(after.append(record(room.key, BLOCK + 1, "y")));
     let third = after.load(&name("a")).await.unwrap().unwrap();
     assert_eq!((third.next, third.gaps.len()), (BLOCK + 2, 1));
-    after.release(room.key);
+    after.release(room.key, false);
     let fourth = after.load(&name("a")).await.unwrap().unwrap();
     assert_eq!((fourth.next, fourth.gaps.len()), (BLOCK + 2, 1));
     assert_eq!(seqs(&fourth.newest), [1, BLOCK + 1]);
@@ -171,15 +171,18 @@ async fn s06_a_room_in_which_nothing_was_said_is_forgotten_unless_it_was_made_to
     let home = tempdir().unwrap();
     let (store, _commits) = open(home.path());
     let stays = Founding { permanent: true, ..Founding::default() };
-    for (room, about) in [("joined", Founding::default()), ("spoken", Founding::default()), ("made", stays)] {
+    let joined = Founding::default;
+    for (room, about) in
+        [("joined", joined()), ("spoken", joined()), ("made", stays), ("with files", joined())]
+    {
         let room = store.found(&name(room), about).await.unwrap().key;
         if room.0 == 2 {
             assert!(store.append(record(room, 1, "x")));
         }
-        store.release(room);
+        store.release(room, room.0 == 4);
     }
     let names: Vec<_> = store.rooms().await.unwrap().into_iter().map(|room| room.name.to_string()).collect();
-    assert_eq!(names, ["made", "spoken"]);
+    assert_eq!(names, ["made", "spoken", "with files"], "whose files are there must be known");
     assert_eq!(store.load(&name("spoken")).await.unwrap().unwrap().next, 2);
 }
 

@@ -145,7 +145,7 @@ impl Thread {
                 reply(answer, rooms::list(&self.database.connection).map_err(Into::into))
             }
             Request::Remove(name, answer) => reply(answer, self.remove(&name)),
-            Request::Release(room) => self.release(room),
+            Request::Release(room, used) => self.release(room, used),
             Request::Keep(keep) => self.keep = keep,
             Request::Close(_) => {}
             #[cfg(test)]
@@ -225,14 +225,14 @@ impl Thread {
     }
 
     /// Gives back numbers that a room did not use.
-    fn release(&mut self, room: RoomKey) {
+    fn release(&mut self, room: RoomKey, used: bool) {
         let Some(Numbers { given, .. }) = self.queue.numbers(room) else { return };
         // With something unsaved the room stays open: its numbers are known here and not on disk.
         if self.retry.is_some() {
             return;
         }
         let connection = &self.database.connection;
-        let forgotten = given == 0 && rooms::forget_unused(connection, room).unwrap_or(false);
+        let forgotten = given == 0 && !used && rooms::forget_unused(connection, room).unwrap_or(false);
         if forgotten || rooms::reserve(connection, room, given + 1).is_ok() {
             self.queue.close_room(room);
         }
