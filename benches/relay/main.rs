@@ -12,6 +12,7 @@ mod bare;
 mod process;
 mod publisher;
 mod receivers;
+mod rtmp;
 
 use std::time::Duration;
 
@@ -81,19 +82,34 @@ fn heading() -> anyhow::Result<()> {
 
 /// Bare loop and relay take turns.
 fn compare(count: usize, pairs: usize) -> anyhow::Result<()> {
-    let mut ratios = Vec::new();
+    let (mut ratios, mut of_peer) = (Vec::new(), Vec::new());
+    let peer = rtmp::is_here();
     for _ in 0..pairs {
         let bare = bare_turn(count).context("bare loop")?;
         show(count, "bare loop", &bare);
         let relay = relay_turn(count, 0).context("relay")?;
         show(count, "conf-serve", &relay);
         ratios.push(relay.cpu / bare.cpu);
+        if peer {
+            let nginx = rtmp_turn(count).context("nginx-rtmp")?;
+            show(count, "nginx-rtmp", &nginx);
+            of_peer.push(relay.cpu / nginx.cpu);
+        }
     }
+    println!("{count:>11}  ratio       {} (goal: at most 1.3)", median_of(ratios));
+    match peer {
+        true => println!("{count:>11}  of nginx-rtmp: {}\n", median_of(of_peer)),
+        false => println!("             nginx-rtmp is not here: apt install nginx-light libnginx-mod-rtmp\n"),
+    }
+    Ok(())
+}
+
+/// All of them in order, and the one in the middle.
+fn median_of(mut ratios: Vec<f64>) -> String {
     ratios.sort_by(f64::total_cmp);
     let shown: Vec<String> = ratios.iter().map(|ratio| format!("{ratio:.2}")).collect();
-    let median = ratios.get(pairs / 2).copied().unwrap_or_default();
-    println!("{count:>11}  ratio       {}; median {median:.2} (goal: at most 1.3)\n", shown.join(", "));
-    Ok(())
+    let median = ratios.get(ratios.len() / 2).copied().unwrap_or_default();
+    format!("{}; median {median:.2}", shown.join(", "))
 }
 
 fn show(count: usize, sender: &str, turn: &Turn) {
@@ -134,6 +150,18 @@ fn relay_turn(count: usize, stalled: usize) -> anyhow::Result<Turn> {
     std::thread::park_timeout(WARM_UP);
     let turn = turn(&mut receivers, server.id(), count)?;
     drop((publisher, idle));
+    Ok(turn)
+}
+
+fn rtmp_turn(count: usize) -> anyhow::Result<Turn> {
+    let nginx = rtmp::Nginx::start()?;
+    let publisher = rtmp::Publisher::start(nginx.address())?;
+    let mut receivers =
+        Child::start_self(&["receivers", "rtmp", nginx.address(), "bench", &count.to_string()])?;
+    receivers.expect("ready")?;
+    std::thread::park_timeout(WARM_UP);
+    let turn = turn(&mut receivers, nginx.id(), count)?;
+    drop(publisher);
     Ok(turn)
 }
 

@@ -17,6 +17,7 @@ use socket2::{Domain, Socket, Type};
 
 use crate::PICTURE;
 use crate::publisher::hello;
+use crate::rtmp::{self, Chunks, VIDEO_HEAD};
 
 /// What the receivers saw since `reset`; times in microseconds.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
@@ -40,6 +41,8 @@ const HEAD: usize = SEQ + 7;
 
 struct Connection {
     stream: TcpStream,
+    /// What comes is RTMP, with our pictures in it.
+    chunks: Option<Chunks>,
     /// The first bytes of a frame; the whole header of one that is no picture.
     head: Vec<u8>,
     /// Bytes of the frame that are skipped.
@@ -61,7 +64,7 @@ struct Seen {
 const ON_ITS_WAY: u64 = 250_000;
 
 /// Opens `count` connections: `raw` without a handshake, `read` as subscribers, `idle` as members who
-/// subscribe to nothing, `stall` as subscribers who never read. Then says `ready` and obeys `reset` and
+/// subscribe to nothing, `stall` as subscribers who never read, `rtmp` as players of an RTMP server. Then says `ready` and obeys `reset` and
 /// `report` on stdin, whose end ends it.
 pub(crate) fn run(mode: &str, address: &str, room: &str, count: usize) -> anyhow::Result<()> {
     crate::process::raise_descriptors()?;
@@ -74,7 +77,8 @@ pub(crate) fn run(mode: &str, address: &str, room: &str, count: usize) -> anyhow
             stream.set_nonblocking(true)?;
             epoll::add(&epoll, &stream, epoll::EventData::new_u64(n as u64), epoll::EventFlags::IN)?;
         }
-        connections.push(Connection { stream, head: Vec::new(), left: 0, sent: None, seq: None });
+        let chunks = (mode == "rtmp").then(Chunks::new);
+        connections.push(Connection { stream, chunks, head: Vec::new(), left: 0, sent: None, seq: None });
     }
     println!("ready");
     attend(mode, &epoll, &mut connections, &commands())
@@ -89,7 +93,9 @@ fn connect(mode: &str, address: SocketAddr, room: &str, n: usize) -> anyhow::Res
     socket.connect(&address.into())?;
     let mut stream: TcpStream = socket.into();
     stream.set_nodelay(true)?;
-    if mode != "raw" {
+    if mode == "rtmp" {
+        rtmp::play(&mut stream)?;
+    } else if mode != "raw" {
         let kinds = if mode == "idle" { vec![] } else { vec![TrackKind::Video] };
         stream.write_all(Frame::control(&hello(room, &format!("m{n}"), kinds), time::wall()).bytes())?;
         // The first byte of the welcome: admitted, so the server's limit of strangers is not reached.
@@ -141,7 +147,7 @@ fn attend(
                 Err(error) => return Err(error.into()),
             }
         }
-        if mode != "raw" {
+        if !matches!(mode, "raw" | "rtmp") {
             pings.send(connections);
         }
     }
@@ -168,6 +174,14 @@ impl Pings {
 
 impl Connection {
     fn take(&mut self, mut bytes: &[u8], now: u64, seen: &mut Seen) -> anyhow::Result<()> {
+        if let Some(chunks) = &mut self.chunks {
+            return chunks.take(bytes, VIDEO_HEAD + HEAD, |first| {
+                if let Some(head) = first.get(VIDEO_HEAD..VIDEO_HEAD + HEAD) {
+                    let sent = seen.begin(head, &mut self.seq);
+                    seen.note(sent, now);
+                }
+            });
+        }
         while !bytes.is_empty() {
             if self.left > 0 {
                 let skip = self.left.min(bytes.len());
@@ -203,14 +217,7 @@ impl Connection {
     /// The head of a frame is complete: how much of it is still to come.
     fn begin(&mut self, seen: &mut Seen) -> anyhow::Result<()> {
         if self.head[4..].starts_with(MARK) {
-            let digits = |range: &[u8]| -> u64 {
-                range.iter().filter(|b| b.is_ascii_digit()).fold(0, |n, b| n * 10 + u64::from(b - b'0'))
-            };
-            self.sent = Some(digits(&self.head[STAMP..STAMP + 17]));
-            let seq = digits(&self.head[SEQ..HEAD]);
-            if let Some(last) = self.seq.replace(seq) {
-                seen.gaps += seq.saturating_sub(last + 1);
-            }
+            self.sent = Some(seen.begin(&self.head, &mut self.seq));
             self.left = 4 + self.header() + PICTURE - HEAD;
         } else if self.head.len() == 4 + self.header() {
             let text = std::str::from_utf8(&self.head[4..])?;
@@ -228,6 +235,18 @@ impl Connection {
 impl Seen {
     fn new() -> Self {
         Self { since: time::wall(), delays: Vec::new(), gaps: 0, replayed: 0 }
+    }
+
+    /// A picture with this head comes, behind number `last`: when it was sent.
+    fn begin(&mut self, head: &[u8], last: &mut Option<u64>) -> u64 {
+        let digits = |range: &[u8]| -> u64 {
+            range.iter().filter(|b| b.is_ascii_digit()).fold(0, |n, b| n * 10 + u64::from(b - b'0'))
+        };
+        let seq = digits(&head[SEQ..HEAD]);
+        if let Some(last) = last.replace(seq) {
+            self.gaps += seq.saturating_sub(last + 1);
+        }
+        digits(&head[STAMP..STAMP + 17])
     }
 
     fn note(&mut self, sent: u64, now: u64) {

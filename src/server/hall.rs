@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
@@ -64,6 +64,10 @@ pub(super) struct Figures {
     pub(super) tracks: Vec<(status::Track, u64, u64)>,
 }
 
+/// What is said to everybody at once is put together until it is so many bytes. When a thousand members come, a
+/// thousand changes go to each of them: one by one they would be a million entries in queues.
+const SAID_TOGETHER: usize = 64 * 1024;
+
 /// Memory that the rooms of a server share.
 #[derive(Debug, Default)]
 pub(super) struct Budget {
@@ -95,6 +99,19 @@ impl State {
     /// When the room or its offers have something to do by themselves.
     fn poll_timeout(&self) -> Option<Moment> {
         self.room.poll_timeout().into_iter().chain(self.shelf.poll_timeout()).min()
+    }
+
+    /// Adds frames to what waits for everybody.
+    fn tell_all(&mut self, frames: &Bytes) {
+        if frames.is_empty() {
+            return;
+        }
+        let Self { outboxes, dirty, .. } = self;
+        for outbox in outboxes.values() {
+            if outbox.append(frames.clone()) {
+                dirty.push(Arc::clone(outbox));
+            }
+        }
     }
 }
 
@@ -351,9 +368,7 @@ impl Hall {
     /// in the same order.
     fn carry_out(&self, mut state: MutexGuard<'_, State>, now: Moment) {
         loop {
-            while let Some(output) = state.room.poll_output() {
-                self.obey(&mut state, output, now);
-            }
+            self.obey_all(&mut state, now);
             self.oblige(&mut state);
             let State { room, outboxes, .. } = &*state;
             let takes = |id: &ConnectionId| outboxes.get(id).is_some_and(|outbox| outbox.is_empty());
@@ -389,7 +404,20 @@ impl Hall {
         }
     }
 
-    fn obey(&self, state: &mut State, output: Output, now: Moment) {
+    fn obey_all(&self, state: &mut State, now: Moment) {
+        let mut said = BytesMut::new();
+        while let Some(output) = state.room.poll_output() {
+            let goes_on = matches!(output, Output::Broadcast(_)) && said.len() < SAID_TOGETHER;
+            if !goes_on {
+                state.tell_all(&said.split().freeze());
+            }
+            self.obey(state, output, &mut said, now);
+        }
+        state.tell_all(&said.freeze());
+    }
+
+    /// What is for everybody is put behind `said`.
+    fn obey(&self, state: &mut State, output: Output, said: &mut BytesMut, now: Moment) {
         let State { room, outboxes, fans, dirty, fetches, .. } = state;
         let mut add = |outbox: &Arc<Outbox>, bytes: Bytes| {
             if outbox.append(bytes) {
@@ -403,8 +431,7 @@ impl Hall {
                 }
             }
             Output::Broadcast(operation) => {
-                let frame = Frame::control(&operation, time::wall());
-                outboxes.values().for_each(|outbox| add(outbox, frame.bytes().clone()));
+                said.extend_from_slice(Frame::control(&operation, time::wall()).bytes());
             }
             Output::Relay(frame, to) => {
                 let receivers = to.iter().filter_map(|id| outboxes.get(id));

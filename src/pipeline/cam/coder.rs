@@ -60,13 +60,24 @@ impl Coder {
         if unit.as_ref().is_some_and(|unit| unit.key) {
             self.last_key = Some(now);
         }
-        if let Some((skipped, of)) = self.skips.handle(unit.is_none(), now) {
-            tracing::warn!(
-                "{skipped} of the last {of} pictures are left out, because they need more than {} kbit/s: \
-                 a smaller --size or --fps, or a larger --bitrate, keeps them",
-                self.rate.current() / 1000
-            );
+        if let Some(counts) = self.skips.handle(unit.is_none(), now) {
+            self.tell_skips(counts);
         }
         Ok(unit)
+    }
+
+    /// No more pictures come: a short run may not have been told yet what was left out of it.
+    pub(super) fn tell_last_skips(&self) {
+        if let Some(counts) = self.skips.rest() {
+            self.tell_skips(counts);
+        }
+    }
+
+    fn tell_skips(&self, (skipped, of): (u32, u32)) {
+        tracing::warn!(
+            "{skipped} of the last {of} pictures are left out, because they need more than {} kbit/s: \
+             a smaller --size or --fps, or a larger --bitrate, keeps them",
+            self.rate.current() / 1000
+        );
     }
 }

@@ -352,8 +352,20 @@ impl<'a> Work<'a> {
     }
 
     fn write_pictures(&mut self, latest: &Latest<Captured>) -> Result<(), Error> {
-        let mut limits = Limits::new(self.options);
         let mut coder: Option<Coder> = None;
+        let end = self.write_until_enough(latest, &mut coder);
+        if let Some(coder) = &coder {
+            coder.tell_last_skips();
+        }
+        end
+    }
+
+    fn write_until_enough(
+        &mut self,
+        latest: &Latest<Captured>,
+        coder: &mut Option<Coder>,
+    ) -> Result<(), Error> {
+        let mut limits = Limits::new(self.options);
         let (mut heard, mut said, mut losses) = (time::now(), false, 0);
         loop {
             let blocked = self.wait_for_room()?;
@@ -379,7 +391,7 @@ impl<'a> Work<'a> {
             if limits.is_over(captured.picture.captured) {
                 return Ok(());
             }
-            match self.shaped(&captured, &mut coder, blocked, lost)? {
+            match self.shaped(&captured, coder, blocked, lost)? {
                 Some(parts) => {
                     self.meter.handle_picture(size_of(&captured.picture), captured.picture.captured);
                     self.outbox.put(parts);

@@ -32,12 +32,23 @@ impl Skips {
         let counts = (self.skipped, self.pictures);
         (self.since, self.pictures, self.skipped) = (Some(now), 0, 0);
         let quiet = self.told.is_some_and(|told| now.since(told) < QUIET);
-        if quiet || counts.0 * TOO_MANY < counts.1 {
+        if quiet || !are_too_many(counts) {
             return None;
         }
         self.told = Some(now);
         Some(counts)
     }
+
+    /// The end: what was skipped of the last pictures, where nobody has been told of any yet.
+    pub(super) fn rest(&self) -> Option<(u32, u32)> {
+        let counts = (self.skipped, self.pictures);
+        (self.told.is_none() && counts.0 > 0 && are_too_many(counts)).then_some(counts)
+    }
+}
+
+/// Whether so many skipped pictures of so many are seen.
+fn are_too_many((skipped, pictures): (u32, u32)) -> bool {
+    skipped * TOO_MANY >= pictures
 }
 
 #[cfg(test)]
@@ -58,5 +69,15 @@ mod tests {
         let told = said(&mut skips, 60, 120, 2);
         assert!((1..=3).contains(&told.len()), "{told:?}");
         assert!(told.iter().all(|(skipped, of)| skipped * 3 > *of && (145..=155).contains(of)), "{told:?}");
+    }
+
+    #[test]
+    fn c10_what_a_short_run_misses_is_told_at_its_end() {
+        let mut skips = Skips::default();
+        assert_eq!(skips.rest(), None);
+        assert_eq!(said(&mut skips, 0, 3, 2), []);
+        assert_eq!(skips.rest(), Some((45, 90)));
+        said(&mut skips, 3, 6, 2);
+        assert_eq!(skips.rest(), None, "it was told while it went on");
     }
 }
