@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use crate::support::programs::{PATIENCE, program};
+use crate::support::programs::{PATIENCE, program, write_secret};
 use crate::support::talk::{Lines, Town, wait_for};
 
 /// What Ann said, without the times.
@@ -317,8 +317,8 @@ fn a_room_with_a_password_is_entered_by_it_alone() {
     let mut town = Town::new();
     let serve = town.serve();
     let [right, wrong] = ["right", "wrong"].map(|name| town.path(name));
-    std::fs::write(&right, "correct horse\n").unwrap();
-    std::fs::write(&wrong, "battery staple\n").unwrap();
+    write_secret(&right, "correct horse\n");
+    write_secret(&wrong, "battery staple\n");
     let made = program("conf-serve", town.home.path())
         .args(["room", "create", "board", "--port", &serve.address.port().to_string(), "--password-file"])
         .arg(&right)
