@@ -192,6 +192,7 @@ impl Member {
             subscribe,
             messages: Some(Correspondence { history: 0, inbox: Inbox::default(), outbox }),
             offers: false,
+            look: false,
             reconnect: Some(0),
             connect_timeout: Duration::from_secs(5),
         })

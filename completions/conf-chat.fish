@@ -1,6 +1,6 @@
 complete -c conf-chat -s m -l message -d 'Say this and end when the server has it; several are several messages' -r
 complete -c conf-chat -l to -d 'Only for this member' -r
-complete -c conf-chat -l who -d 'Show who is in the room and end' -r -f -a "text\t'For people'
+complete -c conf-chat -l who -d 'Show who is in the room and end, without joining it' -r -f -a "text\t'For people'
 json\t'One JSON object'"
 complete -c conf-chat -l export -d 'Write what was said to stdout and end' -r -f -a "md\t'Markdown'
 txt\t'Plain text'
@@ -17,7 +17,7 @@ osc777\t'A desktop notification (urxvt, VTE, foot)'
 none\t'Not at all'"
 complete -c conf-chat -s r -l room -d 'The room: conf://HOST[:PORT]/ROOM' -r
 complete -c conf-chat -l name -d 'The name that the others see [default: the login name]' -r
-complete -c conf-chat -l password-file -d 'The room\'s password is the first line of this file' -r -F
+complete -c conf-chat -l password-file -d 'The room\'s password is the first line of this file, which nobody else may read' -r -F
 complete -c conf-chat -l connect-timeout -d 'How long one try to connect may take' -r
 complete -c conf-chat -l reconnect -d 'Give up after this many tries in a row to come back; 0 never comes back [default: never gives up]' -r
 complete -c conf-chat -l log-file -d 'Write the log to a file instead of stderr (-: stderr)' -r -F

@@ -1,4 +1,4 @@
-complete -c conf-recv -s l -l list -d 'Show what there is and end' -r -f -a "text\t'For people'
+complete -c conf-recv -s l -l list -d 'Show what there is and end, without joining the room' -r -f -a "text\t'For people'
 json\t'One JSON object'"
 complete -c conf-recv -s o -l output -d 'Where to: a directory, another name for a single file, or - for stdout [default: this directory]' -r -F
 complete -c conf-recv -l if-exists -d 'What happens to files that exist already [default: ask on a terminal, else fail]' -r -f -a "ask\t'Ask on the terminal'
@@ -15,7 +15,7 @@ json\t'One JSON object a line'
 none\t'Nothing'"
 complete -c conf-recv -s r -l room -d 'The room: conf://HOST[:PORT]/ROOM' -r
 complete -c conf-recv -l name -d 'The name that the others see [default: the login name]' -r
-complete -c conf-recv -l password-file -d 'The room\'s password is the first line of this file' -r -F
+complete -c conf-recv -l password-file -d 'The room\'s password is the first line of this file, which nobody else may read' -r -F
 complete -c conf-recv -l connect-timeout -d 'How long one try to connect may take' -r
 complete -c conf-recv -l reconnect -d 'Give up after this many tries in a row to come back; 0 never comes back [default: never gives up]' -r
 complete -c conf-recv -l log-file -d 'Write the log to a file instead of stderr (-: stderr)' -r -F

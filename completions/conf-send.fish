@@ -17,7 +17,7 @@ json\t'One JSON object a line'
 none\t'Nothing'"
 complete -c conf-send -s r -l room -d 'The room: conf://HOST[:PORT]/ROOM' -r
 complete -c conf-send -l name -d 'The name that the others see [default: the login name]' -r
-complete -c conf-send -l password-file -d 'The room\'s password is the first line of this file' -r -F
+complete -c conf-send -l password-file -d 'The room\'s password is the first line of this file, which nobody else may read' -r -F
 complete -c conf-send -l connect-timeout -d 'How long one try to connect may take' -r
 complete -c conf-send -l reconnect -d 'Give up after this many tries in a row to come back; 0 never comes back [default: never gives up]' -r
 complete -c conf-send -l log-file -d 'Write the log to a file instead of stderr (-: stderr)' -r -F

@@ -348,7 +348,7 @@ _conf__serve() {
             return 0
             ;;
         conf__subcmd__serve__subcmd__room__subcmd__list)
-            opts="-h --port --help table json"
+            opts="-h --json --port --help table json"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -63,7 +63,7 @@ complete -c conf-serve -n "__fish_conf_serve_using_subcommand room; and not __fi
 complete -c conf-serve -n "__fish_conf_serve_using_subcommand room; and not __fish_seen_subcommand_from create list remove help" -f -a "list" -d 'List the rooms that are open or kept'
 complete -c conf-serve -n "__fish_conf_serve_using_subcommand room; and not __fish_seen_subcommand_from create list remove help" -f -a "remove" -d 'Remove an empty room with all its messages'
 complete -c conf-serve -n "__fish_conf_serve_using_subcommand room; and not __fish_seen_subcommand_from create list remove help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
-complete -c conf-serve -n "__fish_conf_serve_using_subcommand room; and __fish_seen_subcommand_from create" -l password-file -d 'The room\'s password is the first line of this file; - is stdin' -r -F
+complete -c conf-serve -n "__fish_conf_serve_using_subcommand room; and __fish_seen_subcommand_from create" -l password-file -d 'The room\'s password is the first line of this file, which nobody else may read; - is stdin' -r -F
 complete -c conf-serve -n "__fish_conf_serve_using_subcommand room; and __fish_seen_subcommand_from create" -l max-members -d 'Members that it takes' -r
 complete -c conf-serve -n "__fish_conf_serve_using_subcommand room; and __fish_seen_subcommand_from create" -l history -d 'Messages that it keeps, instead of the server\'s --history' -r
 complete -c conf-serve -n "__fish_conf_serve_using_subcommand room; and __fish_seen_subcommand_from create" -l host -d 'Somebody else who is its host: a public key of 64 hex digits; may be repeated' -r
@@ -72,7 +72,8 @@ complete -c conf-serve -n "__fish_conf_serve_using_subcommand room; and __fish_s
 complete -c conf-serve -n "__fish_conf_serve_using_subcommand room; and __fish_seen_subcommand_from create" -l no-input -d 'Never ask anything'
 complete -c conf-serve -n "__fish_conf_serve_using_subcommand room; and __fish_seen_subcommand_from create" -s h -l help -d 'Print help'
 complete -c conf-serve -n "__fish_conf_serve_using_subcommand room; and __fish_seen_subcommand_from list" -l port -d 'The server\'s port, where several are running' -r
-complete -c conf-serve -n "__fish_conf_serve_using_subcommand room; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c conf-serve -n "__fish_conf_serve_using_subcommand room; and __fish_seen_subcommand_from list" -l json -d 'As JSON, for programs'
+complete -c conf-serve -n "__fish_conf_serve_using_subcommand room; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help'
 complete -c conf-serve -n "__fish_conf_serve_using_subcommand room; and __fish_seen_subcommand_from remove" -l port -d 'The server\'s port, where several are running' -r
 complete -c conf-serve -n "__fish_conf_serve_using_subcommand room; and __fish_seen_subcommand_from remove" -s h -l help -d 'Print help'
 complete -c conf-serve -n "__fish_conf_serve_using_subcommand room; and __fish_seen_subcommand_from help" -f -a "create" -d 'Make a room that stays when it is empty'

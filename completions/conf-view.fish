@@ -11,7 +11,7 @@ complete -c conf-view -s t -l time -d 'End after this time' -r
 complete -c conf-view -l size -d 'Size of the window or the snapshot' -r
 complete -c conf-view -s r -l room -d 'The room: conf://HOST[:PORT]/ROOM' -r
 complete -c conf-view -l name -d 'The name that the others see [default: the login name]' -r
-complete -c conf-view -l password-file -d 'The room\'s password is the first line of this file' -r -F
+complete -c conf-view -l password-file -d 'The room\'s password is the first line of this file, which nobody else may read' -r -F
 complete -c conf-view -l connect-timeout -d 'How long one try to connect may take' -r
 complete -c conf-view -l reconnect -d 'Give up after this many tries in a row to come back; 0 never comes back [default: never gives up]' -r
 complete -c conf-view -l log-file -d 'Write the log to a file instead of stderr (-: stderr)' -r -F

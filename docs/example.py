@@ -3,7 +3,7 @@
 
 Written from docs/protocol.md alone; the numbers in comments are its sections.
 
-    example.py list     conf://HOST[:PORT]/ROOM              who is in the room, and what they share
+    example.py list     conf://HOST[:PORT]/ROOM              who is in the room, and what they share; they do not see it
     example.py publish  conf://HOST[:PORT]/ROOM FILE.h264    sends an H.264 file (Annex B) as video
     example.py receive  conf://HOST[:PORT]/ROOM TRACK FILE   writes the pictures of a track into a file
     example.py say      conf://HOST[:PORT]/ROOM TEXT         says something and waits until it is relayed
@@ -60,9 +60,9 @@ def read_frame(stream):
 
 
 class Room:
-    """A connection to a room. Answers pings and sends its own in the background (5.6)."""
+    """A connection to a room. Answers pings and sends its own in the background (5.6). To `look` is not to join (5.10)."""
 
-    def __init__(self, address, name, subscribe=(), messages=None):
+    def __init__(self, address, name, subscribe=(), messages=None, look=False):
         url = urllib.parse.urlsplit(address)
         if url.scheme != "conf" or not url.hostname:
             raise SystemExit(f"{address}: expected conf://HOST[:PORT]/ROOM")
@@ -74,14 +74,18 @@ class Room:
         self.members, self.tracks = {}, {}
         self.control({"op": "hello", "protocol": [1, 1], "room": urllib.parse.unquote(url.path[1:]),
                       "name": name, "client": "example.py 1", "subscribe": list(subscribe),
-                      **({"messages": messages} if messages else {})})
-        self.welcome = self.expect("welcome")
-        more = True
-        while more:  # 4.3
-            state = self.expect("state")
+                      **({"messages": messages} if messages else {}), **({"look": True} if look else {})})
+        self.welcome, state = {}, self.expect("welcome", "state")
+        if state["op"] == "welcome":  # also from a server that does not know how to look
+            self.welcome, state = state, self.expect("state")
+        while True:  # 4.3
             self.members.update((m["member"], m) for m in state["members"])
             self.tracks.update((t["track"], t) for t in state["tracks"])
-            more = state.get("more", False)
+            if not state.get("more", False):
+                break
+            state = self.expect("state")
+        if not self.welcome:
+            return self.socket.close()
         self.socket.settimeout(12)  # 5.6
         self.frames = queue.Queue(maxsize=300)
         threading.Thread(target=self.reader, daemon=True).start()
@@ -95,8 +99,8 @@ class Room:
     def control(self, operation):
         self.send(write_frame("control", json.dumps(operation).encode()))
 
-    def expect(self, op):
-        """The next operation of this name; what else comes is not needed yet."""
+    def expect(self, *ops):
+        """The next operation of one of these names; what else comes is not needed yet."""
         while True:
             frame = read_frame(self.stream)
             if frame is None:
@@ -105,7 +109,7 @@ class Room:
             if header["type"] != "control":
                 continue
             operation = json.loads(payload)
-            if operation["op"] == op:
+            if operation["op"] in ops:
                 return operation
             if operation["op"] in ("error", "goodbye"):
                 raise SystemExit(f"refused: {operation.get('code')}: {operation.get('message')}")
@@ -137,6 +141,8 @@ class Room:
 
     def close(self):
         """Says goodbye and waits for the server's end, so that nothing that was sent is lost (5.8)."""
+        if not self.welcome:
+            return
         self.control({"op": "goodbye"})
         self.socket.shutdown(socket.SHUT_WR)
         while self.frames.get() is not None:
@@ -175,7 +181,7 @@ def access_units(data):
 
 def list_room(room, _):
     for member in room.members.values():
-        if member["member"] != room.welcome["member"]:
+        if member["member"] != room.welcome.get("member"):
             print(f"member {member['member']}: {member['name']} ({member.get('state', 'here')})")
     for t in room.tracks.values():
         owner = room.members[t["member"]]["name"]
@@ -387,7 +393,7 @@ def main():
     commands = parser.add_subparsers(required=True)
     one = commands.add_parser("list")
     one.add_argument("room")
-    one.set_defaults(run=list_room)
+    one.set_defaults(run=list_room, look=True)
     one = commands.add_parser("publish")
     one.add_argument("room")
     one.add_argument("file")
@@ -418,7 +424,8 @@ def main():
     one.add_argument("directory")
     one.set_defaults(run=fetch)
     options = parser.parse_args()
-    room = Room(options.room, options.name, messages=getattr(options, "messages", None))
+    room = Room(options.room, options.name, messages=getattr(options, "messages", None),
+                look=getattr(options, "look", False))
     options.run(room, options)
     room.close()
 

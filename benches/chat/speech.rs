@@ -108,6 +108,7 @@ impl Voice {
                         history: 0,
                     }),
                     offers: false,
+                    look: false,
                     resume: None,
                     subscribe: Vec::new(),
                 };

@@ -114,6 +114,7 @@ pub(crate) fn hello(room: &str, name: &str, subscribe: Vec<TrackKind>) -> Contro
         password: None,
         messages: None,
         offers: false,
+        look: false,
         resume: None,
         subscribe,
     })

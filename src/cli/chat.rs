@@ -50,7 +50,7 @@ pub struct Chat {
     #[arg(long, value_name = "NICK")]
     pub to: Option<String>,
 
-    /// Show who is in the room and end
+    /// Show who is in the room and end, without joining it
     #[arg(long, value_name = "FORM", value_enum, num_args = 0..=1, require_equals = true,
           default_missing_value = "text", conflicts_with_all = ["message", "json", "export"])]
     pub who: Option<Form>,

@@ -13,7 +13,7 @@ use crate::limits;
 use crate::net::client::{Config, Down, End};
 use crate::session::{self, Address};
 use crate::wire::Code;
-use crate::wire::control::TrackKind;
+use crate::wire::control::{Refusal, TrackKind};
 
 /// What every program understands.
 #[derive(Debug, Clone, Args)]
@@ -130,7 +130,7 @@ pub struct Meeting {
     /// The name that the others see [default: the login name]
     #[arg(long, value_name = "NICK", env = "CONF_NAME")]
     pub name: Option<String>,
-    /// The room's password is the first line of this file
+    /// The room's password is the first line of this file, which nobody else may read
     #[arg(long, value_name = "FILE", env = "CONF_PASSWORD_FILE")]
     pub password_file: Option<PathBuf>,
     /// How long one try to connect may take
@@ -161,6 +161,7 @@ impl Meeting {
             subscribe,
             messages: None,
             offers: false,
+            look: false,
             reconnect: self.reconnect,
             connect_timeout: self.connect_timeout,
         })
@@ -204,7 +205,7 @@ impl Meeting {
 
 /// The end of a session at `address` as the end of a program; nothing where it was meant to end.
 pub fn ended(end: &End, address: &Address) -> Result<(), Failure> {
-    let Address { host, port, .. } = address;
+    let Address { host, port, room } = address;
     Err(match end {
         End::Left => return Ok(()),
         End::Unreachable(Down::Garbled(error)) => {
@@ -217,6 +218,10 @@ pub fn ended(end: &End, address: &Address) -> Result<(), Failure> {
         End::GaveUp { .. } => Failure::new(Exit::Connect, format!("{host} port {port}: {end}")),
         End::Version(..) => Failure::new(Exit::Protocol, end.to_string()),
         End::Replaced => Failure::new(Exit::Refused, end.to_string()),
+        End::Refused(Refusal { code: Code::Room, .. }) => Failure::new(
+            Exit::Refused,
+            format!("there is no room {room} at {host} port {port}; whoever joins it first makes it"),
+        ),
         End::Refused(refusal) => {
             let exit = match refusal.code {
                 Code::Protocol | Code::BadHeader | Code::Version => Exit::Protocol,

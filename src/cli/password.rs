@@ -3,12 +3,15 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::OFlags;
+use rustix::io::Errno;
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcgetpgrp, tcsetattr};
 
 use super::{Common, Exit, Failure, logging};
@@ -26,13 +29,13 @@ const GLANCE: Duration = Duration::from_millis(50);
 /// For questions whose answer is always wanted.
 static WANTED: AtomicBool = AtomicBool::new(false);
 
-/// The password in the first line of a file; `-` is stdin.
+/// The password in the first line of a file that only its owner can read; `-` is stdin.
 pub fn from_file(file: &Path) -> Result<String, Failure> {
     let shown = file.display();
     let cannot = |error| Failure::new(Exit::File, format!("cannot read the password in {shown}: {error}"));
     let line = match file == Path::new("-") {
         true => first_line(io::stdin()),
-        false => File::open(file).and_then(first_line),
+        false => private(file).and_then(first_line),
     };
     let password = line.map_err(cannot)?;
     match password.is_empty() {
@@ -41,6 +44,32 @@ pub fn from_file(file: &Path) -> Result<String, Failure> {
         }
         false => Ok(password),
     }
+}
+
+/// A file that only its owner can read, or a pipe that came with a descriptor, as the shell makes it of `<(...)`;
+/// nothing else keeps a secret.
+fn private(path: &Path) -> io::Result<File> {
+    let inherited = ["/dev/fd", "/proc/self/fd"].iter().any(|at| path.starts_with(at));
+    // A FIFO without a writer must not keep us waiting.
+    let no_link = if inherited { OFlags::empty() } else { OFlags::NOFOLLOW | OFlags::NONBLOCK };
+    let file = match OpenOptions::new().read(true).custom_flags(no_link.bits() as i32).open(path) {
+        Err(error) if error.raw_os_error() == Some(Errno::LOOP.raw_os_error()) => {
+            return Err(io::Error::other("it is a symbolic link; name the file itself"));
+        }
+        other => other?,
+    };
+    let about = file.metadata()?;
+    let mode = about.mode() & 0o777;
+    let pipe = inherited && about.file_type().is_fifo();
+    if !about.is_file() && !pipe {
+        return Err(io::Error::other("it is not a file"));
+    }
+    if mode & 0o077 != 0 {
+        let shown = path.display();
+        let why = format!("others can read or change it (mode {mode:04o}): chmod 600 {shown}");
+        return Err(io::Error::other(why));
+    }
+    Ok(file)
 }
 
 /// The password that is typed at the terminal, unseen; twice the same where it is a new one.
@@ -152,6 +181,8 @@ fn first_line(source: impl Read) -> io::Result<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     #[test]
@@ -160,15 +191,50 @@ mod tests {
         let file = home.path().join("password");
         for (content, expected) in [("secret\n", "secret"), ("two words\r\nmore", "two words"), ("王", "王")]
         {
-            std::fs::write(&file, content).unwrap();
+            write(&file, content.as_bytes());
             assert_eq!(from_file(&file).unwrap(), expected);
         }
         for bad in ["", "\n", &"x".repeat(2_000)] {
-            std::fs::write(&file, bad).unwrap();
+            write(&file, bad.as_bytes());
             assert!(from_file(&file).is_err());
         }
-        std::fs::write(&file, [0xff, b'\n']).unwrap();
+        write(&file, &[0xff, b'\n']);
         assert_eq!(from_file(&file).unwrap_err().exit, Exit::File);
         assert_eq!(from_file(Path::new("/nowhere")).unwrap_err().exit, Exit::File);
+    }
+
+    fn write(file: &Path, content: &[u8]) {
+        std::fs::write(file, content).unwrap();
+        set_mode(file, 0o600);
+    }
+
+    fn set_mode(file: &Path, mode: u32) {
+        std::fs::set_permissions(file, std::fs::Permissions::from_mode(mode)).unwrap();
+    }
+
+    #[test]
+    fn a17_a_password_that_others_can_read_is_refused_and_so_is_what_is_no_file() {
+        let home = tempfile::tempdir().unwrap();
+        let file = home.path().join("password");
+        write(&file, b"secret\n");
+        for mode in [0o644, 0o640, 0o604, 0o620, 0o660] {
+            set_mode(&file, mode);
+            let failure = from_file(&file).unwrap_err();
+            assert_eq!(failure.exit, Exit::File);
+            let hint = format!("(mode {mode:04o}): chmod 600 {}", file.display());
+            assert!(failure.message.ends_with(&hint), "{}", failure.message);
+        }
+        set_mode(&file, 0o400);
+        assert_eq!(from_file(&file).unwrap(), "secret");
+        let (link, fifo) = (home.path().join("link"), home.path().join("fifo"));
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        assert!(from_file(&link).unwrap_err().message.contains("symbolic link"));
+        rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+        assert!(from_file(&fifo).unwrap_err().message.contains("it is not a file"));
+        let (reader, mut writer) = io::pipe().unwrap();
+        writer.write_all(b"piped\nmore").unwrap();
+        let descriptor = format!("/dev/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&reader));
+        assert_eq!(from_file(Path::new(&descriptor)).unwrap(), "piped");
+        assert!(from_file(home.path()).unwrap_err().message.contains("it is not a file"));
     }
 }

@@ -19,6 +19,7 @@ use super::progress::{self, Direction, Style};
 use super::{Common, Exit, Failure, Meeting, Program, ended, is_reader_gone, output, signal, units};
 use crate::id::OfferId;
 use crate::limits;
+use crate::net::client::Config;
 use crate::pipeline::download::{self, Error, IfExists, Room};
 use crate::pipeline::offers::Offer;
 use crate::session::Address;
@@ -57,7 +58,7 @@ pub struct Recv {
     #[arg(short, long, conflicts_with = "offers")]
     pub watch: bool,
 
-    /// Show what there is and end
+    /// Show what there is and end, without joining the room
     #[arg(short, long, value_name = "FORM", value_enum, num_args = 0..=1, require_equals = true,
           default_missing_value = "text", conflicts_with_all = ["offers", "all", "watch", "discard"])]
     pub list: Option<Form>,
@@ -152,7 +153,9 @@ pub fn recv(args: Recv) -> anyhow::Result<()> {
     {
         return Ok(());
     }
-    let config = args.meeting.config(&args.common, "conf-recv", Vec::new())?;
+    // Who only wants to see the list need not be seen by the others.
+    let look = args.list.is_some();
+    let config = Config { look, ..args.meeting.config(&args.common, "conf-recv", Vec::new())? };
     let address = config.address.clone();
     let stop = signal::install()?;
     // Beyond `ulimit -f` a write fails instead of ending the program without a word.
@@ -202,8 +205,8 @@ async fn serve(
         let offers = room.offers().iter().filter(shown);
         let text = match form {
             Form::Text if only.as_ref().is_some_and(Vec::is_empty) => "there is nothing new\n".into(),
-            Form::Text => list::table(offers, room.member(), &memory, time::wall()),
-            Form::Json => list::json(offers, room.member(), &memory),
+            Form::Text => list::table(offers, |offer| room.is_own(offer), &memory, time::wall()),
+            Form::Json => list::json(offers, |offer| room.is_own(offer), &memory),
         };
         return Ok(output::stdout()?.write_all(text.as_bytes())?);
     }
@@ -235,23 +238,20 @@ fn chosen(args: &Recv, room: &Room, memory: &Memory) -> Result<Vec<OfferId>, Fai
             Exit::Other,
             format!(
                 "there is nothing new; a number or name receives it all the same:\n{}",
-                list::table(room.offers().iter(), room.member(), memory, time::wall()).trim_end()
+                list::table(room.offers().iter(), |offer| room.is_own(offer), memory, time::wall())
+                    .trim_end()
             ),
         )),
         _ => Err(Failure::usage(format!(
             "there are several; say which (conf-recv NUMBER), or conf-recv --all:\n{}",
-            list::table(room.offers().iter(), room.member(), memory, time::wall()).trim_end()
+            list::table(room.offers().iter(), |offer| room.is_own(offer), memory, time::wall()).trim_end()
         ))),
     }
 }
 
 /// Offers of others that were not received yet.
 fn fresh(room: &Room, memory: &Memory) -> impl Iterator<Item = OfferId> {
-    let own = room.member();
-    let fresh = room
-        .offers()
-        .iter()
-        .filter(move |offer| !own.is_some_and(|own| offer.is_of(own)) && !memory.has(offer.state.offer_id));
+    let fresh = room.offers().iter().filter(|offer| !room.is_own(offer) && !memory.has(offer.state.offer_id));
     fresh.map(|offer| offer.state.offer_id)
 }
 

@@ -74,6 +74,8 @@ pub struct Config {
     pub messages: Option<Correspondence>,
     /// The program wants to be told of offers.
     pub offers: bool,
+    /// It wants to know how the room is, and not to come in; a server that knows nothing of that lets it in.
+    pub look: bool,
     /// Tries in a row to come back; without a number any number.
     pub reconnect: Option<u32>,
     /// How long one try to connect may take, the wait for the welcome included.
@@ -190,6 +192,7 @@ pub fn connect(config: Config) -> (Handle, Events) {
         subscribe: config.subscribe.clone(),
         messages: config.messages.clone(),
         offers: config.offers,
+        look: config.look,
         tries: config.reconnect,
     };
     // Without random numbers the jitter is that of all programs without them, and nothing else suffers.

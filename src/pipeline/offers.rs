@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::id::{MemberId, OfferId, OfferNumber};
+use crate::id::{MemberId, OfferId, OfferNumber, PublicKey};
 use crate::net::client::Event;
 use crate::transfer::About;
 use crate::wire::Part;
@@ -49,7 +49,7 @@ impl Offers {
     /// Follows the session; what changed.
     pub fn handle(&mut self, event: &Event) -> Option<Change> {
         match event {
-            Event::Up { .. } => {
+            Event::Up { .. } | Event::Looking => {
                 // Told anew, and complete, before anything else about offers.
                 self.all.clear();
                 self.listed = false;
@@ -145,9 +145,12 @@ impl Offer {
         self.state.size
     }
 
-    /// Whether it is the member's own.
-    pub fn is_of(&self, member: MemberId) -> bool {
-        self.state.member == Some(member)
+    /// Whether it is that of whoever holds `key`; of a guest, that of this member.
+    pub fn is_of(&self, key: Option<PublicKey>, member: Option<MemberId>) -> bool {
+        match (self.state.key, key) {
+            (None, None) => member.is_some() && self.state.member == member,
+            (owner, key) => owner == key,
+        }
     }
 
     /// How it stands, in a word or two.

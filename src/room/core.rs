@@ -454,8 +454,7 @@ impl Room {
 
     /// A new session, of a new member or of one who is here already.
     fn enter(&mut self, join: &Join, now: Moment) -> Result<SessionId, Refusal> {
-        let known =
-            join.key.and_then(|key| self.members.iter().find(|(_, m)| m.key == Some(key)).map(|(id, _)| *id));
+        let known = self.member_with(join.key);
         if known.is_none() {
             self.admit_stranger(join, now)?;
         }
@@ -481,16 +480,28 @@ impl Room {
         Ok(id)
     }
 
-    /// Whether somebody who is not a member may become one now.
-    fn admit_stranger(&mut self, join: &Join, now: Moment) -> Result<(), Refusal> {
-        if let Some(until) = join.key.and_then(|key| self.kicked.get(&key)).filter(|until| **until > now) {
+    /// The member who holds a key; guests have none.
+    fn member_with(&self, key: Option<PublicKey>) -> Option<MemberId> {
+        let key = key?;
+        self.members.iter().find(|(_, member)| member.key == Some(key)).map(|(id, _)| *id)
+    }
+
+    /// Whether somebody who is not a member is wanted here now.
+    fn check_stranger(&self, key: Option<PublicKey>, now: Moment) -> Result<(), Refusal> {
+        if let Some(until) = key.and_then(|key| self.kicked.get(&key)).filter(|until| **until > now) {
             let minutes = until.since(now).as_secs() / 60 + 1;
             let message = format!("a host has sent you away; come back in {minutes} min");
             return Err(Refusal::new(Code::Kicked, message));
         }
-        if self.settings.locked && !join.key.is_some_and(|key| self.is_host_key(&key)) {
+        if self.settings.locked && !key.is_some_and(|key| self.is_host_key(&key)) {
             return Err(Refusal::new(Code::Locked, "the room is locked: it takes nobody new now"));
         }
+        Ok(())
+    }
+
+    /// Whether somebody who is not a member may become one now.
+    fn admit_stranger(&mut self, join: &Join, now: Moment) -> Result<(), Refusal> {
+        self.check_stranger(join.key, now)?;
         let most = self.terms.max_members.min(limits::MEMBERS);
         if self.members() >= most {
             // Who is not there any more makes room for who is.

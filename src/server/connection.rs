@@ -77,6 +77,8 @@ pub(super) struct Connection {
     /// Messages of the read that is being taken apart, which are taken in together.
     messages: Vec<Frame>,
     observer: Observer,
+    /// How long it may take for its last frames when it ends.
+    linger: Duration,
 }
 
 /// What somebody who said hello wants.
@@ -135,6 +137,7 @@ impl Connection {
             way: Transit::default(),
             messages: Vec::new(),
             observer: Observer::new(now),
+            linger: LINGER,
         }
     }
 
@@ -194,7 +197,10 @@ impl Connection {
                 () = tokio::time::sleep(deadline.since(now)) => {}
             }
             if let Some(wish) = self.joining.take() {
-                self.join(wish).await;
+                match wish.hello.look {
+                    true => self.look(wish).await,
+                    false => self.join(wish).await,
+                }
                 self.act(time::now());
             }
             self.handle_timeout();
@@ -596,6 +602,28 @@ impl Connection {
         }
     }
 
+    /// Tells how the room is, without a seat in it, and ends. Until then the connection has its place among those
+    /// that are not admitted.
+    async fn look(&mut self, Wish { room, hello, .. }: Wish) {
+        let shown = match self.server.known(&room, self.ticket.source()).await {
+            Ok(hall) => hall
+                .check_password(hello.password.as_ref(), self.peer.nonce())
+                .and_then(|()| hall.look(hello.key, hello.offers, &self.outbox)),
+            Err(refusal) => Err(refusal),
+        };
+        match shown {
+            Ok(()) => {
+                tracing::Span::current().record("room", field::display(&room));
+                info!(client = hello.client, "looked");
+                self.peer.handle_shown();
+                let slowest = self.outbox.waiting() as u64 / limits::FRAME_RATE;
+                self.linger = limits::HELLO + Duration::from_secs(slowest);
+                self.outbox.goodbye(Goodbye::default());
+            }
+            Err(refusal) => self.end(refusal),
+        }
+    }
+
     /// Says goodbye because the server stops.
     fn say_closing(&mut self) {
         // Spread over a second and a half, so that a thousand do not come back in the same millisecond.
@@ -616,7 +644,7 @@ impl Connection {
         self.outbox.refuse(refusal);
     }
 
-    /// Lets the last frames leave, then the peer's last bytes come, within [`LINGER`].
+    /// Lets the last frames leave, then the peer's last bytes come, within `linger`.
     async fn finish(&self) {
         let socket = &self.outbox.socket;
         let last = async {
@@ -628,7 +656,7 @@ impl Connection {
             read_to_end(socket).await
         };
         // However it ends, the connection is over.
-        let _ = tokio::time::timeout(LINGER, last).await;
+        let _ = tokio::time::timeout(self.linger, last).await;
     }
 }
 

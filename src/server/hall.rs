@@ -23,7 +23,7 @@ use crate::limits;
 use crate::room::{Admitted, Fetch, Join, Output, Room};
 use crate::session::password;
 use crate::time::{self, Moment};
-use crate::wire::control::Refusal;
+use crate::wire::control::{Control, Refusal};
 use crate::wire::{Code, Frame, Rendition};
 
 /// One room of the server. The lock is for who comes, goes, publishes, subscribes and says something; media
@@ -169,6 +169,28 @@ impl Hall {
         state.room.handle_welcomed(connection, messages, now);
         self.carry_out(state, now);
         Ok(admitted)
+    }
+
+    /// Tells whoever holds `key`, or a guest, how the room is and what is offered in it, and lets nobody in.
+    pub(super) fn look(
+        &self,
+        key: Option<PublicKey>,
+        offers: bool,
+        outbox: &Arc<Outbox>,
+    ) -> Result<(), Refusal> {
+        let (now, wall) = (time::now(), time::wall());
+        let state = self.state();
+        for part in state.room.look(key, now)? {
+            outbox.append(Frame::control(&Control::State(part), wall).bytes().clone());
+        }
+        if offers {
+            for frame in files::seen(&state, outbox.id, key) {
+                outbox.append(frame);
+            }
+        }
+        drop(state);
+        outbox.flush();
+        Ok(())
     }
 
     /// Gives an event to the room and does what it says.

@@ -383,6 +383,29 @@ impl Server {
         Ok(hall)
     }
 
+    /// The room of this name where there is one, open or kept; none is made.
+    async fn known(&self, name: &RoomName, from: IpAddr) -> Result<Arc<Hall>, Refusal> {
+        let open = self.rooms().get(name).cloned();
+        match open {
+            Some(hall) => Ok(hall),
+            None if self.is_kept(name).await? => self.hall(name, from).await,
+            None => Err(Refusal::new(Code::Room, "there is no such room")),
+        }
+    }
+
+    /// Whether a room that is not open was made beforehand, or has a history or offers.
+    async fn is_kept(&self, name: &RoomName) -> Result<bool, Refusal> {
+        if let Some(store) = &self.store {
+            match tokio::time::timeout(STORE_ANSWER, store.knows(name)).await {
+                Ok(Ok(true)) => return Ok(true),
+                Ok(Ok(false)) => {}
+                Ok(Err(StoreError::Busy)) | Err(_) => return Err(busy()),
+                Ok(Err(error)) => error!(room = %name, %error, "cannot tell whether this room is kept"),
+            }
+        }
+        Ok(self.shelved(name).await.is_some_and(|shelved| !shelved.offers.is_empty()))
+    }
+
     /// The room of this name, or whether one may be made from here.
     fn room(&self, name: &RoomName, from: IpAddr) -> Result<Option<Arc<Hall>>, Refusal> {
         let rooms = self.rooms();
@@ -411,11 +434,7 @@ impl Server {
         };
         match tokio::time::timeout(STORE_ANSWER, found).await {
             Ok(Ok(archive)) => Ok(Some(archive)),
-            Ok(Err(StoreError::Busy)) | Err(_) => {
-                let mut refusal = Refusal::new(Code::Internal, "the store is busy");
-                refusal.retry_after_ms = Some(1_000);
-                Err(refusal)
-            }
+            Ok(Err(StoreError::Busy)) | Err(_) => Err(busy()),
             Ok(Err(error)) => {
                 error!(room = %name, %error, "this room's messages are not kept");
                 Ok(None)
@@ -514,6 +533,13 @@ impl Server {
         log.1 += 1;
         log.1 <= REFUSALS_LOGGED
     }
+}
+
+/// The store cannot say anything of a room at present.
+fn busy() -> Refusal {
+    let mut refusal = Refusal::new(Code::Internal, "the store is busy");
+    refusal.retry_after_ms = Some(1_000);
+    refusal
 }
 
 /// A panic in one task must not take what is shared from the others.

@@ -114,6 +114,11 @@ impl Entry {
         self.about.is_some() && (self.to.is_none() || self.to == Some(who) || self.owner == who)
     }
 
+    /// The same for somebody who may be nobody.
+    fn may_be_seen(&self, who: Option<Who>) -> bool {
+        who.map_or(self.about.is_some() && self.to.is_none(), |who| self.may_see(who))
+    }
+
     fn is_sealed(&self) -> bool {
         self.stock.as_ref().is_some_and(|stock| stock.holding().sealed)
     }
@@ -183,14 +188,27 @@ impl Shelf {
     pub(super) fn handle_watcher(&mut self, connection: ConnectionId, room: &Room) {
         let Some(who) = room.person(connection).map(|person| Who::of(&person)) else { return };
         self.watchers.insert(connection, who);
+        let told = self.list(connection, Some(who), room);
+        self.outputs.extend(told);
+    }
+
+    /// A connection only wants to know what there is, for whoever holds `key`: what it is to be sent. A guest who
+    /// is nobody here sees what is for everybody.
+    pub(super) fn look(&self, connection: ConnectionId, key: Option<PublicKey>, room: &Room) -> Vec<Output> {
+        self.list(connection, key.map(Who::Key), room)
+    }
+
+    /// What a connection is told of the offers that there are.
+    fn list(&self, connection: ConnectionId, who: Option<Who>, room: &Room) -> Vec<Output> {
         let age = self.age.unwrap_or_default();
-        let mut count = 0;
-        for entry in self.offers.values().filter(|entry| entry.may_see(who)) {
+        let (mut told, mut count) = (Vec::new(), 0);
+        for entry in self.offers.values().filter(|entry| entry.may_be_seen(who)) {
             count += 1;
-            self.outputs.push_back(Output::Send(connection, Control::OfferState(entry.describe(room, age))));
-            self.outputs.extend(entry.about.clone().map(|about| Output::Pass(connection, about)));
+            told.push(Output::Send(connection, Control::OfferState(entry.describe(room, age))));
+            told.extend(entry.about.clone().map(|about| Output::Pass(connection, about)));
         }
-        self.outputs.push_back(Output::Send(connection, Control::Offers { count }));
+        told.push(Output::Send(connection, Control::Offers { count }));
+        told
     }
 
     /// A connection has gone.

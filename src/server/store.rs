@@ -96,6 +96,11 @@ impl Store {
         self.ask(|answer| Request::Load(room.clone(), answer)).await
     }
 
+    /// Whether anything is kept of a room.
+    pub async fn knows(&self, room: &RoomName) -> Result<bool, StoreError> {
+        self.ask(|answer| Request::Knows(room.clone(), answer)).await
+    }
+
     /// Makes a room, durably, with numbers reserved.
     pub async fn found(&self, room: &RoomName, about: Founding) -> Result<Archive, StoreError> {
         self.ask(|answer| Request::Found(room.clone(), Box::new(about), answer)).await

@@ -11,6 +11,9 @@
 //! having to do anything; a connection lost before the first welcome is final, since then the address
 //! is more likely wrong than the network.
 //!
+//! A program that only wants to know how the room is ([`Profile::look`]) comes from greeting to looking instead of up:
+//! it is told, in the same events, and the session ends. Where a server knows nothing of that it is let in.
+//!
 //! Bounds: the edge passes on all events and bytes after each call, so neither list holds more than one
 //! read gives rise to. While there is no connection media is dropped and counted; control operations
 //! need no queue, because what they asked for is held here and asked for again.
@@ -65,6 +68,8 @@ pub struct Profile {
     pub messages: Option<Correspondence>,
     /// The program wants to be told of offers.
     pub offers: bool,
+    /// It wants to know how the room is, and not to come in.
+    pub look: bool,
     /// Tries in a row to come back; without a number any number.
     pub tries: Option<u32>,
 }
@@ -113,6 +118,10 @@ enum Phase {
         until: Moment,
         nudge: Option<Moment>,
     },
+    /// The room is shown; the server is given up when nothing comes `until` then.
+    Looking {
+        until: Moment,
+    },
     Up,
     Leaving {
         until: Moment,
@@ -140,6 +149,8 @@ pub struct Client {
     patience: Option<Moment>,
     /// Parts of a state that is not complete.
     state: State,
+    /// Everything has been shown to a program that only looks.
+    shown: bool,
     /// The members have other numbers than the program knows, until the state is complete.
     strangers: bool,
     /// Offers that were answered on this connection: their pieces may be sent.
@@ -176,6 +187,7 @@ impl Client {
             unpublished: BTreeSet::new(),
             patience: None,
             state: State::default(),
+            shown: false,
             strangers: false,
             offered: BTreeSet::new(),
             offered_part: None,
@@ -231,7 +243,8 @@ impl Client {
 
     /// The server's challenge is here: says hello with the proofs that it asks for.
     fn handle_challenge(&mut self, nonce: &Secret<32>) {
-        let Profile { room, name, client, key, password, subscribe, messages, offers, .. } = &self.profile;
+        let Profile { room, name, client, key, password, subscribe, messages, offers, look, .. } =
+            &self.profile;
         let room = room.to_string();
         let hello = Hello {
             protocol: control::PROTOCOL,
@@ -248,6 +261,7 @@ impl Client {
                 history: messages.history,
             }),
             offers: *offers,
+            look: *look,
             room,
         };
         self.say(&Control::Hello(hello));
@@ -277,6 +291,9 @@ impl Client {
     /// Bytes have come there.
     pub fn handle_rest(&mut self, now: Moment) {
         self.heartbeat.handle_received(now);
+        if let Phase::Looking { until } = &mut self.phase {
+            *until = now + limits::SILENCE;
+        }
         while self.is_connected() {
             match self.parser.poll() {
                 Ok(None) => return,
@@ -305,6 +322,7 @@ impl Client {
                 self.phase = Phase::Greeting { until, nudge: None };
                 self.say(&Control::Ping { id: 0 });
             }
+            Phase::Looking { until } if until <= now => self.lose(Down::Silent, None, now),
             Phase::Leaving { until } if until <= now => self.end(End::Left),
             Phase::Up => loop {
                 match self.heartbeat.handle_timeout(now) {
@@ -320,7 +338,7 @@ impl Client {
     /// When [`Self::handle_timeout`] or [`Self::want`] has news.
     pub fn poll_timeout(&self) -> Option<Moment> {
         match self.phase {
-            Phase::Waiting(until) | Phase::Leaving { until } => Some(until),
+            Phase::Waiting(until) | Phase::Looking { until } | Phase::Leaving { until } => Some(until),
             Phase::Greeting { until, nudge } => Some(nudge.map_or(until, |nudge| nudge.min(until))),
             Phase::Up => Some(self.heartbeat.poll_timeout()),
             Phase::Connecting | Phase::Ended => None,
@@ -496,7 +514,10 @@ impl Client {
     }
 
     fn is_connected(&self) -> bool {
-        matches!(self.phase, Phase::Greeting { .. } | Phase::Up | Phase::Leaving { .. })
+        matches!(
+            self.phase,
+            Phase::Greeting { .. } | Phase::Looking { .. } | Phase::Up | Phase::Leaving { .. }
+        )
     }
 
     fn handle_frame(&mut self, frame: Frame, now: Moment) {
@@ -507,7 +528,7 @@ impl Client {
             },
             (Kind::Video | Kind::Audio, Phase::Up) => self.events.push_back(Event::Media(frame)),
             (Kind::Message, Phase::Up) => self.handle_message(&frame),
-            (Kind::File, Phase::Up) => self.handle_file(frame, now),
+            (Kind::File, Phase::Up | Phase::Looking { .. }) => self.handle_file(frame, now),
             _ => {}
         }
     }
@@ -529,7 +550,7 @@ impl Client {
     /// The connection is worth nothing any more. Another is tried, unless there has never been a
     /// welcome and the server did not name a time either.
     fn lose(&mut self, reason: Down, retry_after: Option<Duration>, now: Moment) {
-        if self.is_leaving() {
+        if self.is_leaving() || self.shown {
             return self.end(End::Left);
         }
         self.transmit.clear();

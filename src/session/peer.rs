@@ -169,6 +169,11 @@ impl Peer {
         self.guard.handle_admitted();
     }
 
+    /// The peer has been shown what it wanted to see, and that was all.
+    pub fn handle_shown(&mut self) {
+        self.phase = Phase::Over;
+    }
+
     /// Whether the end of the peer's bytes comes between two frames, as it should.
     pub fn handle_end(&self) -> Result<(), wire::Error> {
         self.parser.finish()

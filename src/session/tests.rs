@@ -1,5 +1,6 @@
 //! The client's core against a server of fifty lines, over the simulated link, in virtual time.
 
+mod look;
 mod world;
 
 use std::time::Duration;
@@ -11,7 +12,7 @@ use crate::chat::{Inbox, Outbox};
 use crate::id::{MemberId, Secret, SessionId, SourceId, TrackId};
 use crate::limits;
 use crate::simulation::link::Shape;
-use crate::wire::control::{Action, Goodbye, Publish, Refusal, State};
+use crate::wire::control::{self, Action, Goodbye, Publish, Refusal, State};
 use crate::wire::{Code, Control, Frame, Incoming, Parser, Rendition};
 
 #[test]

@@ -90,6 +90,7 @@ impl Program {
             subscribe: Vec::new(),
             messages: Some(Correspondence { history, inbox: Inbox::default(), outbox }),
             offers: false,
+            look: false,
             tries: None,
         };
         let client = Client::new(profile, seed ^ u64::from(index));
@@ -124,6 +125,7 @@ impl Program {
             subscribe: if eyes { vec![TrackKind::Video] } else { Vec::new() },
             messages: None,
             offers: false,
+            look: false,
             tries: None,
         };
         let mut client = Client::new(profile, seed ^ u64::from(index));

@@ -126,24 +126,30 @@ impl Traffic {
 
     /// A member came; one who had just left did not leave.
     pub(super) fn join(&mut self, member: MemberId, name: &str) {
+        self.visited.retain(|(_, visitor)| visitor != name);
         if self.left.iter().any(|(_, left)| left == name) {
             self.left.retain(|(_, left)| left != name);
         } else {
+            self.joined.retain(|(_, here)| here != name);
             self.joined.push((member, name.to_owned()));
         }
     }
 
-    /// A member left; one who had just come was a visitor.
+    /// A member left; one who had just come was a visitor. Each name stands in one place, once.
     pub(super) fn leave(&mut self, member: MemberId, name: &str) {
         let here = self.joined.iter().position(|(joined, _)| *joined == member);
         match here {
             Some(at) => {
+                // Whoever comes again has another number; no two who are here have the same name.
                 let who = self.joined.remove(at);
-                if !self.visited.contains(&who) {
-                    self.visited.push(who);
-                }
+                self.visited.retain(|(_, visitor)| *visitor != who.1);
+                self.visited.push(who);
             }
-            None => self.left.push((member, name.to_owned())),
+            None => {
+                self.visited.retain(|(_, visitor)| visitor != name);
+                self.left.retain(|(_, left)| left != name);
+                self.left.push((member, name.to_owned()));
+            }
         }
     }
 
@@ -225,5 +231,27 @@ mod tests {
         assert_eq!(traffic.text(), "Ann joined; Zoe left; Bo joined and left");
         traffic.join(MemberId(10), "Zoe");
         assert_eq!(traffic.text(), "Ann joined; Bo joined and left");
+    }
+
+    #[test]
+    fn who_comes_and_goes_several_times_is_named_once() {
+        let mut traffic = Traffic::default();
+        for id in 1..5 {
+            traffic.join(MemberId(id), "root");
+            traffic.leave(MemberId(id), "root");
+        }
+        assert_eq!(traffic.text(), "root joined and left");
+        traffic.join(MemberId(5), "root");
+        assert_eq!(traffic.text(), "root joined");
+        traffic.leave(MemberId(5), "root");
+        traffic.join(MemberId(6), "Bo");
+        traffic.leave(MemberId(6), "Bo");
+        assert_eq!(traffic.text(), "root and Bo joined and left");
+        // Whose leaving was not heard, because the server had forgotten everybody.
+        let mut traffic = joined(&["Ann", "Bo", "Ann"]);
+        assert_eq!(traffic.text(), "Bo and Ann joined");
+        traffic.leave(MemberId(9), "Cy");
+        traffic.leave(MemberId(11), "Cy");
+        assert_eq!(traffic.text(), "Bo and Ann joined; Cy left");
     }
 }

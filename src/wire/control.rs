@@ -231,6 +231,9 @@ pub struct Hello {
     /// It wants to be told of offers.
     #[serde(default, skip_serializing_if = "is_false")]
     pub offers: bool,
+    /// It wants to know how the room is, and not to come in.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub look: bool,
 }
 
 /// Which messages a client wants.

@@ -30,6 +30,8 @@ pub enum Code {
     Identity,
     /// The room's password is missing or wrong.
     Password,
+    /// There is no such room to look at.
+    Room,
     /// The room takes no newcomers now.
     Locked,
     /// A host has sent this member away.
@@ -81,6 +83,7 @@ impl Code {
             Self::Name => "name",
             Self::Identity => "identity",
             Self::Password => "password",
+            Self::Room => "room",
             Self::Locked => "locked",
             Self::Kicked => "kicked",
             Self::Member => "member",

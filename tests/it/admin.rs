@@ -11,7 +11,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::support::peer::{Peer, hello};
-use crate::support::programs::{Serve, program};
+use crate::support::programs::{Serve, program, write_secret};
 
 /// A server that keeps its history below `home`.
 fn start(home: &Path, arguments: &[&str]) -> Serve {
@@ -45,7 +45,7 @@ fn rooms_are_made_listed_and_removed_and_outlive_the_server() {
     let home = tempfile::tempdir().unwrap();
     let mut serve = start(home.path(), &[]);
     let password = home.path().join("password");
-    std::fs::write(&password, "correct horse\n").unwrap();
+    write_secret(&password, "correct horse\n");
     let said = says(home.path(), &["room", "create", "standup", "--max-members", "2"]);
     assert!(said.starts_with("made standup; its host is ") && said.ends_with(" (you)\n"), "{said}");
     says(home.path(), &["room", "create", "王", "--password-file", password.to_str().unwrap()]);
@@ -58,7 +58,8 @@ fn rooms_are_made_listed_and_removed_and_outlive_the_server() {
     assert!(fails(home.path(), &["room", "list"], 3).contains("start one: conf-serve"));
 
     let serve = start(home.path(), &[]);
-    let rooms: Value = serde_json::from_str(&says(home.path(), &["room", "list", "json"])).unwrap();
+    let rooms: Value = serde_json::from_str(&says(home.path(), &["room", "list", "--json"])).unwrap();
+    assert_eq!(rooms, serde_json::from_str::<Value>(&says(home.path(), &["room", "list", "json"])).unwrap());
     let names: Vec<&str> = rooms.as_array().unwrap().iter().map(|r| r["name"].as_str().unwrap()).collect();
     assert_eq!(names, ["standup", "王"]);
     assert_eq!((&rooms[0]["max_members"], &rooms[0]["password"]), (&Value::from(2), &Value::from(false)));
@@ -84,7 +85,7 @@ fn rooms_are_made_listed_and_removed_and_outlive_the_server() {
         chat.args(["--who", "--no-input", "-r", &address]);
         if let Some(given) = given {
             let file = home.path().join("given");
-            std::fs::write(&file, given).unwrap();
+            write_secret(&file, given);
             chat.arg("--password-file").arg(file);
         }
         let output = chat.output().unwrap();
@@ -157,9 +158,12 @@ fn x02_a_history_that_cannot_be_used_is_named_with_what_to_do_and_left_alone() {
     fails_usage(home.path(), &["room", "create", "a/b"]);
     fails_usage(home.path(), &["room", "create", "a", "--host", "xyz"]);
     let empty = home.path().join("empty");
-    std::fs::write(&empty, "").unwrap();
+    write_secret(&empty, "");
     fails(home.path(), &["room", "create", "a", "--password-file", empty.to_str().unwrap()], 2);
     fails(home.path(), &["room", "create", "a", "--password-file", "/nowhere"], 9);
+    std::fs::set_permissions(&empty, std::fs::Permissions::from_mode(0o644)).unwrap();
+    let said = fails(home.path(), &["room", "create", "a", "--password-file", empty.to_str().unwrap()], 9);
+    assert!(said.contains(&format!("chmod 600 {}", empty.display())), "a17: {said}");
     fails(home.path(), &["room", "create", "a", "--ask-password", "--no-input"], 2);
 }
 

@@ -124,6 +124,7 @@ async fn f01_f02_f03_f05_f07_f10_of_2000_hostile_lists_over_the_wire_none_writes
         password: None,
         messages: None,
         offers: true,
+        look: false,
         client: "test".into(),
         subscribe: vec![],
         reconnect: Some(0),

@@ -13,6 +13,7 @@ mod depot;
 mod download;
 mod fetch_kill;
 mod lies;
+mod look;
 mod messages;
 mod network;
 mod password;

@@ -2,7 +2,7 @@
 
 use std::process::Stdio;
 
-use crate::support::programs::{Serve, program};
+use crate::support::programs::{Serve, program, write_secret};
 use crate::support::talk::Town;
 use crate::support::terminal::Terminal;
 
@@ -10,7 +10,7 @@ use crate::support::terminal::Terminal;
 fn board(town: &mut Town) -> (Serve, String) {
     let serve = town.serve();
     let file = town.path("password");
-    std::fs::write(&file, "correct horse\n").unwrap();
+    write_secret(&file, "correct horse\n");
     let made = program("conf-serve", town.home.path())
         .args(["room", "create", "board", "--port", &serve.address.port().to_string(), "--password-file"])
         .arg(&file)

@@ -86,6 +86,7 @@ fn hello() -> Hello {
         subscribe: vec![TrackKind::Video],
         messages: None,
         offers: false,
+        look: false,
     }
 }
 
@@ -128,6 +129,16 @@ fn operation(name: &str) -> Control {
         }),
         "ack" => Control::Ack(ack()),
         "caught-up" => Control::CaughtUp { seq: 41 },
+        "hello-look" => Control::Hello(Hello { subscribe: Vec::new(), offers: true, look: true, ..hello() }),
+        "shown" => Control::State(State {
+            members: vec![member(1, "Ann")],
+            tracks: Vec::new(),
+            room: Some(Room { locked: false }),
+            more: false,
+        }),
+        "shown-offers" => Control::Offers { count: 0 },
+        "farewell" => Control::Goodbye(Goodbye::default()),
+        "no-room" => Control::Error(Refusal::new(Code::Room, "there is no such room")),
         "older" => Control::Older { id: 6, before: 812, count: 200 },
         "hello-resume" => Control::Hello(Hello { resume: Some(token()), ..hello() }),
         "welcome" => Control::Welcome(Welcome {
@@ -339,6 +350,7 @@ fn all_operations() -> Vec<Control> {
             resume: Some(token()),
             messages: Some(Messages { log: Some(LOG), after: Some(1), history: 200 }),
             offers: true,
+            look: true,
             ..hello()
         }),
         operation("welcome"),

@@ -86,6 +86,10 @@ fn the_python_example_is_told_why_it_is_refused() {
     assert!(text(&refused).contains("refused: track"), "{}", text(&refused));
     let refused = example(&["--name", "a\u{202e}b", "list", &room]).output().unwrap();
     assert!(text(&refused).contains("refused: name"), "{}", text(&refused));
+    // To list is to look, which makes no room.
+    let nowhere = format!("conf://{}/nowhere", server.address);
+    let refused = example(&["list", &nowhere]).output().unwrap();
+    assert!(text(&refused).contains("refused: room"), "{}", text(&refused));
 }
 
 #[test]

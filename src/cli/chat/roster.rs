@@ -119,7 +119,7 @@ impl Roster {
         Some(Person {
             fingerprint: member.key.as_ref().map(PublicKey::fingerprint),
             since: member.since,
-            own: self.own == Some(id),
+            own: self.is_own(id, member.key),
             reconnecting: member.state == Presence::Reconnecting,
             host: member.host,
             muted: member.muted,

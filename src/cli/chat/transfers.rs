@@ -315,6 +315,7 @@ mod tests {
             subscribe: Vec::new(),
             messages: None,
             offers: false,
+            look: false,
             reconnect: None,
             connect_timeout: Duration::from_secs(10),
             ask: None,

@@ -8,14 +8,14 @@ use super::json::Someone;
 use super::roster::Roster;
 use super::{Chat, Form, lines, pipe};
 use crate::cli::{ended, output};
-use crate::net::client::{self, Event};
+use crate::net::client::{self, Config, Event};
 use crate::terminal::Person;
 use crate::text;
 use crate::wire::control::Room;
 
-/// Joins, tells who is there and leaves.
+/// Looks who is there, without being seen by them, and tells it.
 pub(super) fn run(args: &Chat, form: Form) -> anyhow::Result<()> {
-    let config = args.meeting.config(&args.common, "conf-chat", Vec::new())?;
+    let config = Config { look: true, ..args.meeting.config(&args.common, "conf-chat", Vec::new())? };
     let address = config.address.clone();
     let mut roster = Roster::new(config.key.as_ref().map(crate::session::Key::public));
     let runtime = pipe::runtime()?;
@@ -55,6 +55,9 @@ pub(super) fn run(args: &Chat, form: Form) -> anyhow::Result<()> {
 
 /// One row for each member, in columns of cells.
 fn table(people: &[Person], zone: &TimeZone) -> String {
+    if people.is_empty() {
+        return "nobody is in this room\n".into();
+    }
     let mut rows = vec![["NAME", "SINCE", "KEY", "STATE"].map(String::from)];
     for person in people {
         let mut about = Vec::new();
@@ -102,6 +105,7 @@ mod tests {
             away: Some("tea".into()),
             ..Person::new(MemberId(2), "王小明", 0)
         };
+        assert_eq!(table(&[], &TimeZone::UTC), "nobody is in this room\n");
         assert_eq!(
             table(&[ann, wang], &TimeZone::UTC),
             "\

@@ -4,7 +4,6 @@ use serde_json::{Value, json};
 
 use super::memory::Memory;
 use crate::cli::units;
-use crate::id::MemberId;
 use crate::pipeline::offers::Offer;
 use crate::text;
 use crate::transfer::Kind;
@@ -16,7 +15,7 @@ const TITLE: usize = 48;
 /// `wall` is the time, in microseconds since 1970.
 pub(super) fn table<'a>(
     offers: impl Iterator<Item = &'a Offer>,
-    own: Option<MemberId>,
+    own: impl Fn(&Offer) -> bool,
     memory: &Memory,
     wall: u64,
 ) -> String {
@@ -24,7 +23,7 @@ pub(super) fn table<'a>(
     for offer in offers {
         let files = offer.about.as_ref().map_or(0, |about| about.files);
         let mut state = offer.standing();
-        if own.is_some_and(|own| offer.is_of(own)) {
+        if own(offer) {
             state.push_str(", yours");
         }
         if memory.has(offer.state.offer_id) {
@@ -76,13 +75,10 @@ fn age(wall: u64, since: f64) -> String {
 /// The same for a program: one object in one line.
 pub(super) fn json<'a>(
     offers: impl Iterator<Item = &'a Offer>,
-    own: Option<MemberId>,
+    own: impl Fn(&Offer) -> bool,
     memory: &Memory,
 ) -> String {
-    let list: Vec<Value> = {
-        let is_own = |offer: &Offer| own.is_some_and(|own| offer.is_of(own));
-        offers.map(|offer| one(offer, is_own(offer), memory)).collect()
-    };
+    let list: Vec<Value> = offers.map(|offer| one(offer, own(offer), memory)).collect();
     format!("{}\n", json!({ "offers": list }))
 }
 

@@ -20,9 +20,12 @@ pub(super) enum Room {
     Create(Make),
     /// List the rooms that are open or kept
     List {
-        /// How: a table, or JSON
-        #[arg(value_enum, default_value_t = Format::Table)]
-        format: Format,
+        /// As JSON, for programs
+        #[arg(long)]
+        json: bool,
+        /// The same as --json, as it was written once
+        #[arg(value_enum, hide = true, conflicts_with = "json")]
+        format: Option<Format>,
         #[command(flatten)]
         which: Which,
     },
@@ -55,7 +58,7 @@ pub(super) struct Which {
 pub(super) struct Make {
     /// Its name
     pub name: RoomName,
-    /// The room's password is the first line of this file; - is stdin
+    /// The room's password is the first line of this file, which nobody else may read; - is stdin
     #[arg(long, value_name = "FILE", env = "CONF_PASSWORD_FILE")]
     pub password_file: Option<PathBuf>,
     /// Ask for the room's password
@@ -81,8 +84,9 @@ pub(super) struct Make {
 pub(super) fn run(room: &Room) -> Result<String, Failure> {
     match room {
         Room::Create(make) => create(make),
-        Room::List { format, which } => match ask::ask(which.port, &Question::Rooms)? {
-            Answer::Rooms { rooms } => list(&rooms, *format),
+        Room::List { json, format, which } => match ask::ask(which.port, &Question::Rooms)? {
+            Answer::Rooms { rooms } if *json || *format == Some(Format::Json) => self::json(&rooms),
+            Answer::Rooms { rooms } => Ok(list(&rooms)),
             other => Err(unexpected(&other)),
         },
         Room::Remove { name, which } => match ask::ask(which.port, &Question::Remove { name: name.clone() })?
@@ -134,12 +138,9 @@ pub(super) fn unexpected(answer: &Answer) -> Failure {
     }
 }
 
-fn list(rooms: &[RoomLine], format: Format) -> Result<String, Failure> {
-    if format == Format::Json {
-        return json(&rooms);
-    }
+fn list(rooms: &[RoomLine]) -> String {
     if rooms.is_empty() {
-        return Ok("no rooms; joining one makes it, or: conf-serve room create NAME\n".into());
+        return "no rooms; joining one makes it, or: conf-serve room create NAME\n".into();
     }
     let now = time::wall() / 1_000_000;
     let rows = rooms.iter().map(|room| {
@@ -160,7 +161,7 @@ fn list(rooms: &[RoomLine], format: Format) -> Result<String, Failure> {
         ]
     });
     use Align::{Left, Right};
-    Ok(table::draw(
+    table::draw(
         [
             ("ROOM", Left),
             ("MEMBERS", Right),
@@ -171,7 +172,7 @@ fn list(rooms: &[RoomLine], format: Format) -> Result<String, Failure> {
             ("", Left),
         ],
         rows,
-    ))
+    )
 }
 
 /// Indented, with an end of line.

@@ -5,10 +5,11 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::time::Duration;
 
-use crate::id::{MemberId, OfferId, OfferNumber};
+use crate::id::{MemberId, OfferId, OfferNumber, PublicKey};
 use crate::limits;
 use crate::net::client::{self, Config, Down, Event, Events, Handle, Stats};
 use crate::pipeline::offers::{Change, Offer, Offers};
+use crate::session::Key;
 use crate::wire::control::Refusal;
 use crate::wire::offer::{Fetch, Going};
 use crate::wire::{Frame, Part};
@@ -43,6 +44,7 @@ pub struct Room {
     offers: Offers,
     /// Offers that have gone, the last of them, and why: whoever wants one may have been busy then.
     gone: VecDeque<(OfferId, OfferNumber, Going)>,
+    key: Option<PublicKey>,
     member: Option<MemberId>,
     up: bool,
     /// The last number of a request.
@@ -50,14 +52,16 @@ pub struct Room {
 }
 
 impl Room {
-    /// Begins to join.
+    /// Begins to join, or to look.
     pub fn join(config: Config) -> Self {
+        let key = config.key.as_ref().map(Key::public);
         let (handle, events) = client::connect(Config { offers: true, ..config });
         Self {
             handle,
             events,
             offers: Offers::default(),
             gone: VecDeque::new(),
+            key,
             member: None,
             up: false,
             requests: 0,
@@ -78,6 +82,10 @@ impl Room {
             return Ok(match event {
                 Event::Up { welcome, .. } => {
                     self.member = Some(welcome.member);
+                    self.up = true;
+                    Happened::Up
+                }
+                Event::Looking => {
                     self.up = true;
                     Happened::Up
                 }
@@ -135,9 +143,9 @@ impl Room {
         self.offer(id).is_none().then_some(Error::Gone { number: *number, reason: *reason })
     }
 
-    /// Who this program's user is in the room.
-    pub fn member(&self) -> Option<MemberId> {
-        self.member
+    /// Whether an offer is that of this program's user.
+    pub fn is_own(&self, offer: &Offer) -> bool {
+        offer.is_of(self.key, self.member)
     }
 
     /// Whether there is a connection.

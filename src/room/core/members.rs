@@ -166,26 +166,41 @@ impl Room {
         })
     }
 
-    /// Sends everything that is here, in parts that fit a control frame.
+    /// Sends everything that is here.
     pub(super) fn tell_state(&mut self, connection: ConnectionId) {
+        let parts = self.describe().into_iter();
+        self.outputs.extend(parts.map(|part| Output::Send(connection, Control::State(part))));
+    }
+
+    /// How the room is, for whoever holds `key`, or is a guest: nobody comes in, and nobody else learns of it.
+    /// That the room is full does not matter.
+    pub fn look(&self, key: Option<PublicKey>, now: Moment) -> Result<Vec<control::State>, Refusal> {
+        if self.member_with(key).is_none() {
+            self.check_stranger(key, now)?;
+        }
+        Ok(self.describe())
+    }
+
+    /// Everything that is here, in parts that fit a control frame.
+    fn describe(&self) -> Vec<control::State> {
         /// A member or track takes at most about 1,000 bytes of the 64 KiB.
         const PART: usize = 50;
         let members: Vec<_> = self.members.keys().filter_map(|id| self.describe_member(*id)).collect();
         let tracks: Vec<_> = self.tracks.keys().map(|id| self.describe_track(*id)).collect();
         let (mut members, mut tracks) = (members.chunks(PART), tracks.chunks(PART));
         let mut room = Some(control::Room { locked: self.settings.locked });
+        let mut parts = Vec::new();
         loop {
             let part = (members.next(), tracks.next());
             let more = members.len() > 0 || tracks.len() > 0;
-            let state = control::State {
+            parts.push(control::State {
                 members: part.0.map(<[_]>::to_vec).unwrap_or_default(),
                 tracks: part.1.map(<[_]>::to_vec).unwrap_or_default(),
                 room: room.take(),
                 more,
-            };
-            self.outputs.push_back(Output::Send(connection, Control::State(state)));
+            });
             if !more {
-                break;
+                return parts;
             }
         }
     }

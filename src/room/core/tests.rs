@@ -176,6 +176,46 @@ fn an_empty_room_is_over_after_its_grace_time() {
 }
 
 #[test]
+fn who_only_looks_is_told_everything_and_leaves_no_trace() {
+    let (ann, bob) = (PublicKey([1; 32]), PublicKey([2; 32]));
+    let mut room = room(1);
+    let seen = room.look(Some(bob), at(0)).unwrap();
+    assert!(seen.len() == 1 && seen[0].members.is_empty() && !seen[0].more, "{seen:?}");
+    // Whoever looked first has not made the room.
+    enter(&mut room, Join { key: Some(ann), ..join(1, "Ann") }, at(0));
+    assert_eq!(room.owner(), Some(ann));
+    outputs(&mut room);
+    // It is full now.
+    assert_eq!(room.handle_join(join(2, "Bob"), at(0)).unwrap_err().code, Code::Full);
+    for key in [None, Some(bob), Some(ann)] {
+        let seen = room.look(key, at(0)).unwrap();
+        let names: Vec<_> = seen[0].members.iter().map(|m| (m.name.as_str(), m.key, m.host)).collect();
+        assert_eq!(names, [("Ann", Some(ann), true)]);
+    }
+    assert!(outputs(&mut room).is_empty() && room.members.len() == 1 && room.sessions.len() == 1);
+}
+
+#[test]
+fn a_stranger_to_a_locked_room_and_who_was_sent_away_may_not_look() {
+    let [ann, bob, cy] = [1, 2, 3].map(|n| PublicKey([n; 32]));
+    let mut room = room(9);
+    enter(&mut room, Join { key: Some(ann), ..join(1, "Ann") }, at(0));
+    enter(&mut room, Join { key: Some(bob), ..join(2, "Bob") }, at(0));
+    let refused = |room: &Room, key, now| room.look(key, at(now)).map_err(|refusal| refusal.code).err();
+    room.handle_moderate(ConnectionId(1), 1, control::Action::Lock, None, at(0));
+    for (key, code) in
+        [(None, Some(Code::Locked)), (Some(cy), Some(Code::Locked)), (Some(ann), None), (Some(bob), None)]
+    {
+        assert_eq!(refused(&room, key, 0), code);
+    }
+    room.handle_moderate(ConnectionId(1), 2, control::Action::Unlock, None, at(0));
+    room.handle_moderate(ConnectionId(1), 3, control::Action::Kick, Some(MemberId(2)), at(0));
+    room.handle_timeout(at(2_000));
+    assert_eq!(refused(&room, Some(bob), 2_000), Some(Code::Kicked));
+    assert_eq!((refused(&room, Some(cy), 2_000), refused(&room, Some(bob), 600_000)), (None, None));
+}
+
+#[test]
 fn a_large_room_is_told_in_parts_that_fit_a_control_frame() {
     let mut room = room(1_000);
     for n in 0..450 {

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::Hall;
-use crate::id::{ConnectionId, OfferNumber};
+use crate::id::{ConnectionId, OfferNumber, PublicKey};
 use crate::server::depot::{Depot, News, Request, Stock};
 use crate::server::outbox::Outbox;
 use crate::server::shelf::{Output, Shelf};
@@ -129,6 +129,19 @@ impl Hall {
             }
         }
     }
+}
+
+/// What a connection is told of the offers that only looks.
+pub(super) fn seen(
+    state: &State,
+    connection: ConnectionId,
+    key: Option<PublicKey>,
+) -> impl Iterator<Item = bytes::Bytes> {
+    state.shelf.look(connection, key, &state.room).into_iter().filter_map(|output| match output {
+        Output::Send(_, operation) => Some(control(&operation)),
+        Output::Pass(_, frame) => Some(frame),
+        _ => None,
+    })
 }
 
 fn control(operation: &Control) -> bytes::Bytes {

@@ -117,3 +117,32 @@ fn f20_only_its_sender_says_that_an_offer_is_hopeless_and_only_before_it_is_comp
     // Ann was first and is the host; Bob is nothing.
     assert_eq!(withdraw(2, 1, Going::Changed), []);
 }
+
+#[test]
+fn who_only_looks_is_told_of_what_is_for_everybody_and_what_is_its_own() {
+    let (room, mut shelf) = (room(), shelf());
+    // The second is for Bob, the third for a guest of an earlier life.
+    for (number, to) in [(2, Who::Key(BOB)), (3, Who::Nobody)] {
+        shelf.offers.get_mut(&OfferNumber(number)).unwrap().to = Some(to);
+    }
+    shelf.offers.get_mut(&OfferNumber(3)).unwrap().owner = Who::Nobody;
+    let seen = |key| {
+        let told = shelf.look(ConnectionId(9), key, &room);
+        let (mut numbers, mut abouts, mut counted) = (Vec::new(), 0, None);
+        for output in told {
+            match output {
+                Output::Send(_, Control::OfferState(state)) => numbers.push(state.offer.0),
+                Output::Send(_, Control::Offers { count }) => counted = Some(count),
+                Output::Pass(..) => abouts += 1,
+                other => panic!("{other:?}"),
+            }
+        }
+        assert_eq!((abouts, counted), (numbers.len(), Some(numbers.len() as u32)));
+        numbers
+    };
+    assert_eq!(seen(None), [1]);
+    assert_eq!(seen(Some(PublicKey([3; 32]))), [1]);
+    assert_eq!(seen(Some(BOB)), [1, 2]);
+    assert_eq!(seen(Some(ANN)), [1, 2]);
+    assert!(shelf.watchers.is_empty() && shelf.poll_output().is_none());
+}

@@ -57,6 +57,7 @@ pub(super) type Answer<T> = oneshot::Sender<Result<T, StoreError>>;
 /// A question to the store's thread.
 pub(super) enum Request {
     Load(RoomName, Answer<Option<Archive>>),
+    Knows(RoomName, Answer<bool>),
     Found(RoomName, Box<Founding>, Answer<Archive>),
     Page(Range, Answer<(Vec<Record>, u64)>),
     Rooms(Answer<Vec<Listed>>),

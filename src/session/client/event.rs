@@ -19,6 +19,8 @@ pub enum Event {
         /// Whether the earlier session goes on.
         resumed: bool,
     },
+    /// The server shows the room without letting the program in: what there is follows, and then the end.
+    Looking,
     /// Who and what is in the room, complete; replaces what was known.
     State(State),
     /// A member came or changed.

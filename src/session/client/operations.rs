@@ -17,11 +17,32 @@ impl Client {
             (Control::Pong { id }, _) => self.heartbeat.handle_pong(id, now),
             (Control::Challenge { nonce }, Phase::Greeting { .. }) => self.handle_challenge(&nonce),
             (Control::Welcome(welcome), Phase::Greeting { .. }) => self.handle_welcome(welcome),
+            (Control::State(part), Phase::Greeting { .. }) if self.profile.look => {
+                self.phase = Phase::Looking { until: now + limits::SILENCE };
+                self.state = State::default();
+                self.events.push_back(Event::Looking);
+                self.handle_shown(Control::State(part), now);
+            }
             (Control::Goodbye(goodbye), _) => self.handle_goodbye(goodbye, now),
-            (Control::Error(refusal), Phase::Greeting { .. }) => self.handle_rejection(refusal, now),
+            (Control::Error(refusal), Phase::Greeting { .. } | Phase::Looking { .. }) => {
+                self.handle_rejection(refusal, now)
+            }
+            (operation, Phase::Looking { .. }) => self.handle_shown(operation, now),
             (operation, Phase::Up) => self.handle_news(operation, now),
             _ => {}
         }
+    }
+
+    /// What is told to a program that only looks.
+    fn handle_shown(&mut self, operation: Control, now: Moment) {
+        let last = match &operation {
+            Control::State(part) => !part.more && !self.profile.offers,
+            Control::Offers { .. } => true,
+            Control::OfferState(_) => false,
+            _ => return,
+        };
+        self.handle_news(operation, now);
+        self.shown |= last && matches!(self.phase, Phase::Looking { .. });
     }
 
     fn handle_welcome(&mut self, welcome: Welcome) {
@@ -84,7 +105,8 @@ impl Client {
             | Code::Identity
             | Code::Password
             | Code::Locked
-            | Code::Kicked => {
+            | Code::Kicked
+            | Code::Room => {
                 self.end(End::Refused(refusal));
             }
             Code::Replaced => self.end(End::Replaced),
@@ -93,7 +115,7 @@ impl Client {
     }
 
     fn handle_goodbye(&mut self, goodbye: Goodbye, now: Moment) {
-        if self.is_leaving() {
+        if self.is_leaving() || self.shown {
             return self.end(End::Left);
         }
         let retry_after = goodbye.retry_after_ms.map(Duration::from_millis);

@@ -26,6 +26,7 @@ pub(super) fn profile() -> Profile {
         subscribe: vec![TrackKind::Video],
         messages: None,
         offers: false,
+        look: false,
         tries: None,
     }
 }

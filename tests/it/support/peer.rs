@@ -253,6 +253,7 @@ pub fn hello(name: &str) -> Hello {
         subscribe: Vec::new(),
         messages: None,
         offers: false,
+        look: false,
     }
 }
 

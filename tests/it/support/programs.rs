@@ -43,6 +43,13 @@ pub fn program(name: &str, home: &Path) -> Command {
     command
 }
 
+/// Writes what only its owner may read, as programs want it of a password.
+pub fn write_secret(file: &Path, text: &str) {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::write(file, text).unwrap();
+    std::fs::set_permissions(file, std::fs::Permissions::from_mode(0o600)).unwrap();
+}
+
 /// A program that is ended, by its own id, when the test forgets it.
 pub struct Running {
     pub child: Child,

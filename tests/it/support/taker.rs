@@ -44,6 +44,7 @@ impl Taker {
             password: None,
             messages: None,
             offers: true,
+            look: false,
             client: "test".into(),
             subscribe: vec![],
             reconnect: None,

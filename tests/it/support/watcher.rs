@@ -22,6 +22,7 @@ impl Watcher {
             password: None,
             messages: None,
             offers: false,
+            look: false,
             client: "test".into(),
             subscribe: vec![TrackKind::Video],
             reconnect: None,
