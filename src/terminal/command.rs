@@ -43,6 +43,7 @@ commands! {
     Lock "lock" "" "let nobody in any more (host)";
     Unlock "unlock" "" "let people in again (host)";
     Kick "kick" "NICK" "put a member out of the room (host)";
+    Unkick "unkick" "NICK" "let a member come back who was put out (host)";
     Mute "mute" "NICK" "refuse what a member says (host)";
     Unmute "unmute" "NICK" "let a muted member speak again (host)";
     Host "host" "NICK" "make a member a host too (host)";
@@ -77,8 +78,8 @@ impl Command {
 
     /// Whether a name comes behind it.
     pub fn takes_nick(self) -> bool {
-        use Command::{Host, Ignore, Kick, Message, Mute, Unhost, Unmute};
-        matches!(self, Message | Kick | Mute | Unmute | Host | Unhost | Ignore)
+        use Command::{Host, Ignore, Kick, Message, Mute, Unhost, Unkick, Unmute};
+        matches!(self, Message | Kick | Unkick | Mute | Unmute | Host | Unhost | Ignore)
     }
 }
 

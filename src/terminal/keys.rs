@@ -239,8 +239,11 @@ impl Screen {
             if let Some(typed) = complete::path(before) {
                 return vec![Action::Paths(typed)];
             }
-            let names: Vec<&str> =
-                self.members.iter().filter(|person| !person.own).map(|person| person.name.as_str()).collect();
+            let others = self.members.iter().filter(|person| !person.own);
+            let names: Vec<&str> = match complete::is_of_sent_away(before) {
+                true => self.names_sent_away().collect(),
+                false => others.map(|person| person.name.as_str()).collect(),
+            };
             self.completion = Completion::new(before, &names, &self.files);
         }
         self.go_on_completing(back);

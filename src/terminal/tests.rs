@@ -1,6 +1,7 @@
 //! Screens as text: what somebody at the terminal sees.
 
 mod comfort;
+mod deeds;
 mod files;
 
 use std::time::Duration;
@@ -488,7 +489,7 @@ fn changes_of_members_are_told() {
     for part in ["Bo is now called Bea", "Bea is a host now", "Bea was muted by a host"] {
         assert!(contains(&rows, part), "{rows:#?}");
     }
-    screen.handle_event(Event::Locked(true), at(0.0));
+    screen.handle_event(Event::About { locked: true, sent_away: Vec::new() }, at(0.0));
     assert!(contains(&shown(&mut screen, 80, 20), "standup (locked)"));
 }
 

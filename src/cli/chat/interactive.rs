@@ -481,6 +481,7 @@ impl Table<'_> {
             Command::Lock => control::Action::Lock,
             Command::Unlock => control::Action::Unlock,
             Command::Kick => control::Action::Kick,
+            Command::Unkick => control::Action::Unkick,
             Command::Mute => control::Action::Mute,
             Command::Unmute => control::Action::Unmute,
             Command::Host => control::Action::Host,

@@ -36,6 +36,7 @@ use crate::limits;
 use crate::net::client::{self, Config, Correspondence, End, Event, Events, Handle};
 use crate::session::Address;
 use crate::time;
+use crate::wire::control::Room;
 
 /// Bytes of a line that becomes one message.
 const LINE: usize = limits::MESSAGE - 4 * 1024;
@@ -197,7 +198,8 @@ struct Pipe {
     history: bool,
     /// What was missed has come.
     caught_up: bool,
-    locked: bool,
+    /// How the room itself is.
+    about: Room,
     /// Messages that the server did not take, and why the last.
     unsent: (u64, String),
     /// Lines that looked like commands.
@@ -250,7 +252,7 @@ impl Pipe {
             ready: false,
             history: args.history.is_some_and(|history| history > 0),
             caught_up: false,
-            locked: false,
+            about: Room::default(),
             unsent: (0, String::new()),
             commands: 0,
             wrong: None,

@@ -1,5 +1,7 @@
 //! Who comes, goes, publishes and sees what.
 
+mod hosts;
+
 use super::*;
 use crate::id::LogId;
 use crate::wire::control::Publish;

@@ -146,6 +146,8 @@ impl Client {
             }
             Control::Offers { .. } => Event::OffersListed,
             Control::Room(room) => Event::Room(room),
+            Control::Moderated(control::Moderated { action: control::Action::Unknown, .. }) => return,
+            Control::Moderated(deed) => Event::Moderated(deed),
             Control::Done { id } => {
                 self.older.take_if(|(asked, _)| *asked == id);
                 Event::Done { id }
@@ -191,7 +193,7 @@ impl Client {
     fn handle_state(&mut self, part: State, now: Moment) {
         self.state.members.extend(part.members);
         self.state.tracks.extend(part.tracks);
-        self.state.room = part.room.or(self.state.room);
+        self.state.room = part.room.or(self.state.room.take());
         if self.state.members.len() > limits::MEMBERS || self.state.tracks.len() > limits::ROOM_TRACKS {
             let error = wire::Error::Control("more members or tracks than a room can have".into());
             return self.lose(error.into(), None, now);
