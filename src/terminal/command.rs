@@ -76,6 +76,11 @@ impl Command {
         COMMANDS.iter().find(|(command, ..)| *command == self).map_or("", |(_, word, ..)| word)
     }
 
+    /// Whether what stands behind it is for one person only, so that it is not kept.
+    pub fn is_private(self) -> bool {
+        matches!(self, Self::Message)
+    }
+
     /// Whether a name comes behind it.
     pub fn takes_nick(self) -> bool {
         use Command::{Host, Ignore, Kick, Message, Mute, Unhost, Unkick, Unmute};

@@ -285,12 +285,17 @@ impl Screen {
                 return Vec::new();
             }
             Typed::Say(said) => {
-                self.input.take();
-                self.post(Draft { kind: Kind::Text, to: None, text: said })
+                let typed = self.input.take();
+                let mut actions = self.post(Draft { kind: Kind::Text, to: None, text: said });
+                actions.push(Action::Remember(typed));
+                actions
             }
             Typed::Command(command, rest) => match self.obey(command, &rest, now) {
-                Ok(actions) => {
-                    self.input.take();
+                Ok(mut actions) => {
+                    let typed = self.input.take();
+                    if !command.is_private() {
+                        actions.push(Action::Remember(typed));
+                    }
                     actions
                 }
                 Err(why) => {

@@ -160,6 +160,8 @@ pub enum Event {
 pub enum Action {
     /// Say it; answered by [`Event::Posted`] or [`Event::NotPosted`].
     Post(Draft),
+    /// This was typed and sent, or carried out: keep it for the next start.
+    Remember(String),
     /// Tell the others whether something is being typed.
     Typing(bool),
     /// Tell the others that one is away, and why; or back.
@@ -407,6 +409,11 @@ impl Screen {
             }
             _ => Vec::new(),
         }
+    }
+
+    /// What was typed in an earlier run, the oldest first.
+    pub fn restore(&mut self, typed: Vec<String>) {
+        self.input.restore(typed);
     }
 
     /// Texts of own messages that the server has not answered.

@@ -89,8 +89,24 @@ pub(super) fn source() -> Result<SourceId, Failure> {
 
 /// Leaves the room, for which the server has some time.
 pub(super) async fn leave(room: &Handle, events: &mut Events) {
-    let goodbye = async { tokio::join!(room.close(), async { while events.next().await.is_some() {} }) };
+    take_leave(room, events, |_| {}).await;
+}
+
+/// The same; `told` is given what the server still says.
+pub(super) async fn take_leave(room: &Handle, events: &mut Events, mut told: impl FnMut(Event)) {
+    let rest = async {
+        while let Some(event) = events.next().await {
+            told(event);
+        }
+    };
+    let goodbye = async { tokio::join!(room.close(), rest) };
     let _ = tokio::time::timeout(FAREWELL, goodbye).await;
+}
+
+/// Whether an event answers something of this program: it still counts when the goodbye is said.
+pub(super) fn is_answer(event: &Event) -> bool {
+    use Event::{Acknowledged, Conflict, Done, Refused, Storage, Unsent};
+    matches!(event, Acknowledged(_) | Conflict | Done { .. } | Refused(_) | Storage { .. } | Unsent { .. })
 }
 
 /// What `-m` says.
@@ -344,7 +360,12 @@ impl Pipe {
             }
         }
         if over.is_none() {
-            leave(&room, &mut events).await;
+            let late = |event| {
+                if is_answer(&event) {
+                    self.handle_event(event);
+                }
+            };
+            take_leave(&room, &mut events, late).await;
         }
         self.conclude(over)
     }

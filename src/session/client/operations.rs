@@ -20,6 +20,14 @@ impl Client {
             (Control::Goodbye(goodbye), _) => self.handle_goodbye(goodbye, now),
             (Control::Error(refusal), Phase::Greeting { .. }) => self.handle_rejection(refusal, now),
             (operation, Phase::Up) => self.handle_news(operation, now),
+            // What was said before the goodbye has its answer before the end.
+            (
+                operation @ (Control::Ack(_)
+                | Control::Error(_)
+                | Control::Done { .. }
+                | Control::Storage { .. }),
+                Phase::Leaving { .. },
+            ) => self.handle_news(operation, now),
             _ => {}
         }
     }
