@@ -76,9 +76,9 @@ impl Command {
         COMMANDS.iter().find(|(command, ..)| *command == self).map_or("", |(_, word, ..)| word)
     }
 
-    /// Whether what stands behind it is for one person only, so that it is not kept.
-    pub fn is_private(self) -> bool {
-        matches!(self, Self::Message)
+    /// Whether it is worth having again at the next start: not what is for one person only, nor how one left.
+    pub fn is_kept(self) -> bool {
+        !matches!(self, Self::Message | Self::Quit)
     }
 
     /// Whether a name comes behind it.

@@ -293,7 +293,7 @@ impl Screen {
             Typed::Command(command, rest) => match self.obey(command, &rest, now) {
                 Ok(mut actions) => {
                     let typed = self.input.take();
-                    if !command.is_private() {
+                    if command.is_kept() {
                         actions.push(Action::Remember(typed));
                     }
                     actions

@@ -131,6 +131,14 @@ impl Screen {
                 offers.push(offer);
             }
         }
+        if let (Some(word), true) = (&directory, offers.is_empty()) {
+            let there = self.files.in_short();
+            let there = if there.is_empty() { "nothing is".into() } else { there };
+            let typed = shown(&word.text);
+            return Err(format!(
+                "nothing called {typed} is offered ({there}); a directory stands behind an offer: /get OFFER {typed}"
+            ));
+        }
         if offers.is_empty() {
             let only = self.files.only_new().cloned();
             offers.push(only.ok_or("which one? /get OFFER...; /files lists what there is")?);

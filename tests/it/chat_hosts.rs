@@ -1,6 +1,8 @@
 //! What hosts do, with real programs at both ends.
 
 use crate::support::peer::Host;
+use crate::support::programs::PATIENCE;
+use crate::support::talk::{Lines, Town};
 use crate::support::terminal::Terminal;
 
 /// The whole screen in one line, so that it does not matter where it is wrapped.
@@ -104,4 +106,71 @@ fn who_is_sent_away_learns_by_whom_and_is_let_in_again() {
     wait_for_words(&ann, "Bo let Cy come back");
     let again = cy.again(&host);
     again.wait_for("3 here");
+}
+
+#[test]
+fn programs_are_told_what_hosts_do_and_do_it_by_name() {
+    let mut town = Town::new();
+    let _serve = town.serve();
+    let mut ann = town.talk("Ann", &["--json"]);
+    let ann_hears = Lines::of(&mut ann);
+    ann_hears.object("caught_up");
+    let mut bo = town.talk("Bo", &["--json"]);
+    let bo_hears = Lines::of(&mut bo);
+    bo_hears.object("caught_up");
+    let mut cy = town.talk("Cy", &["--json"]);
+    let cy_hears = Lines::of(&mut cy);
+    cy_hears.object("caught_up");
+    ann_hears.object("presence");
+    ann_hears.object("presence");
+    ann.feed(b"{\"type\":\"moderate\",\"action\":\"mute\",\"member\":\"Bo\",\"id\":1}\n");
+    let deed = cy_hears.object("moderated");
+    let of = |key: &str| deed[key].as_str().unwrap_or_default().to_owned();
+    assert_eq!([of("action"), of("name"), of("by_name")], ["mute", "Bo", "Ann"]);
+    assert_eq!((deed["member"].as_u64(), deed["by"].as_u64()), (Some(2), Some(1)));
+    assert_eq!(cy_hears.object("presence")["member"]["muted"], true, "what comes of it follows");
+    ann.feed(b"{\"type\":\"moderate\",\"action\":\"lock\",\"id\":2}\n");
+    let deed = cy_hears.object("moderated");
+    assert_eq!((&deed["action"], &deed["member"], &deed["name"]), (&"lock".into(), &().into(), &().into()));
+    ann.feed(b"{\"type\":\"moderate\",\"action\":\"kick\",\"member\":\"Ann\",\"id\":3}\n");
+    let refused = ann_hears.object("error");
+    assert_eq!((&refused["id"], &refused["code"]), (&3.into(), &"denied".into()));
+    ann.feed(b"{\"type\":\"moderate\",\"action\":\"kick\",\"member\":\"Bo\",\"id\":4}\n");
+    while bo_hears.object("connection")["state"] != "ended" {}
+    assert_eq!(bo.wait(PATIENCE), 5);
+    assert!(bo.stderr().contains("Ann has sent you away"), "{}", bo.stderr());
+    assert_eq!(cy_hears.object("moderated")["action"], "kick");
+    let away = cy_hears.object("room")["sent_away"].clone();
+    assert_eq!(away, serde_json::json!([{"member": 2, "name": "Bo", "by": "Ann"}]));
+    for (line, why) in [
+        (
+            &b"{\"type\":\"moderate\",\"action\":\"unkick\",\"member\":\"Cy\"}\n"[..],
+            "Cy is not sent away; these are: Bo",
+        ),
+        (b"{\"type\":\"moderate\",\"action\":\"fly\"}\n", "there is no such action"),
+    ] {
+        ann.feed(line);
+        assert_eq!(ann_hears.object("error")["message"], why);
+    }
+    ann.feed(b"{\"type\":\"moderate\",\"action\":\"unlock\"}\n{\"type\":\"moderate\",\"action\":\"unkick\",\"member\":\"bo\"}\n");
+    while cy_hears.object("moderated")["action"] != "unkick" {}
+    let mut bo = town.talk("Bo", &["--json"]);
+    let bo_hears = Lines::of(&mut bo);
+    assert_eq!(bo_hears.object("state")["sent_away"], serde_json::json!([]));
+}
+
+#[test]
+fn s07_a_name_that_looks_like_anothers_gets_a_number_and_is_shown_with_its_key() {
+    let host = Host::start();
+    let anna = Terminal::chat(&host, "Anna");
+    anna.wait_for("1 here");
+    let other = Terminal::chat(&host, "\u{410}nna");
+    other.wait_for("2 here");
+    wait_for_words(&other, "somebody else is called Anna, which looks like \u{410}nna");
+    anna.wait("the key beside the name", |screen| {
+        screen.contents().lines().any(|row| {
+            row.rsplit_once('│')
+                .is_some_and(|(_, side)| side.contains("\u{410}nna#2 [") && side.contains('-'))
+        })
+    });
 }

@@ -134,6 +134,7 @@ fn talk(
     // Beyond `ulimit -f` a write fails instead of ending the program without a word.
     signal_hook::flag::register(signal_hook::consts::SIGXFSZ, std::sync::Arc::default())?;
     logging::hold();
+    signal::take();
     let (device, keys) = Device::open(!args.no_mouse)?;
     let mut table = Table {
         screen: Screen::new(settings),

@@ -1,6 +1,7 @@
 //! Who comes, goes, publishes and sees what.
 
 mod hosts;
+mod older;
 
 use super::*;
 use crate::id::LogId;
