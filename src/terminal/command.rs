@@ -153,7 +153,7 @@ const KEYS: &[(&str, &str)] = &[
     ("Enter", "send"),
     ("Alt-Enter, Ctrl-J", "begin a new line"),
     ("Tab", "complete a name, a command or a path"),
-    ("Up, Down, Ctrl-R", "what was typed before; Ctrl-R: what contains the text"),
+    ("Up, Down, Ctrl-R", "what was typed before, also in earlier runs; Ctrl-R: what contains the text"),
     ("PageUp, PageDown", "scroll, as the wheel does; End returns"),
     ("Alt-M", "members beside the messages, or in the bar"),
     ("Alt-L", "nothing but messages, for marking them with the mouse"),

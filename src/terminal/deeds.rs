@@ -40,7 +40,6 @@ impl Deed {
         match self.what {
             Command::Lock => format!("{by} locked the room: nobody else can join"),
             Command::Unlock => format!("{by} opened the room again"),
-            Command::Kick if by == "you" => format!("you sent {whom} away; /unkick {whom} takes it back"),
             Command::Kick => format!("{by} sent {whom} away"),
             Command::Unkick => format!("{by} let {whom} come back"),
             Command::Mute if mine => format!("{by} muted you: what you say is refused"),
@@ -61,8 +60,18 @@ impl Screen {
     /// A host has done something. What changes by that is told afterwards, and then it is known already.
     pub(super) fn handle_deed(&mut self, deed: &Deed, now: Now) {
         let own = self.members.iter().find(|person| person.own).map(|person| person.id);
-        self.push(Line::Notice(deed.sentence(own)), now.wall);
         let whom = deed.whom.as_ref().map(|(id, _)| *id);
+        let mut text = deed.sentence(own);
+        if deed.what == Command::Kick && own == Some(deed.by.0) {
+            // Who has no key cannot be known again.
+            let known = self.members.iter().any(|p| Some(p.id) == whom && p.fingerprint.is_some());
+            let name = deed.whom.as_ref().map_or("", |(_, name)| name.as_str());
+            text.push_str(&match known {
+                true => format!("; /unkick {name} takes it back"),
+                false => "; a guest can come in again, unless you /lock the room".into(),
+            });
+        }
+        self.push(Line::Notice(text), now.wall);
         match (deed.what, whom) {
             (Command::Lock | Command::Unlock, _) => self.locked = deed.what == Command::Lock,
             (Command::Kick, Some(id)) => drop(self.members.remove(id)),

@@ -37,6 +37,21 @@ fn what_a_host_does_is_told_once_and_with_the_host() {
 }
 
 #[test]
+fn whoever_sends_somebody_away_is_told_how_to_take_it_back() {
+    let mut screen = meeting();
+    let key = Some("3f2a-99c1-07be-44d0".to_owned());
+    screen.handle_event(Event::Person(Person { fingerprint: key, ..person(2, "Bo") }), at(0.0));
+    screen.handle_event(deed(Command::Kick, Some((2, "Bo")), (1, "Ann")), at(0.1));
+    screen.handle_event(deed(Command::Kick, Some((3, "王小明")), (1, "Ann")), at(0.2));
+    let rows = shown(&mut screen, 130, 20);
+    assert!(contains(&rows, "you sent Bo away; /unkick Bo takes it back"), "{rows:#?}");
+    assert!(
+        contains(&rows, "you sent 王小明 away; a guest can come in again, unless you /lock"),
+        "{rows:#?}"
+    );
+}
+
+#[test]
 fn what_changes_without_a_word_of_who_did_it_is_told_as_before() {
     let mut screen = meeting();
     screen.handle_event(Event::Person(Person { muted: true, ..person(2, "Bo") }), at(0.0));
