@@ -20,7 +20,7 @@ use super::log::Log;
 use super::roster::Roster;
 use super::transfers::{self, Transfers};
 use super::voice::Voice;
-use super::{Chat, pipe};
+use super::{Chat, hosts, pipe};
 use crate::chat::{Content, Inbox};
 use crate::cli::recv::Memory;
 use crate::cli::{Exit, Failure, ended, logging, signal};
@@ -31,7 +31,7 @@ use crate::session::Address;
 use crate::terminal::device::{Device, Input};
 use crate::terminal::{Action, Command, Draft, Event, Kind, Message, Notify, Now, Screen, Settings, Theme};
 use crate::time::{self, Moment};
-use crate::wire::control::{self, Status};
+use crate::wire::control::Status;
 
 /// Older messages that are asked for.
 const HISTORY: u32 = 200;
@@ -500,17 +500,7 @@ impl Table<'_> {
     }
 
     async fn moderate(&mut self, command: Command, member: Option<MemberId>) {
-        let action = match command {
-            Command::Lock => control::Action::Lock,
-            Command::Unlock => control::Action::Unlock,
-            Command::Kick => control::Action::Kick,
-            Command::Unkick => control::Action::Unkick,
-            Command::Mute => control::Action::Mute,
-            Command::Unmute => control::Action::Unmute,
-            Command::Host => control::Action::Host,
-            Command::Unhost => control::Action::Unhost,
-            _ => return,
-        };
+        let Some(action) = hosts::action(command) else { return };
         let name = member.and_then(|id| self.roster.name(id)).map(|name| format!(" {name}"));
         let typed = format!("/{}{}", command.word(), name.unwrap_or_default());
         let request = self.ask(Asked::Moderation(typed));

@@ -398,13 +398,24 @@ mod tests {
     }
 
     #[test]
-    fn what_is_told_of_files_has_the_keys_of_the_documentation() {
+    fn what_is_told_has_the_keys_of_the_documentation() {
         let none = None;
+        let away = [SentAway { member: MemberId(3), name: "Bo".into(), by: "Ann".into() }];
+        let deed = Moderated {
+            action: Action::Kick,
+            member: Some(MemberId(3)),
+            name: "Bo".into(),
+            by: MemberId(2),
+            by_name: "Ann".into(),
+        };
         let told = [
             Told::Offers { offers: Vec::new(), id: &none },
             Told::Offer { event: Happened::Gone, reason: Some(Going::Expired), offer: Value::Null },
             Told::Transfer(Moved::default()),
             Told::Ack { relayed: 1, stored: 1 },
+            Told::State { members: Vec::new(), locked: true, sent_away: &away },
+            Told::Room { locked: true, sent_away: &away },
+            (&deed).into(),
             Told::Gap { from: 1, to: 2, reason: GapReason::Crash },
         ];
         for told in told {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::id::{MemberId, PublicKey, TrackId};
-use crate::terminal::{Command, Deed, Person, hue};
+use crate::terminal::{Person, hue};
 use crate::text::Look;
 use crate::wire::control::{Action, Member, Moderated, Presence, Quality, State, Track, TrackKind, Welcome};
 
@@ -161,23 +161,6 @@ impl Roster {
     pub(super) fn people(&self) -> Vec<Person> {
         self.members.keys().filter_map(|id| self.person(*id)).collect()
     }
-}
-
-/// What a host has done, for people; nothing where this version has no words for it.
-pub(super) fn deed(moderated: Moderated) -> Option<Deed> {
-    let what = match moderated.action {
-        Action::Lock => Command::Lock,
-        Action::Unlock => Command::Unlock,
-        Action::Kick => Command::Kick,
-        Action::Unkick => Command::Unkick,
-        Action::Mute => Command::Mute,
-        Action::Unmute => Command::Unmute,
-        Action::Host => Command::Host,
-        Action::Unhost => Command::Unhost,
-        Action::Unknown => return None,
-    };
-    let whom = moderated.member.map(|id| (id, moderated.name));
-    Some(Deed { what, whom, by: (moderated.by, moderated.by_name) })
 }
 
 /// What the colour of a person is made of: the key, which stays, else the name.

@@ -2,10 +2,11 @@
 
 use super::{Asked, Table, now};
 use crate::chat::{Content, Received};
-use crate::cli::chat::roster::{Roster, deed, hue_of};
+use crate::cli::chat::hosts;
+use crate::cli::chat::roster::{Roster, hue_of};
 use crate::limits;
 use crate::net::client;
-use crate::terminal::{Event, Kind, Message, Sender, SentAway};
+use crate::terminal::{Event, Kind, Message, Sender};
 use crate::time;
 use crate::wire::control::{Refusal, Room};
 
@@ -72,7 +73,7 @@ impl Table<'_> {
             client::Event::Room(room) => about(room),
             client::Event::Moderated(moderated) => {
                 self.roster.handle_moderated(&moderated);
-                match deed(moderated) {
+                match hosts::deed(moderated) {
                     Some(deed) => Event::Deed(deed),
                     None => return Vec::new(),
                 }
@@ -151,8 +152,7 @@ impl Table<'_> {
 }
 
 fn about(room: Room) -> Event {
-    let away = |away: crate::wire::control::SentAway| SentAway { member: away.member, name: away.name };
-    Event::About { locked: room.locked, sent_away: room.sent_away.into_iter().map(away).collect() }
+    Event::About { locked: room.locked, sent_away: hosts::sent_away(room) }
 }
 
 /// Why there is no connection, without the address, which does not change, and the number of the error.

@@ -4,8 +4,8 @@ use std::io::{self, Write};
 
 use super::Pipe;
 use crate::chat::Received;
+use crate::cli::chat::hosts;
 use crate::cli::chat::json::{Connection, Error, Message, News, Someone, Told};
-use crate::cli::chat::roster::deed;
 use crate::id::MemberId;
 use crate::net::client::Event;
 use crate::time;
@@ -58,7 +58,7 @@ impl Pipe {
             }
             Event::Moderated(moderated) => {
                 self.voice.tell(&(&moderated).into());
-                if let Some(deed) = deed(moderated) {
+                if let Some(deed) = hosts::deed(moderated) {
                     self.voice.note(time::wall() as f64 / 1e6, &deed.sentence(None));
                     self.say_to_person(&deed.sentence(self.roster.own()));
                 }
