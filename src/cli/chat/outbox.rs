@@ -311,22 +311,8 @@ impl Journal {
     }
 }
 
-/// The same of a file that others hold for a moment only.
-pub(super) fn locked_soon(path: &Path, tries: usize) -> io::Result<File> {
-    let mut left = tries;
-    loop {
-        match locked(path) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock && left > 0 => {
-                left -= 1;
-                std::thread::yield_now();
-            }
-            other => return other,
-        }
-    }
-}
-
 /// The file, for this program alone.
-fn locked(path: &Path) -> io::Result<File> {
+pub(super) fn locked(path: &Path) -> io::Result<File> {
     loop {
         let file = OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(path)?;
         let here = file.metadata()?;

@@ -201,7 +201,7 @@ fn advance(path: &Path, log: LogId, seq: u64) -> io::Result<u64> {
     DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
     // The file itself is replaced, so that it cannot be locked.
     let lock = File::open(directory)?;
-    flock(&lock, FlockOperation::NonBlockingLockExclusive)?;
+    state::soon(|| Ok(flock(&lock, FlockOperation::NonBlockingLockExclusive)?))?;
     if let Some((_, further)) = position(path).filter(|(id, read)| *id == log && *read >= seq) {
         return Ok(further);
     }

@@ -5,6 +5,7 @@
 //! terminals of a person append to it, each under a lock; whoever makes it longer than [`LINES`] or [`BYTES`]
 //! writes the newer part into a new file, which takes its place.
 
+use std::collections::VecDeque;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -23,14 +24,14 @@ const LINES: usize = 1_000;
 const BYTES: usize = 256 * 1024;
 /// What is kept of a file that has become too long, in parts of four: it is not written anew at every line.
 const KEPT: usize = 3;
-/// How often a lock is asked for that another terminal holds for the moment of a write.
-const TRIES: usize = 1_000;
 
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Typed {
     /// None without a state directory, or where it cannot be used.
     path: Option<PathBuf>,
+    /// What could not be written because another terminal held the file; at most [`LINES`], the newest.
+    unwritten: VecDeque<String>,
 }
 
 impl Typed {
@@ -38,7 +39,8 @@ impl Typed {
     pub(super) fn open(config: &Config) -> Self {
         let person = config.key.as_ref().map_or_else(String::new, |key| key.public().fingerprint());
         let name = format!("{}.typed", id::hex(&Md5::digest(person)[..8]));
-        Self { path: state::directory().map(|directory| directory.join("chat").join(name)) }
+        let path = state::directory().map(|directory| directory.join("chat").join(name));
+        Self { path, unwritten: VecDeque::new() }
     }
 
     /// What was typed before, the oldest first.
@@ -57,31 +59,41 @@ impl Typed {
     /// Something was typed.
     pub(super) fn add(&mut self, typed: &str) {
         let Some(path) = &self.path else { return };
-        if let Err(error) = add(path, typed) {
-            tracing::debug!("cannot write to {}: {error}", path.display());
+        self.unwritten.push_back(typed.to_owned());
+        match add(path, &self.unwritten) {
+            Ok(()) => self.unwritten.clear(),
+            // The next time will do.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock && self.unwritten.len() < LINES => {}
+            Err(error) => {
+                self.unwritten.pop_front();
+                tracing::debug!("cannot write to {}: {error}", path.display());
+            }
         }
     }
 }
 
-fn add(path: &Path, typed: &str) -> io::Result<()> {
+fn add(path: &Path, typed: &VecDeque<String>) -> io::Result<()> {
     if let Some(directory) = path.parent() {
         DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
     }
-    let mut file = outbox::locked_soon(path, TRIES)?;
+    let mut file = state::soon(|| outbox::locked(path))?;
     let mut there = entries(&file)?;
-    if there.last().is_some_and(|last| last == typed) {
-        return Ok(());
+    let mut lines = String::new();
+    for typed in typed {
+        if there.last() != Some(typed) {
+            lines += &line(typed);
+            there.push(typed.clone());
+        }
     }
-    there.push(typed.to_owned());
     let size = file.metadata()?.len() as usize;
-    let line = line(typed);
-    if there.len() <= LINES && size + line.len() < BYTES {
-        // What a crash has cut off ends here.
-        let separated = size == 0 || ends_a_line(path, size)?;
-        let line = if separated { line } else { format!("\n{line}") };
-        return file.write_all(line.as_bytes());
+    if there.len() > LINES || size + lines.len() >= BYTES {
+        return rewrite(path, &there);
     }
-    rewrite(path, &there)
+    // What a crash has cut off ends here.
+    if size > 0 && !ends_a_line(path, size)? {
+        lines.insert(0, '\n');
+    }
+    file.write_all(lines.as_bytes())
 }
 
 /// The newest entries in a new file. The lock of the old one is held until the new one stands in its place.
@@ -133,7 +145,7 @@ mod tests {
     use super::*;
 
     fn typed(home: &tempfile::TempDir) -> Typed {
-        Typed { path: Some(home.path().join("chat/a.typed")) }
+        Typed { path: Some(home.path().join("chat/a.typed")), unwritten: VecDeque::new() }
     }
 
     fn file(home: &tempfile::TempDir) -> PathBuf {
@@ -182,13 +194,29 @@ mod tests {
     }
 
     #[test]
+    fn what_could_not_be_written_at_once_is_written_with_the_next() {
+        let home = tempfile::tempdir().unwrap();
+        let mut typed = typed(&home);
+        typed.add("one");
+        let held = outbox::locked(&file(&home)).unwrap();
+        typed.add("two");
+        assert_eq!(typed.all(), ["one"]);
+        drop(held);
+        typed.add("three");
+        assert_eq!(typed.all(), ["one", "two", "three"]);
+    }
+
+    #[test]
     fn two_terminals_lose_nothing_of_each_other() {
         let home = tempfile::tempdir().unwrap();
         typed(&home).add("first");
         std::thread::scope(|scope| {
             for name in ["a", "b", "c"] {
                 let home = &home;
-                scope.spawn(move || (0..200).for_each(|n| typed(home).add(&format!("{name}{n}"))));
+                scope.spawn(move || {
+                    let mut typed = typed(home);
+                    (0..200).for_each(|n| typed.add(&format!("{name}{n}")));
+                });
             }
         });
         let all = typed(&home).all();
