@@ -127,6 +127,9 @@ pub const DAMAGED_WINDOW: Duration = Duration::from_secs(60);
 pub const TYPING: Duration = Duration::from_secs(6);
 /// Whom a host has sent away stays out for this long.
 pub const KICKED: Duration = Duration::from_secs(600);
+/// Members of a room who are kept out at once. They are told to everybody in one control frame, which holds so
+/// many whatever they are called; whose time is over first gives way.
+pub const SENT_AWAY: usize = 100;
 /// How far a message's number may be ahead of the last one of its source: more cannot have been given up on
 /// the way.
 pub const AHEAD: u64 = 1024;

@@ -1,6 +1,10 @@
 //! Text: made harmless once, where it comes in from a peer, and measured in one way, in cells of a
 //! terminal.
 
+mod likeness;
+
+pub use likeness::{Look, mixes_scripts};
+
 use unicode_normalization::char::is_combining_mark;
 use unicode_segmentation::UnicodeSegmentation;
 use unicode_width::UnicodeWidthStr;

@@ -2,6 +2,7 @@
 
 mod board;
 mod export;
+mod hosts;
 mod input;
 mod interactive;
 mod json;

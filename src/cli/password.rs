@@ -14,7 +14,7 @@ use rustix::fs::OFlags;
 use rustix::io::Errno;
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcgetpgrp, tcsetattr};
 
-use super::{Common, Exit, Failure, logging};
+use super::{Common, Exit, Failure, logging, signal};
 use crate::id::Secret;
 use crate::net::client::Ask;
 use crate::session::password;
@@ -122,8 +122,16 @@ fn terminal() -> io::Result<File> {
     OpenOptions::new().read(true).write(true).open("/dev/tty")
 }
 
-/// Reads key by key: Ctrl-C must not end the program before the terminal has its echo again.
-fn unseen(mut terminal: &File, question: &str, enough: &AtomicBool) -> io::Result<String> {
+/// Neither Ctrl-C nor a signal ends the program before the terminal has its echo again.
+fn unseen(terminal: &File, question: &str, enough: &AtomicBool) -> io::Result<String> {
+    let held = signal::hold()?;
+    let typed = read(terminal, question, &|| enough.load(Ordering::Relaxed) || held.came().is_some());
+    held.release();
+    typed
+}
+
+/// Reads key by key, until `enough`.
+fn read(mut terminal: &File, question: &str, enough: &dyn Fn() -> bool) -> io::Result<String> {
     let before = tcgetattr(terminal)?;
     let mut hidden = before.clone();
     hidden.local_modes &= !(LocalModes::ECHO | LocalModes::ICANON | LocalModes::ISIG);
@@ -137,7 +145,7 @@ fn unseen(mut terminal: &File, question: &str, enough: &AtomicBool) -> io::Resul
         while rustix::io::retry_on_intr(|| poll(&mut [PollFd::new(&terminal, PollFlags::IN)], Some(&glance)))?
             == 0
         {
-            if enough.load(Ordering::Relaxed) {
+            if enough() {
                 terminal.write_all(b"\n")?;
                 return Err(io::Error::other("not wanted any more"));
             }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::id::{MemberId, OfferId, OfferNumber, PublicKey};
 use crate::net::client::Event;
-use crate::transfer::About;
+use crate::transfer::{About, meant};
 use crate::wire::Part;
 use crate::wire::offer::{Going, OfferState};
 
@@ -107,16 +107,9 @@ impl Offers {
         self.all.values().find(|offer| offer.state.offer_id == id)
     }
 
-    /// What a person means by a number, or by a name: the newest of that name. A directory's is the same with a
-    /// slash behind it and without.
+    /// What a person means by a number or a name ([`meant`]).
     pub fn find(&self, what: &str) -> Option<&Offer> {
-        let number = what.strip_prefix('#').unwrap_or(what).parse().ok().map(OfferNumber);
-        let plain = |name: &str| name.trim_end_matches('/').to_owned();
-        let exactly = || self.all.values().rev().find(|offer| offer.title() == what);
-        let named =
-            || exactly().or_else(|| self.all.values().rev().find(|o| plain(o.title()) == plain(what)));
-        // "2024" may be the name of a directory.
-        number.and_then(|number| self.by_number(number)).or_else(named)
+        meant(what, &self.all, Offer::title)
     }
 }
 

@@ -20,6 +20,7 @@ use crate::id::{
     ConnectionId, MemberId, Nick, PublicKey, ResumeToken, RoomName, SessionId, SourceId, TrackId,
 };
 use crate::limits;
+use crate::text::Look;
 use crate::time::Moment;
 use crate::wire::Code;
 use crate::wire::control::{self, Control, Messages, Quality, Refusal, Source, TrackKind};
@@ -188,8 +189,8 @@ pub struct Room {
     guest_owner: Option<MemberId>,
     /// Muted by a host, for the life of the room.
     muted: BTreeSet<PublicKey>,
-    /// Sent away by a host, until then.
-    kicked: BTreeMap<PublicKey, Moment>,
+    /// Sent away by a host; at most [`limits::SENT_AWAY`].
+    kicked: BTreeMap<PublicKey, Kicked>,
     empty_since: Option<Moment>,
     outputs: VecDeque<Output>,
 }
@@ -197,6 +198,8 @@ pub struct Room {
 #[derive(Debug)]
 struct Member {
     name: Nick,
+    /// What that looks like.
+    look: Look,
     key: Option<PublicKey>,
     /// Microseconds since 1970.
     since: u64,
@@ -207,6 +210,13 @@ struct Member {
     typing_until: Option<Moment>,
     /// What the others have been told, if anything.
     announced: Option<control::Member>,
+}
+
+/// Somebody who may not come back yet.
+#[derive(Debug)]
+struct Kicked {
+    until: Moment,
+    about: control::SentAway,
 }
 
 #[derive(Debug)]
@@ -377,7 +387,7 @@ impl Room {
             self.announce_now(member);
         }
         self.expire_typing(now);
-        self.kicked.retain(|_, until| *until > now);
+        self.forgive(now);
     }
 
     /// When [`Self::handle_timeout`] is to be called at the latest.
@@ -389,6 +399,7 @@ impl Room {
         graces
             .chain(self.presence.poll_timeout())
             .chain(self.members.values().filter_map(|member| member.typing_until))
+            .chain(self.kicked.values().map(|kicked| kicked.until))
             .chain(self.empty_since.map(|t| t + self.terms.room_grace))
             .min()
     }
@@ -488,9 +499,9 @@ impl Room {
 
     /// Whether somebody who is not a member is wanted here now.
     fn check_stranger(&self, key: Option<PublicKey>, now: Moment) -> Result<(), Refusal> {
-        if let Some(until) = key.and_then(|key| self.kicked.get(&key)).filter(|until| **until > now) {
-            let minutes = until.since(now).as_secs() / 60 + 1;
-            let message = format!("a host has sent you away; come back in {minutes} min");
+        if let Some(kicked) = key.and_then(|key| self.kicked.get(&key)).filter(|k| k.until > now) {
+            let minutes = kicked.until.since(now).as_secs().div_ceil(60);
+            let message = format!("{} has sent you away; come back in {minutes} min", kicked.about.by);
             return Err(Refusal::new(Code::Kicked, message));
         }
         if self.settings.locked && !key.is_some_and(|key| self.is_host_key(&key)) {
@@ -521,8 +532,10 @@ impl Room {
     fn add_member(&mut self, join: &Join) -> Result<MemberId, Refusal> {
         self.last_member += 1;
         let id = MemberId(self.last_member);
+        let (name, look) = self.free_name(&join.name, None);
         let member = Member {
-            name: self.free_name(&join.name, None),
+            name,
+            look,
             key: join.key,
             since: join.wall,
             guest_host: false,
@@ -567,19 +580,20 @@ impl Room {
         id
     }
 
-    /// The wished name, with a number behind it where somebody else has it or one that differs only in
-    /// capitals. `but` is who asks.
-    fn free_name(&self, wish: &Nick, but: Option<MemberId>) -> Nick {
-        let fold = |name: &Nick| name.as_str().to_lowercase();
-        let others = self.members.iter().filter(|(id, _)| Some(**id) != but);
-        let taken: BTreeSet<String> = others.map(|(_, member)| fold(&member.name)).collect();
+    /// The wished name, with a number behind it where somebody else has it or one that looks the same, and
+    /// what it looks like. `but` is who asks.
+    fn free_name(&self, wish: &Nick, but: Option<MemberId>) -> (Nick, Look) {
+        let others = || self.members.iter().filter(|(id, _)| Some(**id) != but).map(|(_, member)| member);
         let mut name = wish.clone();
         let mut n = 2;
-        while taken.contains(&fold(&name)) {
+        loop {
+            let look = Look::of(name.as_str());
+            if !others().any(|member| member.look.is_like(&look)) {
+                return (name, look);
+            }
             name = wish.numbered(n);
             n += 1;
         }
-        name
     }
 
     fn end_session(&mut self, id: SessionId, now: Moment) {

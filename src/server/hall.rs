@@ -314,7 +314,7 @@ impl Hall {
                 }
                 Fetch::Older(older) => {
                     let found = keeping.older(older.before, older.count, reader).await;
-                    self.handle(|room, _| room.handle_found_older(connection, older, &found));
+                    self.handle(|room, _| room.handle_found_older(connection, older, found.as_deref()));
                 }
                 Fetch::Page(missing) => {
                     let found = keeping.page(missing, reader).await;

@@ -72,13 +72,19 @@ impl Keeping {
         }
     }
 
-    /// The newest `count` messages before `before`, or as many of them as make a page.
-    pub(super) async fn older(&self, before: u64, count: u32, reader: Option<PublicKey>) -> Vec<Entry> {
+    /// The newest `count` messages before `before`, or as many of them as make a page. Nothing where they
+    /// cannot be read.
+    pub(super) async fn older(
+        &self,
+        before: u64,
+        count: u32,
+        reader: Option<PublicKey>,
+    ) -> Option<Vec<Entry>> {
         match self.store.last(self.room, before, count as usize, limits::PAGE_BYTES, reader).await {
-            Ok(records) => records.into_iter().map(entry).collect(),
+            Ok(records) => Some(records.into_iter().map(entry).collect()),
             Err(error) => {
                 warn!(%error, "cannot read the history");
-                Vec::new()
+                None
             }
         }
     }

@@ -261,7 +261,7 @@ impl Host {
             News::Storage(works) => self.room.handle_storage(works, "full"),
             News::Start(to, after) => self.room.handle_start(to, after),
             News::Page(to, missing, found) => self.room.handle_fetched(to, missing, found.as_ref()),
-            News::Older(to, older, found) => self.room.handle_found_older(to, older, &found),
+            News::Older(to, older, found) => self.room.handle_found_older(to, older, found.as_deref()),
         }
         self.carry_out();
     }

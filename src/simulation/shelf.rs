@@ -19,7 +19,7 @@ pub(super) enum News {
     Start(ConnectionId, u64),
     Page(ConnectionId, Missing, Option<Found>),
     /// Older messages that a reader asked for.
-    Older(ConnectionId, Older, Vec<Entry>),
+    Older(ConnectionId, Older, Option<Vec<Entry>>),
 }
 
 type Question = (Moment, ConnectionId, Fetch, Option<PublicKey>);
@@ -248,12 +248,12 @@ impl Shelf {
                 let first = found.iter().rev().take(count as usize).next_back();
                 News::Start(to, first.map_or(through, |first| first - 1))
             }
-            Fetch::Older(older) if failed => News::Older(to, older, Vec::new()),
+            Fetch::Older(older) if failed => News::Older(to, older, None),
             Fetch::Older(older) => {
                 let found: Vec<Entry> =
                     all.filter(|entry| entry.seq < older.before).cloned().map(persisted).collect();
                 let first = found.len().saturating_sub(older.count as usize);
-                News::Older(to, older, found[first..].to_vec())
+                News::Older(to, older, Some(found[first..].to_vec()))
             }
             Fetch::Page(missing) if failed => News::Page(to, missing, None),
             Fetch::Page(missing) => {

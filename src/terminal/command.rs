@@ -43,6 +43,7 @@ commands! {
     Lock "lock" "" "let nobody in any more (host)";
     Unlock "unlock" "" "let people in again (host)";
     Kick "kick" "NICK" "put a member out of the room (host)";
+    Unkick "unkick" "NICK" "let a member come back who was put out (host)";
     Mute "mute" "NICK" "refuse what a member says (host)";
     Unmute "unmute" "NICK" "let a muted member speak again (host)";
     Host "host" "NICK" "make a member a host too (host)";
@@ -75,10 +76,15 @@ impl Command {
         COMMANDS.iter().find(|(command, ..)| *command == self).map_or("", |(_, word, ..)| word)
     }
 
+    /// Whether it is worth having again at the next start: not what is for one person only, nor how one left.
+    pub fn is_kept(self) -> bool {
+        !matches!(self, Self::Message | Self::Quit)
+    }
+
     /// Whether a name comes behind it.
     pub fn takes_nick(self) -> bool {
-        use Command::{Host, Ignore, Kick, Message, Mute, Unhost, Unmute};
-        matches!(self, Message | Kick | Mute | Unmute | Host | Unhost | Ignore)
+        use Command::{Host, Ignore, Kick, Message, Mute, Unhost, Unkick, Unmute};
+        matches!(self, Message | Kick | Unkick | Mute | Unmute | Host | Unhost | Ignore)
     }
 }
 
@@ -147,7 +153,7 @@ const KEYS: &[(&str, &str)] = &[
     ("Enter", "send"),
     ("Alt-Enter, Ctrl-J", "begin a new line"),
     ("Tab", "complete a name, a command or a path"),
-    ("Up, Down, Ctrl-R", "what was typed before; Ctrl-R: what contains the text"),
+    ("Up, Down, Ctrl-R", "what was typed before, also in earlier runs; Ctrl-R: what contains the text"),
     ("PageUp, PageDown", "scroll, as the wheel does; End returns"),
     ("Alt-M", "members beside the messages, or in the bar"),
     ("Alt-L", "nothing but messages, for marking them with the mouse"),

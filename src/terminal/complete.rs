@@ -70,6 +70,11 @@ impl Completion {
     }
 }
 
+/// Whether a name behind the command before the cursor is one of those who were sent away.
+pub(super) fn is_of_sent_away(before: &str) -> bool {
+    command_before(before).is_some_and(|(command, _)| command == Command::Unkick)
+}
+
 /// The path that is being typed behind `/send` (its directory, or another, for `/get`), as it was typed.
 pub(super) fn path(before: &str) -> Option<String> {
     last_path(before).map(|word| word.text)

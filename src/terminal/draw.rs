@@ -354,6 +354,11 @@ impl Screen {
         let mark = if self.is_up() { person.mark() } else { "◌" };
         put(buffer, x, y, 1, mark, mark_style);
         let mut about = String::new();
+        if person.is_doubtful() {
+            // The first half tells two who are here apart; /who says all of it.
+            let key = person.fingerprint.as_deref().and_then(|key| key.get(..9)).unwrap_or("guest");
+            about.push_str(&format!(" [{key}]"));
+        }
         if person.host {
             about.push_str(" host");
         }
@@ -442,8 +447,8 @@ impl Screen {
             (_, Some(typing)) => (typing, false),
             (true, None) => {
                 let names = self.members.iter().map(|person| match person.letters() {
-                    letters if letters.is_empty() => person.name.clone(),
-                    letters => format!("{}({letters})", person.name),
+                    letters if letters.is_empty() => person.told(),
+                    letters => format!("{}({letters})", person.told()),
                 });
                 let names = names.take(50).collect::<Vec<_>>().join(" ");
                 match self.is_up() {

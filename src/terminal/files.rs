@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use super::draw::fit;
-use super::gauge::gauge;
+use super::gauge::{gauge, percent};
 use super::line::Line;
 use super::screen::{Now, Screen};
 use crate::id::OfferNumber;
 use crate::text;
+use crate::transfer::meant;
 
 /// Cells of a title in a sentence.
 const TITLE: usize = 60;
@@ -15,6 +16,8 @@ const TITLE: usize = 60;
 const TABLE: usize = 44;
 /// Columns between two cells of the table.
 const APART: usize = 2;
+/// Offers that a sentence names; the others are counted.
+const SHORT: usize = 5;
 /// Transfers that have a row on the screen; the others are counted.
 const ROWS: usize = 4;
 
@@ -120,10 +123,17 @@ impl Files {
         self.moving.len()
     }
 
-    /// What a person means by a number, or by a name: the newest of that name.
+    /// What a person means by a number or a name ([`meant`]).
     pub(super) fn find(&self, what: &str) -> Option<&Offer> {
-        let number = number(what).and_then(|number| self.offers.get(&number));
-        number.or_else(|| self.offers.values().rev().find(|offer| offer.title == what))
+        meant(what, &self.offers, |offer| &offer.title)
+    }
+
+    /// The newest offers, in a few words.
+    pub(super) fn in_short(&self) -> String {
+        let newest = self.offers.values().rev().take(SHORT).map(named);
+        let more = self.offers.len().saturating_sub(SHORT);
+        let more = (more > 0).then(|| format!("{more} more"));
+        newest.chain(more).collect::<Vec<_>>().join(", ")
     }
 
     /// The only offer of others that was not received.
@@ -149,7 +159,7 @@ impl Files {
         }
         match width {
             TABLE.. => self.table(width),
-            _ => self.offers.values().map(|offer| short(offer, width)).collect::<Vec<_>>().join("\n"),
+            _ => self.offers.values().map(|offer| self.short(offer, width)).collect::<Vec<_>>().join("\n"),
         }
     }
 
@@ -157,7 +167,7 @@ impl Files {
         let mut rows = vec![["#", "WHAT", "SIZE", "FROM", "STATE"].map(String::from)];
         rows.extend(self.offers.values().map(|offer| {
             let [number, size, from] = [offer.number.to_string(), offer.size.clone(), whose(offer)];
-            [number, titled(offer), size, from, state(offer)]
+            [number, titled(offer), size, from, self.state(offer)]
         }));
         let widest = |at: usize| rows.iter().map(|row| text::width(&row[at])).max().unwrap_or_default();
         let mut widths: [usize; 5] = std::array::from_fn(widest);
@@ -180,6 +190,30 @@ impl Files {
             line.trim_end().to_owned()
         };
         rows.iter().map(line).collect::<Vec<_>>().join("\n")
+    }
+
+    /// How an offer stands. What moves here is further than the server has told: it says the same as its bar.
+    fn state(&self, offer: &Offer) -> String {
+        let moving = self.moving.values().find(|moving| moving.offer == Some(offer.number));
+        let part = moving.and_then(|moving| Some((moving.sends, percent(moving.done, moving.total?))));
+        let mut state = match part {
+            Some((true, part)) if !offer.complete => format!("{part} % so far"),
+            Some((false, part)) => format!("{}, fetched {part} %", offer.state),
+            _ => offer.state.clone(),
+        };
+        if let Some(to) = &offer.to {
+            state.push_str(&format!(", to {to} alone"));
+        }
+        if offer.received {
+            state.push_str(", received");
+        }
+        state
+    }
+
+    fn short(&self, offer: &Offer, width: usize) -> String {
+        let first = fit(&format!("#{} {}", offer.number, titled(offer)), width);
+        let second = fit(&format!("  {}, {}, {}", offer.size, whose(offer), self.state(offer)), width);
+        format!("{first}\n{second}")
     }
 
     /// The rows of what moves, at most `rows` of `width` cells.
@@ -267,23 +301,6 @@ fn whose(offer: &Offer) -> String {
 
 fn titled(offer: &Offer) -> String {
     text::shorten(&offer.title, TITLE)
-}
-
-fn state(offer: &Offer) -> String {
-    let mut state = offer.state.clone();
-    if let Some(to) = &offer.to {
-        state.push_str(&format!(", to {to} alone"));
-    }
-    if offer.received {
-        state.push_str(", received");
-    }
-    state
-}
-
-fn short(offer: &Offer, width: usize) -> String {
-    let first = fit(&format!("#{} {}", offer.number, titled(offer)), width);
-    let second = fit(&format!("  {}, {}, {}", offer.size, whose(offer), state(offer)), width);
-    format!("{first}\n{second}")
 }
 
 fn row(moving: &Transfer, width: usize) -> String {
@@ -384,5 +401,27 @@ mod tests {
         assert_eq!([number("3"), number("#3"), number("12")], [Some(3), Some(3), Some(12)]);
         assert_eq!([number("report.pdf"), number("老照片 2024/"), number("x")], [Some(14), Some(4), None]);
         assert!(files.only_new().is_none());
+        assert_eq!(number("老照片 2024"), Some(4), "as for conf-recv");
+    }
+
+    #[test]
+    fn the_list_and_the_bar_agree_on_how_far_a_transfer_is() {
+        let mut files = some();
+        let moving = |id, offer, sends, done| Transfer {
+            id,
+            offer: Some(OfferNumber(offer)),
+            title: "x".into(),
+            sends,
+            head: format!("{done:3} %"),
+            done,
+            total: Some(100),
+            parts: Vec::new(),
+        };
+        files.put(Offer { complete: false, state: "42 % so far".into(), ..offer(4, "x", "Ann") });
+        files.show(moving(1, 4, true, 57));
+        files.show(moving(2, 3, false, 8));
+        let (list, rows) = (files.list(90), files.rows(4, 80).join("\n"));
+        assert!(list.contains("57 % so far") && rows.contains("57 %"), "{list}\n{rows}");
+        assert!(list.contains("complete, fetched 8 %") && rows.contains("8 %"), "{list}\n{rows}");
     }
 }

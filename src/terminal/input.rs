@@ -10,8 +10,10 @@ use crate::text;
 
 /// Bytes that can be typed: as JSON, where a quote takes two, they are a message that is not too large.
 pub(super) const BYTES: usize = 30 * 1024;
-/// Inputs that are remembered.
-const HISTORY: usize = 500;
+/// Inputs that are remembered, the newest of them.
+const HISTORY: usize = 1_000;
+/// Bytes of all of them.
+const HISTORY_BYTES: usize = 1024 * 1024;
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -23,6 +25,8 @@ pub(super) struct Input {
     /// The last key cut something: what is cut next belongs to it.
     cutting: bool,
     history: VecDeque<String>,
+    /// Bytes of the history.
+    remembered: usize,
     /// Which entry of the history is shown, counted from the newest, and what was being typed before.
     recalled: Option<(usize, String)>,
 }
@@ -147,13 +151,24 @@ impl Input {
     pub(super) fn take(&mut self) -> String {
         let text = std::mem::take(&mut self.text);
         self.clear();
-        if !text.trim().is_empty() && self.history.back() != Some(&text) {
-            self.history.push_back(text.clone());
-            if self.history.len() > HISTORY {
-                self.history.pop_front();
-            }
-        }
+        self.remember(text.clone());
         text
+    }
+
+    /// Remembers what was typed in an earlier run.
+    pub(super) fn restore(&mut self, typed: Vec<String>) {
+        typed.into_iter().filter(|text| text.len() <= BYTES).for_each(|text| self.remember(text));
+    }
+
+    fn remember(&mut self, text: String) {
+        if text.trim().is_empty() || self.history.back() == Some(&text) {
+            return;
+        }
+        self.remembered += text.len();
+        self.history.push_back(text);
+        while self.history.len() > HISTORY || self.remembered > HISTORY_BYTES {
+            self.remembered -= self.history.pop_front().map_or(0, |oldest| oldest.len());
+        }
     }
 
     /// Shows what was typed before; whether there is anything.

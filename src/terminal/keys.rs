@@ -239,8 +239,11 @@ impl Screen {
             if let Some(typed) = complete::path(before) {
                 return vec![Action::Paths(typed)];
             }
-            let names: Vec<&str> =
-                self.members.iter().filter(|person| !person.own).map(|person| person.name.as_str()).collect();
+            let others = self.members.iter().filter(|person| !person.own);
+            let names: Vec<&str> = match complete::is_of_sent_away(before) {
+                true => self.names_sent_away().collect(),
+                false => others.map(|person| person.name.as_str()).collect(),
+            };
             self.completion = Completion::new(before, &names, &self.files);
         }
         self.go_on_completing(back);
@@ -282,12 +285,17 @@ impl Screen {
                 return Vec::new();
             }
             Typed::Say(said) => {
-                self.input.take();
-                self.post(Draft { kind: Kind::Text, to: None, text: said })
+                let typed = self.input.take();
+                let mut actions = self.post(Draft { kind: Kind::Text, to: None, text: said });
+                actions.push(Action::Remember(typed));
+                actions
             }
             Typed::Command(command, rest) => match self.obey(command, &rest, now) {
-                Ok(actions) => {
-                    self.input.take();
+                Ok(mut actions) => {
+                    let typed = self.input.take();
+                    if command.is_kept() {
+                        actions.push(Action::Remember(typed));
+                    }
                     actions
                 }
                 Err(why) => {

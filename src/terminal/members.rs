@@ -2,6 +2,7 @@
 
 use crate::chat::States;
 use crate::id::MemberId;
+use crate::text;
 
 /// A member and what it shares. Texts are scrubbed.
 #[derive(Debug, Clone, PartialEq)]
@@ -73,6 +74,20 @@ impl Person {
                 number || self.name == other.name
             }
             _ => false,
+        }
+    }
+
+    /// Whether the name could be meant to look like another's: its letters come from several scripts.
+    pub fn is_doubtful(&self) -> bool {
+        text::mixes_scripts(&self.name)
+    }
+
+    /// The name; where that is doubtful, the short form of the key stands beside it.
+    pub fn told(&self) -> String {
+        match (self.is_doubtful(), &self.fingerprint) {
+            (false, _) => self.name.clone(),
+            (true, Some(fingerprint)) => format!("{} [{fingerprint}]", self.name),
+            (true, None) => format!("{} [guest]", self.name),
         }
     }
 
@@ -156,6 +171,13 @@ impl Members {
         let at = self.list.partition_point(|other| key(other) < key(&person));
         self.list.insert(at, person);
         before
+    }
+
+    /// Something about a member is different.
+    pub(super) fn change(&mut self, id: MemberId, change: impl FnOnce(&mut Person)) {
+        if let Some(person) = self.list.iter_mut().find(|person| person.id == id) {
+            change(person);
+        }
     }
 
     /// A member left.

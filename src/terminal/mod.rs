@@ -9,6 +9,7 @@
 
 mod command;
 mod complete;
+mod deeds;
 pub mod device;
 mod draw;
 mod files;
@@ -33,6 +34,7 @@ mod words;
 mod wrap;
 
 pub use command::{Command, command, is_command};
+pub use deeds::{Deed, SentAway};
 pub use files::{Offer, OfferNews, Transfer, named, offered};
 pub use gauge::{gauge, percent};
 pub use line::{Draft, Kind, Message, Sender};

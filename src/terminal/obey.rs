@@ -80,6 +80,7 @@ impl Screen {
             Command::Lock
             | Command::Unlock
             | Command::Kick
+            | Command::Unkick
             | Command::Mute
             | Command::Unmute
             | Command::Host
@@ -91,10 +92,9 @@ impl Screen {
             }
             Command::Lock | Command::Unlock => Ok(vec![Action::Moderate(command, None)]),
             Command::Kick | Command::Mute | Command::Unmute | Command::Host | Command::Unhost => {
-                let (person, _) =
-                    self.addressed(rest).map_err(|why| format!("{why} /{} NICK", command.word()))?;
-                Ok(vec![Action::Moderate(command, Some(person.id))])
+                self.moderate(command, rest)
             }
+            Command::Unkick => self.unkick(rest),
             Command::Files => {
                 let list = self.files.list(self.cells);
                 self.show_list(list, now)
@@ -130,6 +130,14 @@ impl Screen {
             if !offers.contains(&offer) {
                 offers.push(offer);
             }
+        }
+        if let (Some(word), true) = (&directory, offers.is_empty()) {
+            let there = self.files.in_short();
+            let there = if there.is_empty() { "nothing is".into() } else { there };
+            let typed = shown(&word.text);
+            return Err(format!(
+                "nothing called {typed} is offered ({there}); a directory stands behind an offer: /get OFFER {typed}"
+            ));
         }
         if offers.is_empty() {
             let only = self.files.only_new().cloned();
@@ -172,7 +180,7 @@ impl Screen {
     }
 
     /// The member that is named at the start of `rest`, and what follows.
-    fn addressed<'a>(&self, rest: &'a str) -> Result<(&Person, &'a str), String> {
+    pub(super) fn addressed<'a>(&self, rest: &'a str) -> Result<(&Person, &'a str), String> {
         let names: Vec<&str> = self.members.iter().map(|person| person.name.as_str()).collect();
         let (name, text) = command::split_nick(rest, &names);
         if name.is_empty() {
@@ -268,6 +276,9 @@ impl Screen {
                 about.push(format!("since {}", self.clock(person.since)));
             }
             about.extend(person.states());
+            if person.is_doubtful() {
+                about.push("letters of several scripts in the name".to_owned());
+            }
             let key = person.fingerprint.as_deref().unwrap_or("guest without a key");
             lines.push(format!("{} {} [{key}] {}", person.mark(), person.name, about.join(", ")));
         }
@@ -276,6 +287,6 @@ impl Screen {
 }
 
 /// What was typed, in a message.
-fn shown(typed: &str) -> String {
+pub(super) fn shown(typed: &str) -> String {
     crate::text::shorten(&crate::text::scrub(typed, 64), 30)
 }

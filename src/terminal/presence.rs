@@ -23,7 +23,7 @@ impl Screen {
             match was_here(person) {
                 Some(before) => self.tell_changes(before, person, now),
                 None if person.own => {}
-                None => self.traffic(now, |traffic| traffic.join(person.id, &person.name)),
+                None => self.traffic(now, |traffic| traffic.join(person.id, &person.told())),
             }
         }
         let is_here = |person: &Person| people.iter().any(|other| other.is_same(person));
@@ -45,7 +45,7 @@ impl Screen {
         match before {
             Some(before) => self.tell_changes(&before, &person, now),
             None if person.own => {}
-            None => self.traffic(now, |traffic| traffic.join(person.id, &person.name)),
+            None => self.traffic(now, |traffic| traffic.join(person.id, &person.told())),
         }
     }
 
@@ -60,7 +60,7 @@ impl Screen {
         if before.name != name {
             said.push(match own {
                 true => self.renamed(&name),
-                false => format!("{} is now called {name}", before.name),
+                false => format!("{} is now called {}", before.name, person.told()),
             });
             if own {
                 self.settings.name = name.clone();
@@ -92,7 +92,7 @@ impl Screen {
     /// Which name one has got, and why it is not the one that was asked for.
     fn renamed(&mut self, name: &str) -> String {
         match self.wanted.take().filter(|wanted| wanted != name) {
-            Some(wanted) => format!("you are now called {name}: somebody else here is called {wanted}"),
+            Some(wanted) => format!("you are now called {name}: {}", taken(&wanted)),
             None => format!("you are now called {name}"),
         }
     }
@@ -103,7 +103,7 @@ impl Screen {
             let name = &self.settings.name;
             let text = match *name == wanted {
                 true => format!("you are called {name} already"),
-                false => format!("you are still called {name}: somebody else here is called {wanted}"),
+                false => format!("you are still called {name}: {}", taken(&wanted)),
             };
             self.push(Line::Notice(text), now.wall);
         }
@@ -125,4 +125,9 @@ impl Screen {
             self.push(Line::Traffic(traffic), now.wall);
         }
     }
+}
+
+/// Why somebody is not called what was asked for.
+fn taken(wanted: &str) -> String {
+    format!("somebody else here is called {wanted}, or something that looks like it")
 }

@@ -7,6 +7,7 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
 use super::complete::Completion;
+use super::deeds::{Deed, SentAway};
 use super::files::{self, Files, Offer, OfferNews, Transfer};
 use super::input::Input;
 use super::line::{Draft, Fate, Kind, Line, Message};
@@ -72,8 +73,8 @@ pub enum Event {
     /// Messages from before those that were told, in order: the answer to [`Action::Older`]. None: there are
     /// no more.
     Older(Vec<Message>),
-    /// Older messages cannot be had now.
-    NoOlder,
+    /// Older messages cannot be had now, and why, where there is something to say.
+    NoOlder(Option<String>),
     /// Messages that cannot be had.
     Gap(String),
     /// What was said before has been told.
@@ -103,8 +104,15 @@ pub enum Event {
     },
     /// The server has given another name, or the same.
     Renamed,
-    /// Whether people are let in.
-    Locked(bool),
+    /// How the room itself is.
+    About {
+        /// Whether nobody new is let in.
+        locked: bool,
+        /// Who may not come back yet, whoever went last at the end.
+        sent_away: Vec<SentAway>,
+    },
+    /// A host has done something; what changes by that comes behind it.
+    Deed(Deed),
     /// All that is offered; replaces what was known.
     Offers(Vec<Offer>),
     /// An offer came or changed.
@@ -152,13 +160,15 @@ pub enum Event {
 pub enum Action {
     /// Say it; answered by [`Event::Posted`] or [`Event::NotPosted`].
     Post(Draft),
+    /// This was typed and sent, or carried out: keep it for the next start.
+    Remember(String),
     /// Tell the others whether something is being typed.
     Typing(bool),
     /// Tell the others that one is away, and why; or back.
     Away(Option<String>),
     /// Take another name.
     Rename(String),
-    /// What hosts do: lock, unlock, kick, mute, unmute, host, unhost.
+    /// What hosts do: lock, unlock, kick, unkick, mute, unmute, host, unhost.
     Moderate(super::Command, Option<MemberId>),
     /// Ask for messages before this number.
     Older(u64),
@@ -217,6 +227,7 @@ pub struct Screen {
     pub(super) settings: Settings,
     pub(super) topic: String,
     pub(super) locked: bool,
+    pub(super) sent_away: Vec<SentAway>,
     pub(super) connection: Connection,
     pub(super) lines: Scrollback,
     pub(super) members: Members,
@@ -266,6 +277,7 @@ impl Screen {
             settings,
             topic: String::new(),
             locked: false,
+            sent_away: Vec::new(),
             connection: Connection::Connecting,
             lines: Scrollback::default(),
             members: Members::default(),
@@ -307,7 +319,7 @@ impl Screen {
             Event::Person(person) => self.handle_person(person, now),
             Event::Left(id) => {
                 if let Some(person) = self.members.remove(id).filter(|person| !person.own) {
-                    self.traffic(now, |traffic| traffic.leave(id, &person.name));
+                    self.traffic(now, |traffic| traffic.leave(id, &person.told()));
                 }
             }
             Event::Said(message) => return self.handle_message(message, now),
@@ -315,7 +327,12 @@ impl Screen {
                 self.push(Line::Warning(what), self.lines.last_time().unwrap_or(now.wall));
             }
             Event::Older(messages) => self.handle_older(messages),
-            Event::NoOlder => self.past.handle_failed(),
+            Event::NoOlder(why) => {
+                self.past.handle_failed();
+                if let Some(why) = why {
+                    self.hint = Some(format!("older messages did not come: {why}; scroll up to ask again"));
+                }
+            }
             Event::CaughtUp => {
                 if !std::mem::replace(&mut self.caught_up, true) {
                     self.reading.handle_caught_up();
@@ -340,17 +357,8 @@ impl Screen {
                 }
             }
             Event::Renamed => self.handle_renamed(now),
-            Event::Locked(locked) => {
-                if self.known && locked != self.locked {
-                    let what = if locked {
-                        "the room is locked: nobody else can join"
-                    } else {
-                        "the room is open again"
-                    };
-                    self.push(Line::Notice(what.into()), now.wall);
-                }
-                self.locked = locked;
-            }
+            Event::About { locked, sent_away } => self.handle_about(locked, sent_away, now),
+            Event::Deed(deed) => self.handle_deed(&deed, now),
             Event::Offers(offers) => self.files.replace(offers),
             Event::Offer(offer, news) => self.handle_offer(offer, news, now),
             Event::OfferGone { offer, why } => {
@@ -385,7 +393,7 @@ impl Screen {
         for gone in
             self.absent.extract_if(.., |(_, until)| until.since(now.moment).is_zero()).collect::<Vec<_>>()
         {
-            self.traffic(now, |traffic| traffic.leave(gone.0.id, &gone.0.name));
+            self.traffic(now, |traffic| traffic.leave(gone.0.id, &gone.0.told()));
         }
         self.mark_in_time(now);
         // What comes back does so at once.
@@ -401,6 +409,11 @@ impl Screen {
             }
             _ => Vec::new(),
         }
+    }
+
+    /// What was typed in an earlier run, the oldest first.
+    pub fn restore(&mut self, typed: Vec<String>) {
+        self.input.restore(typed);
     }
 
     /// Texts of own messages that the server has not answered.

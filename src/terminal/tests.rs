@@ -1,6 +1,7 @@
 //! Screens as text: what somebody at the terminal sees.
 
 mod comfort;
+mod deeds;
 mod files;
 
 use std::time::Duration;
@@ -85,7 +86,10 @@ fn shown(screen: &mut Screen, width: u16, height: u16) -> Vec<String> {
 }
 
 fn key(screen: &mut Screen, code: KeyCode, modifiers: KeyModifiers) -> Vec<Action> {
-    screen.handle_key(KeyEvent::new(code, modifiers), at(1.0))
+    let mut actions = screen.handle_key(KeyEvent::new(code, modifiers), at(1.0));
+    // What is remembered for the next start has a test of its own.
+    actions.retain(|action| !matches!(action, Action::Remember(_)));
+    actions
 }
 
 fn press(screen: &mut Screen, code: KeyCode) -> Vec<Action> {
@@ -251,7 +255,7 @@ fn t07_pasted_text_never_sends_itself() {
     assert_eq!(screen.handle_paste("one\r\ntwo\r", at(1.0)), [Action::Typing(true)]);
     let later = at(2.0);
     let sent = screen.handle_key(KeyEvent::new(KeyCode::Enter, KeyModifiers::NONE), later);
-    let [Action::Post(draft), _] = sent.as_slice() else { panic!("{sent:?}") };
+    let [Action::Post(draft), ..] = sent.as_slice() else { panic!("{sent:?}") };
     assert_eq!(draft.text, "one\ntwo");
     // A paste that ends itself: the rest comes as keys, at once.
     screen.handle_paste("harmless", at(3.0));
@@ -488,7 +492,7 @@ fn changes_of_members_are_told() {
     for part in ["Bo is now called Bea", "Bea is a host now", "Bea was muted by a host"] {
         assert!(contains(&rows, part), "{rows:#?}");
     }
-    screen.handle_event(Event::Locked(true), at(0.0));
+    screen.handle_event(Event::About { locked: true, sent_away: Vec::new() }, at(0.0));
     assert!(contains(&shown(&mut screen, 80, 20), "standup (locked)"));
 }
 

@@ -56,6 +56,8 @@ pub enum Control {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         member: Option<MemberId>,
     },
+    /// Server: a host has done something about the room or a member. Comes before what it changes.
+    Moderated(Moderated),
     /// Server: what was asked for with this `id` is done.
     Done {
         /// From the request.
@@ -310,11 +312,45 @@ pub struct State {
 }
 
 /// What can be said of a room.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Room {
     /// Whether newcomers are refused.
     #[serde(default)]
     pub locked: bool,
+    /// Who may not come back yet; at most [`limits::SENT_AWAY`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sent_away: Vec<SentAway>,
+}
+
+/// A member whom a host has sent away, and who may not come back yet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SentAway {
+    /// The number that it had, which takes it back.
+    pub member: MemberId,
+    /// Its name then.
+    #[serde(deserialize_with = "scrubbed_label")]
+    pub name: String,
+    /// The name of the host.
+    #[serde(deserialize_with = "scrubbed_label")]
+    pub by: String,
+}
+
+/// What a host has done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Moderated {
+    /// What.
+    pub action: Action,
+    /// To whom, where it concerns a member.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub member: Option<MemberId>,
+    /// That member's name.
+    #[serde(default, skip_serializing_if = "String::is_empty", deserialize_with = "scrubbed_label")]
+    pub name: String,
+    /// The host.
+    pub by: MemberId,
+    /// The host's name.
+    #[serde(deserialize_with = "scrubbed_label")]
+    pub by_name: String,
 }
 
 /// What a program says about its member. What is absent stays as it is.
@@ -338,6 +374,8 @@ pub enum Action {
     Unlock,
     /// A member has to leave, and stays out for [`limits::KICKED`].
     Kick,
+    /// Who was sent away may come back at once.
+    Unkick,
     /// A member's messages are refused and its sound is not passed on.
     Mute,
     /// The end of that.
@@ -346,6 +384,9 @@ pub enum Action {
     Host,
     /// A member is no host any more.
     Unhost,
+    /// Something of a later version: refused by a server, passed over by a client.
+    #[serde(other)]
+    Unknown,
 }
 
 /// How far the messages of one source have come: through these numbers all are, that were not refused.

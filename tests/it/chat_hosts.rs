@@ -1,6 +1,8 @@
 //! What hosts do, with real programs at both ends.
 
 use crate::support::peer::Host;
+use crate::support::programs::PATIENCE;
+use crate::support::talk::{Lines, Town};
 use crate::support::terminal::Terminal;
 
 /// The whole screen in one line, so that it does not matter where it is wrapped.
@@ -26,9 +28,10 @@ fn a_host_mutes_locks_names_another_host_and_sends_away() {
 
     // Who is muted is told, everybody sees it, and what the muted says does not reach anybody.
     ann.enter("/mute bo");
-    wait_for_words(&bo, "you were muted by a host");
+    wait_for_words(&bo, "Ann muted you: what you say is refused");
+    wait_for_words(&ann, "you muted Bo");
+    wait_for_words(&cy, "Ann muted Bo");
     for other in [&ann, &cy] {
-        wait_for_words(other, "Bo was muted by a host");
         other.wait("muted, beside the name", |screen| {
             screen
                 .contents()
@@ -39,36 +42,135 @@ fn a_host_mutes_locks_names_another_host_and_sends_away() {
     bo.enter("can you hear me");
     wait_for_words(&bo, "(not sent: a host has muted you");
     ann.enter("/unmute Bo");
-    wait_for_words(&bo, "you may speak again");
+    wait_for_words(&bo, "Ann let you speak again");
     bo.enter("here again");
     wait_for_words(&ann, "Bo │ here again");
     assert!(!ann.shown().contains("can you hear me"));
 
     // A locked room takes nobody new.
     ann.enter("/lock");
-    for other in [&ann, &bo, &cy] {
-        wait_for_words(other, "the room is locked: nobody else can join");
+    for (other, by) in [(&ann, "you"), (&bo, "Ann"), (&cy, "Ann")] {
+        wait_for_words(other, &format!("{by} locked the room: nobody else can join"));
         other.wait_for("test (locked)");
     }
     let mut di = Terminal::chat(&host, "Di");
     assert_eq!(di.end(), 5);
     wait_for_words(&di, "the room is locked");
     ann.enter("/unlock");
-    wait_for_words(&bo, "the room is open again");
+    wait_for_words(&bo, "Ann opened the room again");
 
     // Another host may do the same, until that is taken back.
     ann.enter("/host Bo");
-    wait_for_words(&cy, "Bo is a host now");
+    wait_for_words(&cy, "Ann made Bo a host");
     bo.enter("/lock");
     cy.wait_for("test (locked)");
     bo.enter("/unlock");
     ann.enter("/unhost Bo");
-    wait_for_words(&bo, "you are no host any more");
+    wait_for_words(&bo, "Ann made you a member again: no host any more");
+}
 
+#[test]
+fn who_is_sent_away_learns_by_whom_and_is_let_in_again() {
+    let host = Host::start();
+    let mut ann = Terminal::chat(&host, "Ann");
+    ann.wait_for("1 here");
+    let bo = Terminal::chat(&host, "Bo");
+    let mut cy = Terminal::chat(&host, "Cy");
+    ann.wait_for("3 here");
+    ann.enter("/kick ann");
+    wait_for_words(&ann, "that is you: /quit leaves");
+    ann.press("\x15");
     ann.enter("/kick Cy");
-    let mut cy = cy;
     assert_eq!(cy.end(), 5);
-    wait_for_words(&cy, "a host has");
+    wait_for_words(&cy, "Ann has sent you away; come back in 10 min");
     assert!(cy.is_as_before());
-    wait_for_words(&ann, "Cy left");
+    wait_for_words(&ann, "you sent Cy away; /unkick Cy takes it back");
+    wait_for_words(&bo, "Ann sent Cy away");
+    bo.wait_for("2 here");
+    assert!(!bo.shown().contains("Cy left"), "{}", bo.shown());
+    let mut again = cy.again(&host);
+    assert_eq!(again.end(), 5);
+    wait_for_words(&again, "Ann has sent you away; come back in 10 min");
+
+    // Another host can take it back too.
+    ann.enter("/host Bo");
+    let mut bo = bo;
+    wait_for_words(&bo, "Ann made you a host");
+    bo.enter("/unkick Di");
+    wait_for_words(&bo, "Di is not sent away; these are: Cy");
+    bo.press("\x15");
+    bo.press("/unkick c");
+    bo.press("\t");
+    bo.wait_for("› /unkick Cy");
+    bo.press("\r");
+    wait_for_words(&ann, "Bo let Cy come back");
+    let again = cy.again(&host);
+    again.wait_for("3 here");
+}
+
+#[test]
+fn programs_are_told_what_hosts_do_and_do_it_by_name() {
+    let mut town = Town::new();
+    let _serve = town.serve();
+    let mut ann = town.talk("Ann", &["--json"]);
+    let ann_hears = Lines::of(&mut ann);
+    ann_hears.object("caught_up");
+    let mut bo = town.talk("Bo", &["--json"]);
+    let bo_hears = Lines::of(&mut bo);
+    bo_hears.object("caught_up");
+    let mut cy = town.talk("Cy", &["--json"]);
+    let cy_hears = Lines::of(&mut cy);
+    cy_hears.object("caught_up");
+    ann_hears.object("presence");
+    ann_hears.object("presence");
+    ann.feed(b"{\"type\":\"moderate\",\"action\":\"mute\",\"member\":\"Bo\",\"id\":1}\n");
+    let deed = cy_hears.object("moderated");
+    let of = |key: &str| deed[key].as_str().unwrap_or_default().to_owned();
+    assert_eq!([of("action"), of("name"), of("by_name")], ["mute", "Bo", "Ann"]);
+    assert_eq!((deed["member"].as_u64(), deed["by"].as_u64()), (Some(2), Some(1)));
+    assert_eq!(cy_hears.object("presence")["member"]["muted"], true, "what comes of it follows");
+    ann.feed(b"{\"type\":\"moderate\",\"action\":\"lock\",\"id\":2}\n");
+    let deed = cy_hears.object("moderated");
+    assert_eq!((&deed["action"], &deed["member"], &deed["name"]), (&"lock".into(), &().into(), &().into()));
+    ann.feed(b"{\"type\":\"moderate\",\"action\":\"kick\",\"member\":\"Ann\",\"id\":3}\n");
+    let refused = ann_hears.object("error");
+    assert_eq!((&refused["id"], &refused["code"]), (&3.into(), &"denied".into()));
+    ann.feed(b"{\"type\":\"moderate\",\"action\":\"kick\",\"member\":\"Bo\",\"id\":4}\n");
+    while bo_hears.object("connection")["state"] != "ended" {}
+    assert_eq!(bo.wait(PATIENCE), 5);
+    assert!(bo.stderr().contains("Ann has sent you away"), "{}", bo.stderr());
+    assert_eq!(cy_hears.object("moderated")["action"], "kick");
+    let away = cy_hears.object("room")["sent_away"].clone();
+    assert_eq!(away, serde_json::json!([{"member": 2, "name": "Bo", "by": "Ann"}]));
+    for (line, why) in [
+        (
+            &b"{\"type\":\"moderate\",\"action\":\"unkick\",\"member\":\"Cy\"}\n"[..],
+            "Cy is not sent away; these are: Bo",
+        ),
+        (b"{\"type\":\"moderate\",\"action\":\"fly\"}\n", "there is no such action"),
+    ] {
+        ann.feed(line);
+        assert_eq!(ann_hears.object("error")["message"], why);
+    }
+    ann.feed(b"{\"type\":\"moderate\",\"action\":\"unlock\"}\n{\"type\":\"moderate\",\"action\":\"unkick\",\"member\":\"bo\"}\n");
+    while cy_hears.object("moderated")["action"] != "unkick" {}
+    let mut bo = town.talk("Bo", &["--json"]);
+    let bo_hears = Lines::of(&mut bo);
+    assert_eq!(bo_hears.object("state")["sent_away"], serde_json::json!([]));
+}
+
+#[test]
+fn s07_a_name_that_looks_like_anothers_gets_a_number_and_is_shown_with_its_key() {
+    let host = Host::start();
+    let anna = Terminal::chat(&host, "Anna");
+    anna.wait_for("1 here");
+    let other = Terminal::chat(&host, "\u{410}nna");
+    other.wait_for("2 here");
+    wait_for_words(&other, "somebody else is called Anna, which looks like \u{410}nna");
+    anna.wait("the key beside the name", |screen| {
+        screen.contents().lines().any(|row| {
+            row.rsplit_once('│')
+                .is_some_and(|(_, side)| side.contains("\u{410}nna#2 [") && side.contains('-'))
+        })
+    });
 }

@@ -4,6 +4,7 @@
 mod admin;
 mod cam;
 mod chat;
+mod chat_farewell;
 mod chat_files;
 mod chat_hosts;
 mod chat_kill;

@@ -71,8 +71,24 @@ fn who_gives_up_or_does_not_know_it_ends_with_4_and_has_the_terminal_back() {
 fn a_signal_ends_the_question_and_gives_the_terminal_back() {
     let mut town = Town::new();
     let (_serve, room) = board(&mut town);
-    let mut ann = Terminal::run(&room, "Ann", &[env!("CARGO_BIN_EXE_conf-recv"), "--list"]);
+    let [recv, chat] = [env!("CARGO_BIN_EXE_conf-recv"), env!("CARGO_BIN_EXE_conf-chat")];
+    for command in [&[recv, "--list"][..], &[chat], &[chat, "--export", "txt"], &[chat, "-m", "x"]] {
+        let mut ann = Terminal::run(&room, "Ann", command);
+        ann.wait_for(QUESTION);
+        rustix::process::kill_process(ann.pid(), rustix::process::Signal::TERM).unwrap();
+        assert_eq!(ann.end(), 143, "{command:?}");
+        assert!(ann.is_as_before(), "{command:?}");
+    }
+}
+
+#[test]
+fn a_signal_after_the_answer_ends_conf_chat_in_order() {
+    let mut town = Town::new();
+    let (_serve, room) = board(&mut town);
+    let mut ann = Terminal::run(&room, "Ann", &[env!("CARGO_BIN_EXE_conf-chat")]);
     ann.wait_for(QUESTION);
+    ann.enter("correct horse");
+    ann.wait_for("1 here");
     rustix::process::kill_process(ann.pid(), rustix::process::Signal::TERM).unwrap();
     assert_eq!(ann.end(), 143);
     assert!(ann.is_as_before());

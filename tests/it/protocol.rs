@@ -9,8 +9,8 @@ use confkit::id::{LogId, MemberId, OfferId, OfferNumber, Secret, SessionId, Sour
 use confkit::limits;
 use confkit::session::Key;
 use confkit::wire::control::{
-    Ack, Action, Gap, GapReason, Goodbye, Hello, Log, Member, Messages, PROTOCOL, PipeTrack, Publish,
-    Quality, Refusal, Room, Source, State, Status, Track, TrackKind, Tracks, Welcome,
+    Ack, Action, Gap, GapReason, Goodbye, Hello, Log, Member, Messages, Moderated, PROTOCOL, PipeTrack,
+    Publish, Quality, Refusal, Room, SentAway, Source, State, Status, Track, TrackKind, Tracks, Welcome,
 };
 use confkit::wire::offer::{Fetch, Going, Offer, OfferState, Offered, Seal};
 use confkit::wire::{
@@ -158,8 +158,19 @@ fn operation(name: &str) -> Control {
         "state" => Control::State(State {
             members: vec![member(1, "王小明"), member(2, "Ann")],
             tracks: vec![Track { track: TrackId(1), member: MemberId(1), source: camera() }],
-            room: Some(Room { locked: false }),
+            room: Some(Room::default()),
             more: false,
+        }),
+        "moderated" => Control::Moderated(Moderated {
+            action: Action::Kick,
+            member: Some(MemberId(3)),
+            name: "Bo".into(),
+            by: MemberId(2),
+            by_name: "Ann".into(),
+        }),
+        "room" => Control::Room(Room {
+            locked: true,
+            sent_away: vec![SentAway { member: MemberId(3), name: "Bo".into(), by: "Ann".into() }],
         }),
         "publish" => Control::Publish(Publish { id: 1, source: camera() }),
         "published" => Control::Published { id: 1, track: TrackId(2) },
@@ -393,10 +404,11 @@ fn all_operations() -> Vec<Control> {
         }),
         operation("tracks"),
         operation("challenge"),
-        Control::Room(Room { locked: true }),
+        operation("room"),
         Control::Status(Status { typing: Some(true), away: Some(Some("lunch".into())) }),
         Control::Rename { id: 1, name: "Anna".into() },
         Control::Moderate { id: 1, action: Action::Kick, member: Some(MemberId(3)) },
+        operation("moderated"),
         Control::Done { id: 1 },
         Control::Ack(Ack { conflict: true, ..ack() }),
         Control::Gap(Gap { from: 1, to: 2, reason: GapReason::Crash }),
@@ -458,10 +470,11 @@ fn all_operations() -> Vec<Control> {
             Control::Unfetch { .. } => 37,
             Control::Received { .. } => 38,
             Control::Older { .. } => 39,
+            Control::Moderated(_) => 40,
             Control::Unknown => unreachable!("is never sent"),
         });
     }
-    assert_eq!(seen.len(), 40, "one of every operation");
+    assert_eq!(seen.len(), 41, "one of every operation");
     all
 }
 
@@ -571,7 +584,7 @@ fn every_limit_stands_in_section_9_with_its_value() {
     rows!(plain: HEADER HEADER_BEFORE_ADMISSION HEADER_KEYS HEADER_DEPTH CONTROL MESSAGE AUDIO FILE VIDEO EXTENSION
         NAME ROOM LABEL SENTENCE MARKS QUEUE QUEUE_RELIABLE GOP_CACHE GOP_CACHES GOP_CACHE_PICTURES DAMAGED MEMBERS SESSIONS
         TRACKS ROOM_TRACKS ROOMS ROOMS_PER_ADDRESS PENDING_PER_ADDRESS CONNECTIONS_PER_ADDRESS PICTURE_WIDTH
-        PICTURE_HEIGHT ABOUT PIECE ENTRIES COMPONENTS COMPONENT OFFERS OPEN_OFFERS UPLOAD_WINDOW FETCHES FETCH_RANGES REASON SOURCES SLOTS HOSTS OUTBOX OUTBOX_BYTES WINDOW);
+        PICTURE_HEIGHT ABOUT PIECE ENTRIES COMPONENTS COMPONENT OFFERS OPEN_OFFERS UPLOAD_WINDOW FETCHES FETCH_RANGES REASON SOURCES SLOTS HOSTS SENT_AWAY OUTBOX OUTBOX_BYTES WINDOW);
     let medium = |n: u32| n.to_string();
     let large = |n: u64| n.to_string();
     rows!(large: INTEGER FRAME_RATE AHEAD YIELD_FLOOR);

@@ -394,3 +394,29 @@ fn who_cannot_connect_is_told_why_on_the_terminal_as_it_was() {
     });
     assert!(ann.is_as_before());
 }
+
+#[test]
+fn what_was_typed_comes_back_in_the_next_terminal() {
+    let host = Host::start();
+    let mut ann = Terminal::chat(&host, "Ann");
+    ann.wait_for("1 here");
+    ann.enter("first words");
+    ann.wait_for("Ann │ first words");
+    ann.press("\x1b[200~two\rlines\x1b[201~");
+    ann.wait_for("lines");
+    // Keys right behind a paste belong to it.
+    std::thread::sleep(Duration::from_millis(100));
+    ann.press("\r");
+    ann.wait_for("│ lines");
+    ann.enter("/quit");
+    assert_eq!(ann.end(), 0);
+    let mut again = ann.again(&host);
+    again.wait_for("│ lines");
+    again.press("\x1b[A");
+    again.wait("both lines in the input", |screen| {
+        let rows: Vec<String> = screen.contents().lines().map(str::to_owned).collect();
+        rows.windows(2).any(|rows| rows[0].starts_with("› two") && rows[1].starts_with("  lines"))
+    });
+    again.press("\x1b[A\x1b[A");
+    again.wait_for("› first words");
+}

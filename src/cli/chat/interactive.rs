@@ -3,6 +3,7 @@
 mod files;
 mod kept;
 mod news;
+mod typed;
 
 use std::collections::VecDeque;
 use std::io::{self, Write};
@@ -13,12 +14,13 @@ use signal_hook::consts::{SIGHUP, SIGINT};
 use tokio::sync::mpsc;
 
 use self::kept::Kept;
+use self::typed::Typed;
 use super::board::Board;
 use super::log::Log;
 use super::roster::Roster;
 use super::transfers::{self, Transfers};
 use super::voice::Voice;
-use super::{Chat, pipe};
+use super::{Chat, hosts, pipe};
 use crate::chat::{Content, Inbox};
 use crate::cli::recv::Memory;
 use crate::cli::{Exit, Failure, ended, logging, signal};
@@ -29,7 +31,7 @@ use crate::session::Address;
 use crate::terminal::device::{Device, Input};
 use crate::terminal::{Action, Command, Draft, Event, Kind, Message, Notify, Now, Screen, Settings, Theme};
 use crate::time::{self, Moment};
-use crate::wire::control::{self, Status};
+use crate::wire::control::Status;
 
 /// Older messages that are asked for.
 const HISTORY: u32 = 200;
@@ -43,6 +45,8 @@ const PATIENCE: Duration = Duration::from_secs(1);
 const OLDER: u32 = limits::PAGE as u32;
 /// Requests whose answers are awaited.
 const REQUESTS: usize = 64;
+/// Answers that are taken in while the program leaves: one for each message that waits.
+const LATE: usize = limits::OUTBOX;
 /// How long leaving waits for messages that are not acknowledged yet.
 const FAREWELL: Duration = Duration::from_secs(5);
 
@@ -53,11 +57,12 @@ pub(super) fn run(args: &Chat) -> anyhow::Result<()> {
     let voice = Voice::new(false, false, log)?;
     let mut config = Config { offers: true, ..args.meeting.config(&args.common, "conf-chat", Vec::new())? };
     let mut kept = Kept::open(args.outbox.as_deref(), &config)?;
+    let typed = Typed::open(&config);
     config.messages = Some(Correspondence { history, inbox: Inbox::default(), outbox: kept.outbox()? });
     let address = config.address.clone();
     let runtime = pipe::runtime()?;
     let mut unsent = Vec::new();
-    let end = talk(args, config, voice, &runtime, &mut kept, &mut unsent);
+    let end = talk(args, config, (voice, typed), &runtime, &mut kept, &mut unsent);
     // What went wrong was told on the screen, when it did.
     logging::release(args.common.verbose > 0);
     // The name service may keep a thread waiting.
@@ -96,7 +101,7 @@ fn not_sent(kept: &Kept, texts: &[String]) -> String {
 fn talk(
     args: &Chat,
     config: Config,
-    voice: Voice,
+    (voice, typed): (Voice, Typed),
     runtime: &tokio::runtime::Runtime,
     kept: &mut Kept,
     unsent: &mut Vec<String>,
@@ -129,6 +134,7 @@ fn talk(
     // Beyond `ulimit -f` a write fails instead of ending the program without a word.
     signal_hook::flag::register(signal_hook::consts::SIGXFSZ, std::sync::Arc::default())?;
     logging::hold();
+    signal::take();
     let (device, keys) = Device::open(!args.no_mouse)?;
     let mut table = Table {
         screen: Screen::new(settings),
@@ -136,6 +142,7 @@ fn talk(
         room,
         roster,
         voice,
+        typed,
         kept,
         unsent,
         board: Board::default(),
@@ -154,6 +161,7 @@ fn talk(
         dirty: true,
         drawn: Moment::default(),
     };
+    table.screen.restore(table.typed.all());
     table.restore();
     runtime.block_on(async {
         table.handle_room(first).await?;
@@ -181,6 +189,8 @@ struct Table<'a> {
     roster: Roster,
     /// Writes the log.
     voice: Voice,
+    /// What was typed, also for the next start.
+    typed: Typed,
     kept: &'a mut Kept,
     /// Texts that were not sent when the terminal was left.
     unsent: &'a mut Vec<String>,
@@ -286,7 +296,19 @@ impl Table<'_> {
         let room = self.room.clone();
         match over {
             Some(_) => self.break_off().await,
-            None => drop(tokio::join!(self.break_off(), pipe::leave(&room, &mut events))),
+            None => {
+                let mut late = Vec::new();
+                let note = |event: client::Event| {
+                    if pipe::is_answer(&event) && late.len() < LATE {
+                        late.push(event);
+                    }
+                };
+                tokio::join!(self.break_off(), pipe::take_leave(&room, &mut events, note));
+                for event in late.into_iter().flat_map(|event| self.translate(event)).collect::<Vec<_>>() {
+                    self.screen.handle_event(event, now());
+                }
+                *self.unsent = self.screen.unsent();
+            }
         }
         Ok(over)
     }
@@ -372,6 +394,7 @@ impl Table<'_> {
         for action in actions {
             match action {
                 Action::Post(draft) => self.post(draft).await,
+                Action::Remember(typed) => self.typed.add(&typed),
                 Action::Typing(typing) => {
                     self.room.status(Status { typing: Some(typing), away: None }).await;
                 }
@@ -477,16 +500,7 @@ impl Table<'_> {
     }
 
     async fn moderate(&mut self, command: Command, member: Option<MemberId>) {
-        let action = match command {
-            Command::Lock => control::Action::Lock,
-            Command::Unlock => control::Action::Unlock,
-            Command::Kick => control::Action::Kick,
-            Command::Mute => control::Action::Mute,
-            Command::Unmute => control::Action::Unmute,
-            Command::Host => control::Action::Host,
-            Command::Unhost => control::Action::Unhost,
-            _ => return,
-        };
+        let Some(action) = hosts::action(command) else { return };
         let name = member.and_then(|id| self.roster.name(id)).map(|name| format!(" {name}"));
         let typed = format!("/{}{}", command.word(), name.unwrap_or_default());
         let request = self.ask(Asked::Moderation(typed));

@@ -10,7 +10,7 @@ use super::roster::Roster;
 use crate::chat::{Content, Progress, Received};
 use crate::id::{LogId, MemberId, OfferNumber, PublicKey};
 use crate::terminal::Person;
-use crate::wire::control::{Action, Gap, GapReason, Member, Presence, Quality, Refusal};
+use crate::wire::control::{Action, Gap, GapReason, Member, Moderated, Presence, Quality, Refusal, SentAway};
 use crate::wire::offer::Going;
 
 /// Bytes of a line that comes in: the longest text, however it is escaped.
@@ -21,20 +21,61 @@ pub(super) const LONGEST: usize = 512 * 1024;
 #[serde(tag = "type", rename_all = "snake_case")]
 pub(super) enum Told<'a> {
     Connection(Connection<'a>),
-    State { members: Vec<Someone<'a>>, locked: bool },
-    Presence { event: News, member: Someone<'a> },
-    Room { locked: bool },
+    State {
+        members: Vec<Someone<'a>>,
+        locked: bool,
+        sent_away: &'a [SentAway],
+    },
+    Presence {
+        event: News,
+        member: Someone<'a>,
+    },
+    Room {
+        locked: bool,
+        sent_away: &'a [SentAway],
+    },
+    Moderated {
+        action: Action,
+        member: Option<MemberId>,
+        name: Option<&'a str>,
+        by: MemberId,
+        by_name: &'a str,
+    },
     Message(Message<'a>),
-    Topic { text: &'a str },
-    Gap { from: u64, to: u64, reason: GapReason },
+    Topic {
+        text: &'a str,
+    },
+    Gap {
+        from: u64,
+        to: u64,
+        reason: GapReason,
+    },
     CaughtUp,
-    Posted { n: u64, id: &'a Option<Value> },
-    Ack { relayed: u64, stored: u64 },
-    Storage { stored: bool, message: &'a str },
-    Done { id: &'a Option<Value> },
+    Posted {
+        n: u64,
+        id: &'a Option<Value>,
+    },
+    Ack {
+        relayed: u64,
+        stored: u64,
+    },
+    Storage {
+        stored: bool,
+        message: &'a str,
+    },
+    Done {
+        id: &'a Option<Value>,
+    },
     Error(Error<'a>),
-    Offers { offers: Vec<Value>, id: &'a Option<Value> },
-    Offer { event: Happened, reason: Option<Going>, offer: Value },
+    Offers {
+        offers: Vec<Value>,
+        id: &'a Option<Value>,
+    },
+    Offer {
+        event: Happened,
+        reason: Option<Going>,
+        offer: Value,
+    },
     Transfer(Moved),
 }
 
@@ -207,6 +248,18 @@ impl From<Progress> for Told<'_> {
     }
 }
 
+impl<'a> From<&'a Moderated> for Told<'a> {
+    fn from(moderated: &'a Moderated) -> Self {
+        Self::Moderated {
+            action: moderated.action,
+            member: moderated.member,
+            name: moderated.member.map(|_| moderated.name.as_str()),
+            by: moderated.by,
+            by_name: &moderated.by_name,
+        }
+    }
+}
+
 impl Told<'_> {
     /// As a line.
     pub(super) fn line(&self) -> String {
@@ -345,13 +398,24 @@ mod tests {
     }
 
     #[test]
-    fn what_is_told_of_files_has_the_keys_of_the_documentation() {
+    fn what_is_told_has_the_keys_of_the_documentation() {
         let none = None;
+        let away = [SentAway { member: MemberId(3), name: "Bo".into(), by: "Ann".into() }];
+        let deed = Moderated {
+            action: Action::Kick,
+            member: Some(MemberId(3)),
+            name: "Bo".into(),
+            by: MemberId(2),
+            by_name: "Ann".into(),
+        };
         let told = [
             Told::Offers { offers: Vec::new(), id: &none },
             Told::Offer { event: Happened::Gone, reason: Some(Going::Expired), offer: Value::Null },
             Told::Transfer(Moved::default()),
             Told::Ack { relayed: 1, stored: 1 },
+            Told::State { members: Vec::new(), locked: true, sent_away: &away },
+            Told::Room { locked: true, sent_away: &away },
+            (&deed).into(),
             Told::Gap { from: 1, to: 2, reason: GapReason::Crash },
         ];
         for told in told {

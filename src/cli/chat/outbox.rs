@@ -21,9 +21,9 @@ use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
 use super::pipe;
-use crate::chat::{Content, Outbox, Pending};
+use crate::chat::{Content, NOBODY, Outbox, Pending};
 use crate::cli::{Exit, Failure};
-use crate::id::{self, MemberId, SourceId};
+use crate::id::{self, SourceId};
 use crate::limits;
 use crate::time;
 use crate::wire::Slot;
@@ -34,8 +34,6 @@ const LARGE: u64 = 4 * 1024 * 1024;
 const LONGEST: u64 = 64 * 1024 * 1024;
 /// What the first line says besides the room and the series.
 const FORMAT: &str = "conf-chat outbox 1";
-/// To whom a direct message went means nothing in a new session; the server is not asked about it.
-const NOBODY: MemberId = MemberId(0);
 
 #[derive(Debug, Serialize, Deserialize)]
 struct Head {
@@ -73,6 +71,7 @@ impl Kept {
     fn pending(&self) -> Pending {
         Pending {
             n: self.n,
+            // To whom it went means nothing in a new session; the server is not asked about it.
             to: self.direct.then_some(NOBODY),
             slot: self.slot.clone(),
             payload: Bytes::copy_from_slice(self.payload.as_bytes()),
@@ -313,7 +312,7 @@ impl Journal {
 }
 
 /// The file, for this program alone.
-fn locked(path: &Path) -> io::Result<File> {
+pub(super) fn locked(path: &Path) -> io::Result<File> {
     loop {
         let file = OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(path)?;
         let here = file.metadata()?;

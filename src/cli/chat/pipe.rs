@@ -36,6 +36,7 @@ use crate::limits;
 use crate::net::client::{self, Config, Correspondence, End, Event, Events, Handle};
 use crate::session::Address;
 use crate::time;
+use crate::wire::control::Room;
 
 /// Bytes of a line that becomes one message.
 const LINE: usize = limits::MESSAGE - 4 * 1024;
@@ -88,8 +89,24 @@ pub(super) fn source() -> Result<SourceId, Failure> {
 
 /// Leaves the room, for which the server has some time.
 pub(super) async fn leave(room: &Handle, events: &mut Events) {
-    let goodbye = async { tokio::join!(room.close(), async { while events.next().await.is_some() {} }) };
+    take_leave(room, events, |_| {}).await;
+}
+
+/// The same; `told` is given what the server still says.
+pub(super) async fn take_leave(room: &Handle, events: &mut Events, mut told: impl FnMut(Event)) {
+    let rest = async {
+        while let Some(event) = events.next().await {
+            told(event);
+        }
+    };
+    let goodbye = async { tokio::join!(room.close(), rest) };
     let _ = tokio::time::timeout(FAREWELL, goodbye).await;
+}
+
+/// Whether an event answers something of this program: it still counts when the goodbye is said.
+pub(super) fn is_answer(event: &Event) -> bool {
+    use Event::{Acknowledged, Conflict, Done, Refused, Storage, Unsent};
+    matches!(event, Acknowledged(_) | Conflict | Done { .. } | Refused(_) | Storage { .. } | Unsent { .. })
 }
 
 /// What `-m` says.
@@ -197,7 +214,8 @@ struct Pipe {
     history: bool,
     /// What was missed has come.
     caught_up: bool,
-    locked: bool,
+    /// How the room itself is.
+    about: Room,
     /// Messages that the server did not take, and why the last.
     unsent: (u64, String),
     /// Lines that looked like commands.
@@ -250,7 +268,7 @@ impl Pipe {
             ready: false,
             history: args.history.is_some_and(|history| history > 0),
             caught_up: false,
-            locked: false,
+            about: Room::default(),
             unsent: (0, String::new()),
             commands: 0,
             wrong: None,
@@ -342,7 +360,12 @@ impl Pipe {
             }
         }
         if over.is_none() {
-            leave(&room, &mut events).await;
+            let late = |event| {
+                if is_answer(&event) {
+                    self.handle_event(event);
+                }
+            };
+            take_leave(&room, &mut events, late).await;
         }
         self.conclude(over)
     }

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use crate::id::{MemberId, PublicKey, TrackId};
 use crate::terminal::{Person, hue};
-use crate::wire::control::{Member, Presence, Quality, State, Track, TrackKind, Welcome};
+use crate::text::Look;
+use crate::wire::control::{Action, Member, Moderated, Presence, Quality, State, Track, TrackKind, Welcome};
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -42,6 +43,17 @@ impl Roster {
         self.members.remove(&id);
     }
 
+    /// A host has done something. What comes of it is told afterwards; until then a member that is told again
+    /// must not be as it was.
+    pub(super) fn handle_moderated(&mut self, moderated: &Moderated) {
+        let Some(member) = moderated.member.and_then(|id| self.members.get_mut(&id)) else { return };
+        match moderated.action {
+            Action::Mute | Action::Unmute => member.muted = moderated.action == Action::Mute,
+            Action::Host | Action::Unhost => member.host = moderated.action == Action::Host,
+            _ => {}
+        }
+    }
+
     /// A track came or changed; whose it is.
     pub(super) fn handle_track(&mut self, track: Track) -> MemberId {
         let member = track.member;
@@ -64,10 +76,16 @@ impl Roster {
         let lower = chosen.to_lowercase();
         let taken =
             self.members.values().any(|m| Some(m.member) != self.own && m.name.to_lowercase() == lower);
+        let look = Look::of(chosen);
+        let is_like = |m: &&Member| Some(m.member) != self.own && Look::of(&m.name).is_like(&look);
+        let alike = self.members.values().find(is_like).map(|m| shown(&m.name));
         let (given, chosen) = (shown(given), shown(chosen));
-        Some(match taken {
-            true => format!("you are {given} here: somebody else is called {chosen}"),
-            false => format!(
+        Some(match (taken, alike) {
+            (true, _) => format!("you are {given} here: somebody else is called {chosen}"),
+            (false, Some(alike)) => {
+                format!("you are {given} here: somebody else is called {alike}, which looks like {chosen}")
+            }
+            (false, None) => format!(
                 "you are {given} here, not {chosen}: another program of yours came first under that name, and \
                  all of yours are one member; /nick or CONF_IDENTITY_FILE=FILE changes that"
             ),
@@ -82,6 +100,11 @@ impl Roster {
             (None, None) => self.own == Some(id),
             _ => false,
         }
+    }
+
+    /// The member that the program is.
+    pub(super) fn own(&self) -> Option<MemberId> {
+        self.own
     }
 
     /// The name of a member who is here.

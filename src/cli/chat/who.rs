@@ -27,7 +27,7 @@ pub(super) fn run(args: &Chat, form: Form) -> anyhow::Result<()> {
                 Event::Up { welcome, .. } => roster.handle_up(&welcome),
                 Event::Ended(end) => return Err(ended(&end, &address).err()),
                 Event::State(state) => {
-                    about = state.room.unwrap_or_default();
+                    about = state.room.clone().unwrap_or_default();
                     roster.handle_state(state);
                     break;
                 }

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::table::{self, Align};
 use super::{Failure, Format, ask, room};
 use crate::server::local::{Answer, Question};
-use crate::server::status::{Status, Store};
+use crate::server::status::{Dropped, Status, Store};
 
 /// Asks and shows.
 pub(super) fn run(port: Option<u16>, format: Format) -> Result<String, Failure> {
@@ -58,7 +58,7 @@ fn show(status: &Status) -> String {
             room.offers.to_string(),
             table::bytes(room.queue.bytes as u64),
             format!("{} ms", room.queue.oldest_ms),
-            format!("{} + {} + {}", dropped.layer, dropped.group, dropped.no_key),
+            not_sent(&dropped),
         ]
     });
     text.push('\n');
@@ -72,10 +72,13 @@ fn show(status: &Status) -> String {
             ("OFFERS", Right),
             ("WAITING", Right),
             ("OLDEST", Right),
-            ("DROPPED layer + group + no key", Left),
+            ("PICTURES NOT SENT", Left),
         ],
         rooms,
     ));
+    if status.rooms.iter().any(|room| room.dropped != Dropped::default()) {
+        text.push_str(NOT_SENT);
+    }
     let tracks: Vec<[String; 6]> = status
         .rooms
         .iter()
@@ -106,16 +109,33 @@ fn show(status: &Status) -> String {
     text
 }
 
+/// What the words of [`not_sent`] mean.
+const NOT_SENT: &str = "\
+pictures not sent: thinned out where a line is slow (fewer a second), skipped where it is too slow (none until the
+next whole picture), or before the first whole picture, with which a receiver begins
+";
+
+/// Pictures that receivers who are here did not get, and why.
+fn not_sent(dropped: &Dropped) -> String {
+    let kinds =
+        [(dropped.layer, "thinned out"), (dropped.group, "skipped"), (dropped.no_key, "before the first")];
+    let told = kinds.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}"));
+    match told.collect::<Vec<_>>() {
+        none if none.is_empty() => "none".into(),
+        told => told.join(", "),
+    }
+}
+
 fn history(store: &Store) -> String {
     let mut text = format!(
-        "history: {} on disk, {} stored, {} waiting, last commit {:.1} ms",
+        "history: {} on disk, {} stored since the start, {} waiting, last commit {:.1} ms",
         table::bytes(store.bytes),
         counted(store.stored, "message"),
         store.waiting,
         store.last_commit_ms
     );
     if store.refused > 0 {
-        let _ = write!(text, ", {} not stored", store.refused);
+        let _ = write!(text, ", {} not stored, because too much waited", store.refused);
     }
     text.push('\n');
     if let Some(why) = &store.failing {
@@ -131,7 +151,7 @@ fn counted(count: u64, what: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::server::status::{Dropped, Files, Queue, Room, Track};
+    use crate::server::status::{Files, Queue, Room, Track};
 
     #[test]
     fn the_table_says_who_is_where_and_what_waits() {
@@ -171,11 +191,13 @@ mod tests {
             show(&status),
             "\
 conf-serve 0.1.0, up 2 h: 9 connections, 0 refused, 2 messages/s
-history: 1.9 MiB on disk, 1 message stored, 2 waiting, last commit 3.9 ms
+history: 1.9 MiB on disk, 1 message stored since the start, 2 waiting, last commit 3.9 ms
 files: 2.9 MiB of 9.3 GiB used, 1 offer, 0 chunks waiting
 
-ROOM     MEMBERS  PROGRAMS  TRACKS  MESSAGES/S  OFFERS   WAITING  OLDEST  DROPPED layer + group + no key
-standup        4         9       1           2       1  30.3 KiB   12 ms  5 + 1 + 0
+ROOM     MEMBERS  PROGRAMS  TRACKS  MESSAGES/S  OFFERS   WAITING  OLDEST  PICTURES NOT SENT
+standup        4         9       1           2       1  30.3 KiB   12 ms  5 thinned out, 1 skipped
+pictures not sent: thinned out where a line is slow (fewer a second), skipped where it is too slow (none until the
+next whole picture), or before the first whole picture, with which a receiver begins
 
 ROOM     MEMBER  TRACK   FRAMES/S        RATE  RECEIVERS
 standup  王小明  camera        30  1.5 Mbit/s          3

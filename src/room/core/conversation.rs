@@ -148,12 +148,17 @@ impl Room {
         self.set_reading(connection, Reading::Older(older));
     }
 
-    /// The answer to [`Fetch::Older`]; nothing where the store has nothing, or has failed.
-    pub fn handle_found_older(&mut self, connection: ConnectionId, older: Older, found: &[Entry]) {
-        if let Some((reader, Reading::Asked)) = self.reader(connection) {
-            let frames = found.iter().filter(|entry| entry.is_for(&reader) && entry.seq < older.before);
-            self.send_older(connection, older, frames.map(|entry| entry.frame.clone()).collect());
-        }
+    /// The answer to [`Fetch::Older`]. Without it the store has failed: the client may ask again.
+    pub fn handle_found_older(&mut self, connection: ConnectionId, older: Older, found: Option<&[Entry]>) {
+        let Some((reader, Reading::Asked)) = self.reader(connection) else { return };
+        let Some(found) = found else {
+            let mut refusal = Refusal::new(Code::Internal, "the server cannot read its history now");
+            refusal.id = Some(older.id);
+            self.outputs.push_back(Output::Send(connection, Control::Error(refusal)));
+            return self.set_reading(connection, Reading::Behind(older.after));
+        };
+        let frames = found.iter().filter(|entry| entry.is_for(&reader) && entry.seq < older.before);
+        self.send_older(connection, older, frames.map(|entry| entry.frame.clone()).collect());
     }
 
     fn give_older(&mut self, connection: ConnectionId, reader: &Reader, older: Older) {

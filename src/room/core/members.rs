@@ -26,9 +26,9 @@ impl Room {
         let Some(id) = self.member_of(connection) else { return };
         let answer = match name.parse::<Nick>() {
             Ok(wish) => {
-                let name = self.free_name(&wish, Some(id));
+                let (name, look) = self.free_name(&wish, Some(id));
                 if let Some(member) = self.members.get_mut(&id) {
-                    member.name = name;
+                    (member.name, member.look) = (name, look);
                 }
                 Control::Done { id: request }
             }
@@ -166,6 +166,15 @@ impl Room {
         })
     }
 
+    /// How the room itself is shown.
+    pub(super) fn describe_room(&self) -> control::Room {
+        // In the order in which they went.
+        let mut kicked: Vec<_> = self.kicked.values().collect();
+        kicked.sort_by_key(|kicked| (kicked.until, kicked.about.member));
+        let sent_away = kicked.into_iter().map(|kicked| kicked.about.clone()).collect();
+        control::Room { locked: self.settings.locked, sent_away }
+    }
+
     /// Sends everything that is here.
     pub(super) fn tell_state(&mut self, connection: ConnectionId) {
         let parts = self.describe().into_iter();
@@ -188,8 +197,12 @@ impl Room {
         let members: Vec<_> = self.members.keys().filter_map(|id| self.describe_member(*id)).collect();
         let tracks: Vec<_> = self.tracks.keys().map(|id| self.describe_track(*id)).collect();
         let (mut members, mut tracks) = (members.chunks(PART), tracks.chunks(PART));
-        let mut room = Some(control::Room { locked: self.settings.locked });
+        let mut room = Some(self.describe_room());
         let mut parts = Vec::new();
+        // Who is sent away may take half a frame.
+        if let Some(alone) = room.take_if(|room| !room.sent_away.is_empty()) {
+            parts.push(control::State { room: Some(alone), more: true, ..control::State::default() });
+        }
         loop {
             let part = (members.next(), tracks.next());
             let more = members.len() > 0 || tracks.len() > 0;

@@ -1,6 +1,6 @@
 //! What the hosts of a room do. A host is who made the room, and whom a host has named.
 
-use super::{Link, Output, Room};
+use super::{Kicked, Link, Output, Room};
 use crate::id::{ConnectionId, MemberId, PublicKey, SessionId};
 use crate::limits;
 use crate::time::Moment;
@@ -38,12 +38,16 @@ impl Room {
         if !self.is_host(by) {
             return Err(Refusal::new(Code::Denied, "only hosts of the room can do that"));
         }
-        if let Action::Lock | Action::Unlock = action {
-            self.settings.locked = action == Action::Lock;
-            let room = control::Room { locked: self.settings.locked };
-            self.outputs.push_back(Output::Broadcast(Control::Room(room)));
-            self.outputs.push_back(Output::Keep(self.settings.clone()));
-            return Ok(());
+        match action {
+            Action::Lock | Action::Unlock => {
+                self.lock(by, action == Action::Lock);
+                return Ok(());
+            }
+            Action::Unkick => return self.unkick(by, member),
+            Action::Unknown => {
+                return Err(Refusal::new(Code::Denied, "this server knows no such action"));
+            }
+            _ => {}
         }
         let Some(id) = member.filter(|id| self.members.contains_key(id)) else {
             return Err(Refusal::new(Code::Member, "there is no such member"));
@@ -51,38 +55,110 @@ impl Room {
         if self.is_owner(id) && id != by {
             return Err(Refusal::new(Code::Denied, "whoever made the room keeps it"));
         }
+        let own = match action {
+            Action::Kick => "nobody sends themselves away: whoever wants to go leaves",
+            Action::Mute => "nobody mutes themselves",
+            _ => "",
+        };
+        if id == by && !own.is_empty() {
+            return Err(Refusal::new(Code::Denied, own));
+        }
         match action {
-            Action::Kick => self.kick(id, now),
-            Action::Mute | Action::Unmute => self.mute(id, action == Action::Mute),
-            Action::Host | Action::Unhost => self.name_host(id, action == Action::Host),
-            Action::Lock | Action::Unlock => {}
+            Action::Kick => self.kick(id, by, now),
+            Action::Mute | Action::Unmute => self.mute(id, by, action == Action::Mute),
+            _ => self.name_host(id, by, action == Action::Host)?,
         }
         self.announce(id, now);
         Ok(())
     }
 
+    /// Everybody is told what a host does, before what comes of it.
+    fn tell_deed(&mut self, by: MemberId, action: Action, member: Option<(MemberId, String)>) {
+        let by_name = self.name_of(by);
+        let (member, name) = member.map_or((None, String::new()), |(id, name)| (Some(id), name));
+        let deed = control::Moderated { action, member, name, by, by_name };
+        self.outputs.push_back(Output::Broadcast(Control::Moderated(deed)));
+    }
+
+    fn tell_deed_to(&mut self, by: MemberId, action: Action, member: MemberId) {
+        let name = self.name_of(member);
+        self.tell_deed(by, action, Some((member, name)));
+    }
+
+    fn name_of(&self, id: MemberId) -> String {
+        self.members.get(&id).map_or_else(String::new, |member| member.name.to_string())
+    }
+
+    fn tell_room(&mut self) {
+        let room = self.describe_room();
+        self.outputs.push_back(Output::Broadcast(Control::Room(room)));
+    }
+
+    fn lock(&mut self, by: MemberId, locked: bool) {
+        if self.settings.locked == locked {
+            return;
+        }
+        self.tell_deed(by, if locked { Action::Lock } else { Action::Unlock }, None);
+        self.settings.locked = locked;
+        self.tell_room();
+        self.outputs.push_back(Output::Keep(self.settings.clone()));
+    }
+
     /// All programs of a member have to go, and stay out for a while where it has a key.
-    fn kick(&mut self, id: MemberId, now: Moment) {
+    fn kick(&mut self, id: MemberId, by: MemberId, now: Moment) {
+        self.tell_deed_to(by, Action::Kick, id);
+        let by = self.name_of(by);
+        let mut message = format!("{by} has sent you away");
         if let Some(key) = self.members.get(&id).and_then(|m| m.key) {
-            // Full only after that many people were sent away within the time.
-            if self.kicked.len() < limits::MEMBERS {
-                self.kicked.insert(key, now + limits::KICKED);
+            if self.kicked.len() >= limits::SENT_AWAY {
+                let first = self.kicked.iter().min_by_key(|(_, kicked)| kicked.until);
+                first.map(|(key, _)| *key).and_then(|key| self.kicked.remove(&key));
             }
+            message.push_str(&format!("; come back in {} min", limits::KICKED.as_secs() / 60));
+            let about = control::SentAway { member: id, name: self.name_of(id), by };
+            self.kicked.insert(key, Kicked { until: now + limits::KICKED, about });
         }
         let own = self.sessions.iter().filter(|(_, s)| s.member == id);
         let sessions: Vec<(SessionId, Link)> = own.map(|(session, s)| (*session, s.link)).collect();
         for (session, link) in sessions {
             if let Link::Up(connection) = link {
                 self.handle_goodbye(connection, now);
-                let refusal = Refusal::new(Code::Kicked, "a host has sent you away");
+                let refusal = Refusal::new(Code::Kicked, message.clone());
                 self.outputs.push_back(Output::Close(connection, refusal));
             } else {
                 self.end_session(session, now);
             }
         }
+        self.tell_room();
     }
 
-    fn mute(&mut self, id: MemberId, muted: bool) {
+    /// Who was sent away as this member may come back.
+    fn unkick(&mut self, by: MemberId, member: Option<MemberId>) -> Result<(), Refusal> {
+        let kicked = self.kicked.iter().find(|(_, kicked)| Some(kicked.about.member) == member);
+        let Some(key) = kicked.map(|(key, _)| *key) else {
+            return Err(Refusal::new(Code::Member, "nobody of that number is sent away"));
+        };
+        if let Some(Kicked { about, .. }) = self.kicked.remove(&key) {
+            self.tell_deed(by, Action::Unkick, Some((about.member, about.name)));
+        }
+        self.tell_room();
+        Ok(())
+    }
+
+    /// Whose time is over may come back.
+    pub(super) fn forgive(&mut self, now: Moment) {
+        let before = self.kicked.len();
+        self.kicked.retain(|_, kicked| kicked.until > now);
+        if self.kicked.len() < before {
+            self.tell_room();
+        }
+    }
+
+    fn mute(&mut self, id: MemberId, by: MemberId, muted: bool) {
+        if self.is_muted(id) == muted {
+            return;
+        }
+        self.tell_deed_to(by, if muted { Action::Mute } else { Action::Unmute }, id);
         let Some(member) = self.members.get_mut(&id) else { return };
         match member.key {
             None => member.guest_muted = muted,
@@ -95,17 +171,28 @@ impl Room {
         }
     }
 
-    fn name_host(&mut self, id: MemberId, host: bool) {
-        let Some(member) = self.members.get_mut(&id) else { return };
-        let Some(key) = member.key else {
-            member.guest_host = host;
-            return;
-        };
-        self.settings.hosts.retain(|known| *known != key);
-        if host && self.settings.hosts.len() < limits::HOSTS {
-            self.settings.hosts.push(key);
+    fn name_host(&mut self, id: MemberId, by: MemberId, host: bool) -> Result<(), Refusal> {
+        // Who made the room is its host, named or not.
+        if self.is_host(id) == host || self.is_owner(id) {
+            return Ok(());
+        }
+        let Some(member) = self.members.get(&id) else { return Ok(()) };
+        let key = member.key;
+        if host && key.is_some() && self.settings.hosts.len() >= limits::HOSTS {
+            let message = format!("the room has {} hosts already, which is as many as it may", limits::HOSTS);
+            return Err(Refusal::new(Code::Full, message));
+        }
+        self.tell_deed_to(by, if host { Action::Host } else { Action::Unhost }, id);
+        match (key, self.members.get_mut(&id)) {
+            (None, Some(member)) => {
+                member.guest_host = host;
+                return Ok(());
+            }
+            (Some(key), _) if host => self.settings.hosts.push(key),
+            (key, _) => self.settings.hosts.retain(|known| Some(*known) != key),
         }
         self.outputs.push_back(Output::Keep(self.settings.clone()));
+        Ok(())
     }
 
     /// The first who comes into a room that belongs to nobody has made it.

@@ -1,5 +1,8 @@
 //! Who comes, goes, publishes and sees what.
 
+mod hosts;
+mod older;
+
 use super::*;
 use crate::id::LogId;
 use crate::wire::control::Publish;

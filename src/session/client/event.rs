@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::chat::{Progress, Received};
 use crate::id::{MemberId, OfferNumber, TrackId};
-use crate::wire::control::{self, Gap, Member, Refusal, Room, State, Track, Welcome};
+use crate::wire::control::{self, Gap, Member, Moderated, Refusal, Room, State, Track, Welcome};
 use crate::wire::offer::{Going, OfferState, Offered, Span};
 use crate::wire::{self, Frame, Rendition};
 
@@ -98,6 +98,8 @@ pub enum Event {
     File(Frame),
     /// The room changed.
     Room(Room),
+    /// A host has done something; what comes of it is told after this.
+    Moderated(Moderated),
     /// Whether messages are stored changed.
     Storage {
         /// Whether they are.

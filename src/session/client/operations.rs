@@ -29,6 +29,14 @@ impl Client {
             }
             (operation, Phase::Looking { .. }) => self.handle_shown(operation, now),
             (operation, Phase::Up) => self.handle_news(operation, now),
+            // What was said before the goodbye has its answer before the end.
+            (
+                operation @ (Control::Ack(_)
+                | Control::Error(_)
+                | Control::Done { .. }
+                | Control::Storage { .. }),
+                Phase::Leaving { .. },
+            ) => self.handle_news(operation, now),
             _ => {}
         }
     }
@@ -168,6 +176,8 @@ impl Client {
             }
             Control::Offers { .. } => Event::OffersListed,
             Control::Room(room) => Event::Room(room),
+            Control::Moderated(control::Moderated { action: control::Action::Unknown, .. }) => return,
+            Control::Moderated(deed) => Event::Moderated(deed),
             Control::Done { id } => {
                 self.older.take_if(|(asked, _)| *asked == id);
                 Event::Done { id }
@@ -213,7 +223,7 @@ impl Client {
     fn handle_state(&mut self, part: State, now: Moment) {
         self.state.members.extend(part.members);
         self.state.tracks.extend(part.tracks);
-        self.state.room = part.room.or(self.state.room);
+        self.state.room = part.room.or(self.state.room.take());
         if self.state.members.len() > limits::MEMBERS || self.state.tracks.len() > limits::ROOM_TRACKS {
             let error = wire::Error::Control("more members or tracks than a room can have".into());
             return self.lose(error.into(), None, now);

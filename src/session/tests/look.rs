@@ -8,7 +8,7 @@ use crate::wire::{Part, Piece};
 
 /// What a server says of a room in which Bob is, in two parts.
 fn state() -> [Control; 2] {
-    let room = Some(Room { locked: true });
+    let room = Some(Room { locked: true, ..Room::default() });
     let members = vec![Member::new(MemberId(1), "Bob")];
     let first = State { members, room, more: true, ..State::default() };
     [Control::State(first), Control::State(State::default())]
@@ -84,7 +84,7 @@ fn who_looks_is_told_the_room_and_its_offers_and_that_is_the_end() {
     else {
         panic!("{events:?}")
     };
-    assert_eq!((state.members.len(), state.room), (1, Some(Room { locked: true })));
+    assert_eq!((state.members.len(), state.room), (1, Some(Room { locked: true, ..Room::default() })));
     assert!(matches!(rest, [Event::OffersListed, Event::Ended(End::Left)]), "{rest:?}");
     assert!(said(&mut client).is_empty(), "whoever looks says nothing");
     assert_eq!(client.want(START), Want::Nothing);

@@ -259,3 +259,43 @@ fn what_is_older_is_asked_for_at_the_top_and_stands_above() {
     assert_eq!(press(&mut screen, KeyCode::PageUp), []);
     assert!(contains(&shown(&mut screen, 80, 20), "these are the oldest messages that the server keeps"));
 }
+
+#[test]
+fn what_was_sent_or_carried_out_is_remembered_for_the_next_start() {
+    let mut screen = meeting();
+    let remembered = |screen: &mut Screen, text: &str| {
+        screen.handle_paste(text, at(0.0));
+        let actions = screen.handle_key(KeyEvent::new(KeyCode::Enter, KeyModifiers::NONE), at(1.0));
+        let mut typed = actions.into_iter().filter_map(|action| match action {
+            Action::Remember(typed) => Some(typed),
+            _ => None,
+        });
+        typed.next()
+    };
+    for text in ["hello", "two\nlines", "/away tea", "//not a command"] {
+        assert_eq!(remembered(&mut screen, text).as_deref(), Some(text));
+    }
+    // What is for one person only, what was not carried out, and what was taken back.
+    for text in ["/msg Bo it is hunter2", "/query Bo it is hunter2", "/password hunter2", "/kick Zed"] {
+        assert_eq!(remembered(&mut screen, text), None, "{text}");
+        let control = KeyEvent::new(KeyCode::Char('c'), KeyModifiers::CONTROL);
+        let actions = screen.handle_key(control, at(2.0));
+        assert!(!actions.iter().any(|action| matches!(action, Action::Remember(_))), "{text}");
+    }
+}
+
+#[test]
+fn what_was_typed_in_an_earlier_run_comes_back() {
+    let mut screen = meeting();
+    screen.restore(vec!["make test".into(), "one\ntwo".into(), "x".repeat(40_000)]);
+    enter(&mut screen, "now");
+    let mut up = || {
+        press(&mut screen, KeyCode::Up);
+        shown(&mut screen, 80, 20)
+    };
+    assert!(contains(&up(), "› now"));
+    let rows = up();
+    assert!(contains(&rows, "› one") && contains(&rows, "  two"), "{rows:#?}");
+    up();
+    assert!(contains(&up(), "› make test"));
+}

@@ -127,6 +127,14 @@ fn files_are_listed_and_meant_by_number_or_name() {
         at(0.0),
     );
     assert_eq!(enter(&mut screen, "/get"), get(&offers[1..], None));
+    // A directory alone could as well be an offer that is misspelt: nothing is fetched into it.
+    assert_eq!(enter(&mut screen, "/get photo/"), []);
+    let rows = shown(&mut screen, 100, 20);
+    let why = "nothing called photo/ is offered (#4 \"my photos/\", #3 report.pdf)";
+    assert!(contains(&rows, why) && contains(&rows, "/get OFFER photo/"), "{rows:#?}");
+    screen.input.clear();
+    assert_eq!(enter(&mut screen, "/get 4 photo/").len(), 1);
+    assert_eq!(enter(&mut screen, "/get \"my photos\""), get(&offers[1..], None));
     screen.handle_event(Event::Moving(moving(0, false, "report.pdf")), at(0.0));
     assert_eq!(enter(&mut screen, "/cancel"), [Action::Cancel(vec![0])]);
     screen.handle_event(Event::Moving(moving(1, true, "my photos/")), at(0.0));

@@ -56,7 +56,8 @@ pub struct Terminal {
     master: Box<dyn MasterPty + Send>,
     keys: Box<dyn Write + Send>,
     pub glass: Arc<(Mutex<Glass>, Condvar)>,
-    home: TempDir,
+    home: Arc<TempDir>,
+    name: String,
 }
 
 impl Terminal {
@@ -73,6 +74,16 @@ impl Terminal {
     pub fn run(room: &str, name: &str, command: &[&str]) -> Self {
         let home = tempfile::tempdir().unwrap();
         std::fs::create_dir(home.path().join("work")).unwrap();
+        Self::run_at(Arc::new(home), room, name, command)
+    }
+
+    /// `conf-chat` of the same person once more, in a terminal of its own.
+    pub fn again(&self, host: &Host) -> Self {
+        let room = format!("conf://{}/test", host.address);
+        Self::run_at(Arc::clone(&self.home), &room, &self.name, &[env!("CARGO_BIN_EXE_conf-chat")])
+    }
+
+    fn run_at(home: Arc<TempDir>, room: &str, name: &str, command: &[&str]) -> Self {
         let size = PtySize { rows: 24, cols: 90, pixel_width: 0, pixel_height: 0 };
         let pair = native_pty_system().openpty(size).unwrap();
         let mut builder = CommandBuilder::new(command[0]);
@@ -111,7 +122,7 @@ impl Terminal {
             }
         });
         let keys = pair.master.take_writer().unwrap();
-        Self { child, master: pair.master, keys, glass, home }
+        Self { child, master: pair.master, keys, glass, home, name: name.into() }
     }
 
     /// A place in the directory where the program runs.

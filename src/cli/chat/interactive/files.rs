@@ -233,6 +233,7 @@ impl Table<'_> {
 pub(super) fn noted(event: &Event) -> Option<String> {
     match event {
         Event::Gap(what) => Some(what.clone()),
+        Event::Deed(deed) => Some(deed.sentence(None)),
         Event::Offer(offer, OfferNews::New) => Some(terminal::offered(offer, "conf-recv")),
         Event::Offer(offer, OfferNews::Complete) => Some(format!("{} is complete", terminal::named(offer))),
         Event::OfferGone { offer, why } => Some(format!("{} {why}", terminal::named(offer))),

@@ -4,12 +4,13 @@
 //! terminal has an outbox of its own, [`TERMINALS`] at most in one room; where something waits in one that
 //! nobody uses, the next program takes it over. An outbox with nothing in it is removed.
 
-use std::fs::{self, DirBuilder, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use md5::{Digest, Md5};
+use rustix::fs::{FlockOperation, flock};
 
 use crate::chat::{Content, Outbox, Pending, Progress};
 use crate::cli::chat::outbox::Journal;
@@ -155,9 +156,15 @@ impl Kept {
         if self.position.is_some_and(|(id, read)| id == log && read >= seq) || seq == 0 {
             return;
         }
-        self.position = Some((log, seq));
-        if let Err(error) = write(path, &format!("{log} {seq}\n")) {
-            tracing::debug!("cannot write to {}: {error}", path.display());
+        // Another terminal of this person may have read further.
+        match advance(path, log, seq) {
+            Ok(read) => self.position = Some((log, read)),
+            // Another one is writing: the next time will do.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => {
+                self.position = Some((log, seq));
+                tracing::debug!("cannot write to {}: {error}", path.display());
+            }
         }
     }
 
@@ -188,13 +195,47 @@ fn position(path: &Path) -> Option<(LogId, u64)> {
     Some((log.parse().ok()?, seq.parse().ok()?))
 }
 
-fn write(path: &Path, text: &str) -> io::Result<()> {
-    if let Some(directory) = path.parent() {
-        DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+/// Writes down that everything through `seq` is read, unless more is; through which number it is then.
+fn advance(path: &Path, log: LogId, seq: u64) -> io::Result<u64> {
+    let directory = path.parent().unwrap_or(Path::new("."));
+    DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+    // The file itself is replaced, so that it cannot be locked.
+    let lock = File::open(directory)?;
+    state::soon(|| Ok(flock(&lock, FlockOperation::NonBlockingLockExclusive)?))?;
+    if let Some((_, further)) = position(path).filter(|(id, read)| *id == log && *read >= seq) {
+        return Ok(further);
     }
+    write(path, &format!("{log} {seq}\n"))?;
+    Ok(seq)
+}
+
+fn write(path: &Path, text: &str) -> io::Result<()> {
     let new = path.with_extension(format!("new{}", std::process::id()));
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(true).mode(0o600);
     options.open(&new)?.write_all(text.as_bytes())?;
     fs::rename(new, path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_read_goes_forward_only_with_two_terminals() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("chat/a.read");
+        let (log, other) = (LogId([1; 8]), LogId([2; 8]));
+        assert_eq!(advance(&path, log, 10).unwrap(), 10);
+        // The other terminal stands further up.
+        assert_eq!(advance(&path, log, 7).unwrap(), 10);
+        assert_eq!(position(&path), Some((log, 10)));
+        assert_eq!(advance(&path, log, 12).unwrap(), 12);
+        // Numbers of another log say nothing of this one.
+        assert_eq!(advance(&path, other, 3).unwrap(), 3);
+        assert_eq!(position(&path), Some((other, 3)));
+        let held = File::open(home.path().join("chat")).unwrap();
+        flock(&held, FlockOperation::NonBlockingLockExclusive).unwrap();
+        assert_eq!(advance(&path, other, 4).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+    }
 }

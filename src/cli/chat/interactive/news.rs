@@ -2,12 +2,13 @@
 
 use super::{Asked, Table, now};
 use crate::chat::{Content, Received};
+use crate::cli::chat::hosts;
 use crate::cli::chat::roster::{Roster, hue_of};
 use crate::limits;
 use crate::net::client;
 use crate::terminal::{Event, Kind, Message, Sender};
 use crate::time;
-use crate::wire::control::Refusal;
+use crate::wire::control::{Refusal, Room};
 
 impl Table<'_> {
     /// What an event of the session is for the screen.
@@ -21,10 +22,10 @@ impl Table<'_> {
                 return vec![Event::Up { name: welcome.name, read }];
             }
             client::Event::State(state) => {
-                let locked = state.room.is_some_and(|room| room.locked);
+                let room = state.room.clone().unwrap_or_default();
                 self.roster.handle_state(state);
                 let other = self.chosen.take().and_then(|chosen| self.roster.other_name(&chosen));
-                let told = [Event::People(self.roster.people()), Event::Locked(locked)];
+                let told = [Event::People(self.roster.people()), about(room)];
                 return told.into_iter().chain(other.map(Event::Notice)).collect();
             }
             client::Event::Member(member) => {
@@ -69,7 +70,14 @@ impl Table<'_> {
             client::Event::Conflict => Event::Warning(
                 "a message was taken for one from before and is not in the room; say it again".into(),
             ),
-            client::Event::Room(room) => Event::Locked(room.locked),
+            client::Event::Room(room) => about(room),
+            client::Event::Moderated(moderated) => {
+                self.roster.handle_moderated(&moderated);
+                match hosts::deed(moderated) {
+                    Some(deed) => Event::Deed(deed),
+                    None => return Vec::new(),
+                }
+            }
             client::Event::Storage { stored: true, .. } => {
                 self.kept.handle_storing(true);
                 Event::Notice("the server keeps messages on its disk again".into())
@@ -82,7 +90,7 @@ impl Table<'_> {
                 let asked = |asked| refusal.id.is_some_and(|id| self.asked.contains(&(id, asked)));
                 if asked(Asked::Older) {
                     refusal.id.and_then(|id| self.answered(id));
-                    return vec![Event::NoOlder];
+                    return vec![Event::NoOlder(Some(refusal.to_string()))];
                 }
                 if asked(Asked::Name) {
                     self.screen.handle_event(Event::Renamed, now());
@@ -141,6 +149,10 @@ impl Table<'_> {
             from: Sender { member: received.from, hue: hue_of(received.key.as_ref(), &from), name: from },
         })
     }
+}
+
+fn about(room: Room) -> Event {
+    Event::About { locked: room.locked, sent_away: hosts::sent_away(room) }
 }
 
 /// Why there is no connection, without the address, which does not change, and the number of the error.

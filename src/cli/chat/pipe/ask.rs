@@ -10,7 +10,7 @@ use crate::cli::chat::json::{self, Asked, Error, Kind, Told};
 use crate::id::{MemberId, Nick};
 use crate::limits;
 use crate::net::client::Handle;
-use crate::wire::control::Status;
+use crate::wire::control::{Action, Status};
 
 /// Requests whose answers are awaited; the oldest is forgotten first.
 const REQUESTS: usize = 64;
@@ -64,7 +64,11 @@ impl Pipe {
                 room.rename(request, name).await;
             }
             Asked::Moderate { action, member } => {
-                let member = member.map(|name| self.find(&name)).transpose()?;
+                let member = match (action, member) {
+                    (Action::Unknown, _) => return Err("there is no such action".into()),
+                    (Action::Unkick, Some(name)) => Some(self.find_sent_away(&name)?),
+                    (_, member) => member.map(|name| self.find(&name)).transpose()?,
+                };
                 let request = self.request(id);
                 room.moderate(request, action, member).await;
             }
@@ -99,6 +103,22 @@ impl Pipe {
             .by_name(name)
             .map(|m| m.member)
             .ok_or_else(|| format!("nobody here is called {}", shown()))
+    }
+
+    fn find_sent_away(&self, name: &str) -> Result<MemberId, String> {
+        let away = &self.about.sent_away;
+        let wanted = name.to_lowercase();
+        // Of several who were called so, whoever went last.
+        let exact = away.iter().rev().find(|away| away.name == name);
+        let found = exact.or_else(|| away.iter().rev().find(|away| away.name.to_lowercase() == wanted));
+        found.map(|away| away.member).ok_or_else(|| {
+            let shown = crate::text::for_log(name.as_bytes(), limits::NAME);
+            let names: Vec<&str> = away.iter().map(|away| away.name.as_str()).collect();
+            match names.is_empty() {
+                true => "nobody is sent away".into(),
+                false => format!("{shown} is not sent away; these are: {}", names.join(", ")),
+            }
+        })
     }
 
     /// A number for a request whose answer will carry `id`.

@@ -4,6 +4,7 @@ use std::io::{self, Write};
 
 use super::Pipe;
 use crate::chat::Received;
+use crate::cli::chat::hosts;
 use crate::cli::chat::json::{Connection, Error, Message, News, Someone, Told};
 use crate::id::MemberId;
 use crate::net::client::Event;
@@ -52,8 +53,15 @@ impl Pipe {
                 }
             }
             Event::Room(room) => {
-                self.locked = room.locked;
-                self.voice.tell(&Told::Room { locked: room.locked });
+                self.voice.tell(&Told::Room { locked: room.locked, sent_away: &room.sent_away });
+                self.about = room;
+            }
+            Event::Moderated(moderated) => {
+                self.voice.tell(&(&moderated).into());
+                if let Some(deed) = hosts::deed(moderated) {
+                    self.voice.note(time::wall() as f64 / 1e6, &deed.sentence(None));
+                    self.say_to_person(&deed.sentence(self.roster.own()));
+                }
             }
             Event::Message(received) => self.handle_message(&received),
             Event::Gap(gap) => self.handle_gap(gap),
@@ -99,9 +107,13 @@ impl Pipe {
     }
 
     fn handle_state(&mut self, state: State) {
-        self.locked = state.room.is_some_and(|room| room.locked);
+        self.about = state.room.clone().unwrap_or_default();
         self.roster.handle_state(state);
-        self.voice.tell(&Told::State { members: Someone::all(&self.roster), locked: self.locked });
+        self.voice.tell(&Told::State {
+            members: Someone::all(&self.roster),
+            locked: self.about.locked,
+            sent_away: &self.about.sent_away,
+        });
         if let Some(text) = self.named.take().and_then(|chosen| self.roster.other_name(&chosen)) {
             tracing::warn!("{text}");
         }
