@@ -133,7 +133,7 @@ fn operation(name: &str) -> Control {
         "shown" => Control::State(State {
             members: vec![member(1, "Ann")],
             tracks: Vec::new(),
-            room: Some(Room { locked: false }),
+            room: Some(Room::default()),
             more: false,
         }),
         "shown-offers" => Control::Offers { count: 0 },

@@ -84,7 +84,10 @@ fn who_looks_is_told_the_room_and_its_offers_and_that_is_the_end() {
     else {
         panic!("{events:?}")
     };
-    assert_eq!((state.members.len(), state.room), (1, Some(Room { locked: true, ..Room::default() })));
+    assert_eq!(
+        (state.members.len(), state.room.clone()),
+        (1, Some(Room { locked: true, ..Room::default() }))
+    );
     assert!(matches!(rest, [Event::OffersListed, Event::Ended(End::Left)]), "{rest:?}");
     assert!(said(&mut client).is_empty(), "whoever looks says nothing");
     assert_eq!(client.want(START), Want::Nothing);
