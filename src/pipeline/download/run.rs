@@ -136,7 +136,7 @@ impl<'a> Run<'a> {
             done: there,
             before: there,
             total: listed.size,
-            files: listed.manifest.files().len() as u32,
+            files: place.wanted.iter().filter(|wanted| **wanted).count() as u32,
             ..Figures::default()
         };
         report(Note::Figures(&figures));
@@ -159,6 +159,10 @@ impl<'a> Run<'a> {
         let layout = &listed.layout;
         let mut chunks = Download::new(layout.chunks(), layout.chunk_size(), kept);
         if let Some(wanted) = wanted_chunks(&listed, &place.wanted) {
+            let mut all = chunks.kept().clone();
+            all.join(&wanted);
+            let bytes = all.iter().map(|range| layout.bytes(range)).sum();
+            figures.total = figures.total.map(|_| bytes);
             chunks = chunks.only(wanted);
         }
         let disk = Disk::start(Begin {
@@ -444,8 +448,8 @@ impl<'a> Run<'a> {
             (false, true) => Bound::Peer,
             (false, false) => Bound::Network,
         });
-        let first = kept.gap(0);
-        self.figures.files_done = self.listed.layout.finished(first) as u32;
+        let first = self.chunks.first_missing();
+        self.figures.files_done = (self.listed.layout.finished(first) as u32).min(self.figures.files);
         if self.figures.files > 1 {
             self.figures.file = self.moving(first);
         }
@@ -476,7 +480,7 @@ impl<'a> Run<'a> {
             .during(blocking(move || {
                 whole::settle(place.part.stage(), &place.wanted, &sums)?;
                 let now = i64::try_from(time::wall() / 1_000_000).unwrap_or(i64::MAX);
-                let places = place.put(record, &listed.manifest, now)?;
+                let places = place.put(record, &listed, now)?;
                 Ok(received(&listed.manifest, places, &sums))
             }))
             .await?;

@@ -1,6 +1,5 @@
 use std::fs;
 use std::os::unix::fs::FileExt;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -27,7 +26,14 @@ fn listed(sizes: &[Option<u64>]) -> Listed {
     };
     let manifest = Manifest::new(sizes.iter().enumerate().map(item).collect(), Rules::default()).unwrap();
     let layout = Layout::new(&manifest, CHUNK as u64).unwrap();
-    Listed { id: OfferId([7; 16]), room: "test".into(), size: manifest.total(), manifest, layout }
+    Listed {
+        id: OfferId([7; 16]),
+        room: "test".into(),
+        size: manifest.total(),
+        manifest,
+        layout,
+        hidden: true,
+    }
 }
 
 fn chunks(stream: &[u8]) -> Vec<Frame> {
@@ -321,7 +327,7 @@ fn f16_a_file_has_its_name_when_it_is_whole_and_not_before() {
     sums(&mut disk, told);
     let record = finish(disk).unwrap();
     assert!(!name.exists());
-    let placed = opened.place.put(record, &bench.listed.manifest, 1).unwrap();
+    let placed = opened.place.put(record, &bench.listed, 1).unwrap();
     assert_eq!(placed, [Some(name.clone())]);
     assert_eq!(fs::read(name).unwrap(), stream);
     assert_eq!(fs::read_dir(bench.dir.path()).unwrap().count(), 1, "nothing else stays");
@@ -346,7 +352,7 @@ fn f08_what_is_there_decides_with_the_user_what_is_received() {
         let told = bench.write(&mut disk, &chunks(b"012345678901"));
         sums(&mut disk, told);
         let record = finish(disk).unwrap();
-        let placed = opened.place.put(record, &bench.listed.manifest, 1).unwrap();
+        let placed = opened.place.put(record, &bench.listed, 1).unwrap();
         assert_eq!(fs::read_to_string(bench.path("file 1")).unwrap(), mine);
         if let Some(other) = other {
             assert_eq!(placed[1].as_deref(), Some(bench.path(other).as_path()));
@@ -357,6 +363,58 @@ fn f08_what_is_there_decides_with_the_user_what_is_received() {
         }
     }
     assert_eq!(fs::read_dir(bench.dir.path()).unwrap().count(), 3);
+}
+
+#[test]
+fn f07_what_is_hidden_is_left_out_and_the_rest_has_its_place() {
+    let mut bench = Bench::new(&[Some(1), Some(1)]);
+    let item = |path: &str, size: Option<u64>| Item {
+        path: path.split('/').map(str::to_owned).collect(),
+        size,
+        dir: size.is_none(),
+        ..Item::default()
+    };
+    let items = vec![
+        item("d/.env", Some(2)),
+        item("d/a", Some(3)),
+        item("d/.git/config", Some(4)),
+        item("d/.cache", None),
+        item("d/empty", None),
+    ];
+    let manifest = Manifest::new(items, Rules { hidden: true }).unwrap();
+    let layout = Layout::new(&manifest, CHUNK as u64).unwrap();
+    bench.listed = Listed { size: manifest.total(), manifest, layout, hidden: false, ..bench.listed };
+    let listed = &bench.listed;
+    assert_eq!((listed.left_out(), listed.files(), listed.bytes()), (3, 1, Some(3)));
+    assert_eq!(listed.lines().map(|(_, path)| path).collect::<Vec<_>>(), ["d/a", "d/empty/"]);
+    // One that is there is no matter, and is not touched.
+    fs::create_dir(bench.path("d")).unwrap();
+    fs::write(bench.path("d/.env"), "mine").unwrap();
+    let target = Target::look(bench.listed.clone(), bench.directory(), None).unwrap();
+    assert!(target.in_the_way().is_empty());
+    let opened = target.open(IfExists::Rename).unwrap().unwrap();
+    assert_eq!(opened.place.wanted, [false, true, false]);
+    let mut disk = Disk::start(Begin {
+        layout: bench.listed.layout.clone(),
+        wanted: opened.place.wanted.clone(),
+        stages: [opened.place.part.stage(), opened.place.part.stage()],
+        written: Written::new(Ranges::new()),
+        saved: None,
+        record: opened.record,
+        sync: Arc::clone(&bench.sync),
+    })
+    .unwrap();
+    let told = bench.write(&mut disk, &chunks(b"eeaaagggg"));
+    assert_eq!(sums(&mut disk, told), [None, Some(md5(b"aaa")), None]);
+    let record = finish(disk).unwrap();
+    opened.place.put(record, &bench.listed, 1).unwrap();
+    let mut names: Vec<_> =
+        fs::read_dir(bench.path("d")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    names.sort();
+    assert_eq!(names, [".env", "a", "empty"]);
+    assert_eq!(fs::read_to_string(bench.path("d/.env")).unwrap(), "mine");
+    assert_eq!(fs::read_to_string(bench.path("d/a")).unwrap(), "aaa");
+    assert!(!bench.path("d.part").exists());
 }
 
 #[test]
@@ -377,10 +435,13 @@ fn somebody_elses_part_is_left_alone() {
     let opened = target.open(IfExists::Fail).unwrap().unwrap();
     assert_eq!(opened.place.part.name(), "file 0 (1)");
     assert_eq!(fs::read_to_string(bench.path("file 0.part")).unwrap(), "of another program");
-    assert!(!discard(bench.dir.path(), "file 0").unwrap());
+    let left = |name: &str| Leftover::find(bench.dir.path(), name).unwrap();
+    assert!(left("file 0").unwrap().doubt().is_some(), "nobody knows what it is");
     drop(opened);
-    assert!(discard(bench.dir.path(), "file 0 (1)").unwrap());
-    assert!(!discard(Path::new(bench.dir.path()), "../file 0").unwrap());
+    let own = left("file 0 (1)").unwrap();
+    assert_eq!(own.doubt(), None);
+    own.remove().unwrap();
+    assert!(left("../file 0").is_none());
     assert_eq!(fs::read_dir(bench.dir.path()).unwrap().count(), 1);
 }
 
