@@ -342,6 +342,7 @@ pub(super) fn told(error: Error, address: &Address, part: Option<&str>) -> Failu
             .cloned()
             .unwrap_or_else(|| Failure::new(Exit::Other, error.to_string())),
         Error::Missing | Error::Silent => Failure::new(Exit::Incomplete, again(error.to_string())),
+        Error::Stuck => Failure::new(Exit::File, again(error.to_string())),
         Error::Sink(full) if full.is_full() => {
             Failure::new(Exit::File, again(format!("{error}; make room, then receive it again")))
         }
@@ -352,11 +353,11 @@ pub(super) fn told(error: Error, address: &Address, part: Option<&str>) -> Failu
 fn exit_of(error: &Error) -> Exit {
     match error {
         Error::Ended(_) | Error::Over => Exit::Connect,
-        Error::Gone { reason: Going::Changed, .. } => Exit::Integrity,
-        Error::Gone { reason: Going::Broken, .. } => Exit::Incomplete,
+        // It will never be complete.
+        Error::Gone { reason: Going::Changed | Going::Broken, .. } => Exit::Integrity,
         Error::Gone { .. } | Error::Refused(_) | Error::Judged(_) | Error::Large { .. } => Exit::Refused,
         Error::Missing | Error::Silent | Error::Interrupted => Exit::Incomplete,
-        Error::Sink(_) | Error::Exists(..) | Error::Space { .. } => Exit::File,
+        Error::Stuck | Error::Sink(_) | Error::Exists(..) | Error::Space { .. } => Exit::File,
         Error::Io(error) if is_reader_gone(error) => Exit::Done,
         Error::Io(_) => Exit::Other,
         Error::Several(_) => Exit::Usage,

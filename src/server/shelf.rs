@@ -27,6 +27,16 @@ const LOSSES: usize = 64;
 /// How often guests are looked for who have gone and left something unfinished.
 const ROUND: Duration = Duration::from_secs(5);
 
+/// What is known of the life of a room in which its kept offers were made.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Earlier {
+    /// When it had ended at the latest.
+    pub(super) until: Moment,
+    /// Whose room it was is known, and is so still. Else somebody who opens it again is its host, and not the host of
+    /// what others have left there.
+    pub(super) hosts: bool,
+}
+
 /// A person over several lives of the server: a key, or a guest's number in this life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Who {
@@ -80,6 +90,8 @@ struct Entry {
     uploaders: BTreeSet<ConnectionId>,
     /// Since when nobody goes on with it, where it must be gone on with soon.
     left: Option<Moment>,
+    /// Hosts may take it back: they are hosts of the room in which it was offered.
+    hosted: bool,
     received: BTreeSet<Who>,
     /// When the others were last told, and whether there is more to tell.
     told: Option<Moment>,
@@ -118,6 +130,21 @@ impl Entry {
         self.stock.as_ref().is_some_and(|stock| stock.holding().sealed)
     }
 
+    /// Whether nobody can complete it any more: what guests have begun who are gone, and pipes whose senders stay away.
+    fn is_hopeless(&self, room: &Room, now: Moment) -> bool {
+        if self.is_sealed() {
+            return false;
+        }
+        let nobody = match self.owner {
+            Who::Nobody => true,
+            Who::Guest(_) => self.owner.member(room).is_none(),
+            Who::Key(_) => false,
+        };
+        let grace = limits::PIPE_GRACE.max(room.grace());
+        let left = self.left.filter(|_| self.uploaders.is_empty());
+        nobody || self.is_open_pipe() && left.is_some_and(|left| now.since(left) >= grace)
+    }
+
     /// Whether only the program that began it can finish it: what came out of a pipe does not come again.
     fn is_open_pipe(&self) -> bool {
         self.record.size.is_none() && !self.is_sealed()
@@ -150,7 +177,7 @@ impl Entry {
 
 impl Shelf {
     /// The offers that were kept of a room, and for how long any are; without that there are none.
-    pub(super) fn new(kept: Option<(Shelved, Duration)>) -> Self {
+    pub(super) fn new(kept: Option<(Shelved, Duration)>, earlier: Earlier) -> Self {
         let age = kept.as_ref().map(|(_, age)| *age);
         let (shelved, _) = kept.unwrap_or_default();
         let entry = |Kept { record, stock, about, received }: Kept| {
@@ -160,7 +187,8 @@ impl Shelf {
                 stock: Some(stock),
                 waiting: Vec::new(),
                 uploaders: BTreeSet::new(),
-                left: None,
+                left: Some(earlier.until),
+                hosted: earlier.hosts,
                 received: received.into_iter().map(Who::Key).collect(),
                 told: about.is_some().then(Moment::default),
                 about,
@@ -180,12 +208,14 @@ impl Shelf {
     }
 
     /// A connection has come that wants to be told.
-    pub(super) fn handle_watcher(&mut self, connection: ConnectionId, room: &Room) {
+    pub(super) fn handle_watcher(&mut self, connection: ConnectionId, room: &Room, now: Moment) {
+        self.give_up_orphans(room, now);
         let Some(who) = room.person(connection).map(|person| Who::of(&person)) else { return };
         self.watchers.insert(connection, who);
         let age = self.age.unwrap_or_default();
         let mut count = 0;
-        for entry in self.offers.values().filter(|entry| entry.may_see(who)) {
+        let there = |entry: &&Entry| entry.may_see(who) && !entry.is_hopeless(room, now);
+        for entry in self.offers.values().filter(there) {
             count += 1;
             self.outputs.push_back(Output::Send(connection, Control::OfferState(entry.describe(room, age))));
             self.outputs.extend(entry.about.clone().map(|about| Output::Pass(connection, about)));
@@ -200,6 +230,7 @@ impl Shelf {
         for (number, entry) in &mut self.offers {
             entry.waiting.retain(|request| request.connection != connection);
             if entry.uploaders.remove(&connection) && entry.uploaders.is_empty() {
+                entry.left = Some(now);
                 left.push(*number);
             }
         }
@@ -209,17 +240,12 @@ impl Shelf {
         self.give_up_orphans(room, now);
     }
 
-    /// What nobody can ever finish: what guests have begun who are gone, and pipes whose senders stay away.
+    /// Takes back what nobody can ever finish.
     fn give_up_orphans(&mut self, room: &Room, now: Moment) {
-        for entry in self.offers.values_mut().filter(|entry| !entry.is_sealed()) {
-            let guest = matches!(entry.owner, Who::Guest(_)) && entry.owner.member(room).is_none();
-            let pipe = entry.is_open_pipe() && entry.uploaders.is_empty() && {
-                now.since(*entry.left.get_or_insert(now)) >= limits::PIPE_GRACE
-            };
-            if let (true, Some(stock)) = (guest || pipe, &entry.stock) {
-                self.outputs.push_back(Output::Withdraw(Arc::clone(stock), None, Going::Broken));
-            }
-        }
+        let hopeless = self.offers.values().filter(|entry| entry.is_hopeless(room, now));
+        let stocks = hopeless.filter_map(|entry| entry.stock.as_ref());
+        // A depot that is too busy for it is asked again in the next round.
+        self.outputs.extend(stocks.map(|stock| Output::Withdraw(Arc::clone(stock), None, Going::Broken)));
     }
 
     /// A member offers something, or goes on with it. `room_left` says how many bytes the depot still takes, and how
@@ -361,6 +387,7 @@ impl Shelf {
             waiting: vec![request],
             uploaders: [request.connection].into(),
             left: None,
+            hosted: true,
             received: BTreeSet::new(),
             told: None,
             changed: false,
@@ -501,12 +528,18 @@ impl Shelf {
         let who = Who::of(&person);
         let entry = self.offers.get(&number);
         let refusal = match entry.and_then(|entry| Some((entry, entry.stock.clone()?))) {
-            Some((entry, stock)) if entry.owner == who || (person.host && entry.may_see(who)) => {
+            Some((entry, stock))
+                if entry.owner == who || (person.host && entry.hosted && entry.may_see(who)) =>
+            {
                 // What is complete can be had, whatever becomes of its source.
                 let hopeless = reason.is_hopeless() && entry.owner == who && !entry.is_sealed();
                 let going = if hopeless { reason } else { Going::Withdrawn };
                 return self.outputs.push_back(Output::Withdraw(stock, Some(request), going));
             }
+            Some((entry, _)) if person.host && entry.may_see(who) => Refusal::new(
+                Code::Denied,
+                "this offer was here before the room was yours: only its sender can take it back",
+            ),
             Some((entry, _)) if entry.may_see(who) => Refusal::new(
                 Code::Denied,
                 "this offer is somebody else's: its sender or a host can take it back",
@@ -558,7 +591,7 @@ impl Shelf {
         let changed = self.offers.values().filter(|entry| entry.changed);
         let news = changed.map(|entry| entry.told.map_or(self.round, |told| told + limits::OFFER_NEWS));
         let open = |entry: &&Entry| {
-            matches!(entry.owner, Who::Guest(_)) && !entry.is_sealed() || entry.is_open_pipe()
+            !matches!(entry.owner, Who::Key(_)) && !entry.is_sealed() || entry.is_open_pipe()
         };
         let round = self.offers.values().find(open).map(|_| self.round);
         news.chain(round).min()

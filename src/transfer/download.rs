@@ -159,6 +159,11 @@ impl Download {
         !self.requests.is_empty()
     }
 
+    /// Whether chunks have come that are not safe yet.
+    pub fn is_writing(&self) -> bool {
+        !self.taken.is_empty()
+    }
+
     /// Whether everything that is to be had is safe. Of a stream whose end is not known, as far as it is seen.
     pub fn is_complete(&self) -> bool {
         self.total.or(self.end).is_some() && self.missing().is_empty() && self.asked.is_empty()

@@ -118,7 +118,7 @@ async fn f21_a_pipe_whose_sender_is_stopped_is_taken_back() {
     assert_eq!(sent.code, 130);
     assert!(sent.said.contains("taken back"), "{}", sent.said);
     let ended = recv.end();
-    assert_eq!(ended.code, 7, "{}", ended.said);
+    assert_eq!(ended.code, 6, "{}", ended.said);
     assert!(ended.said.contains("cannot go on with it"), "{}", ended.said);
     assert!(!ended.said.contains("goes on from there"), "{}", ended.said);
     assert_eq!(scene.recv(&["--list"]).out, b"nothing is offered in this room\n");

@@ -12,6 +12,7 @@ mod chain;
 mod disk;
 mod fetch;
 mod leftover;
+mod patience;
 mod record;
 mod room;
 mod run;
@@ -85,6 +86,9 @@ pub enum Error {
     /// The server lives and does not do its work.
     #[error("the server has sent nothing of it for {} s", limits::STALLED.as_secs())]
     Silent,
+    /// This machine's disk neither writes nor fails.
+    #[error("this machine's disk has taken nothing for {} s", limits::STALLED.as_secs())]
+    Stuck,
     /// The server does not hand it out.
     #[error("the server refused: {0}")]
     Refused(Refusal),

@@ -8,17 +8,18 @@ use tokio_util::sync::CancellationToken;
 use super::chain::Written;
 use super::disk::{Begin, Disk, Kept, Sync, Told};
 use super::fetch::{MISSING, fetch_list, reason};
+use super::patience::{Patience, Side};
 use super::record::Found;
 use super::target::{Opened, Place};
 use super::{Error, Happened, IfExists, Listed, Room, Target, whole};
 use crate::pipeline::figures::{Bound, Doing, Figures, Moving};
 use crate::pipeline::offers::Change;
 use crate::time::{self, Moment};
+use crate::transfer;
 use crate::transfer::download::Damaged;
 use crate::transfer::{Download, Entry, Manifest, Ranges, Sum, Sums};
 use crate::wire::control::Refusal;
 use crate::wire::{Code, Frame, Part};
-use crate::{limits, transfer};
 
 /// Between two reports.
 const TICK: Duration = Duration::from_millis(100);
@@ -74,7 +75,7 @@ pub async fn run(
     let Some(opened) = room.during(blocking(move || target.open(if_exists))).await? else {
         return Ok(Outcome::Skipped);
     };
-    let sync: Sync = std::sync::Arc::new(|unsynced| unsynced.sync());
+    let sync: Sync = std::sync::Arc::new(|these| these.sync());
     let mut run = Run::begin(room, opened, most, sync, report).await?;
     let whole = tokio::select! {
         biased;
@@ -112,9 +113,7 @@ struct Run<'a> {
     /// When the last piece came, and when the offer was seen the last time.
     heard: Moment,
     seen: Moment,
-    /// When the clock was last looked at, and when nothing was last waited for.
-    looked: Moment,
-    asked: Moment,
+    patience: Patience,
     /// Nothing is asked for before.
     not_before: Moment,
     /// The sender's absence was told.
@@ -188,8 +187,7 @@ impl<'a> Run<'a> {
             sums: None,
             heard: now,
             seen: now,
-            looked: now,
-            asked: now,
+            patience: Patience::new(now),
             not_before: now,
             told_away: false,
             figures: std::mem::take(&mut figures),
@@ -348,6 +346,7 @@ impl<'a> Run<'a> {
         // What was not asked for was not accepted either.
         if number == Some(piece.offer) && self.chunks.handle_chunk(piece.index) {
             self.heard = time::now();
+            self.patience.handle_progress(self.heard);
             self.pending = Some(frame);
         }
     }
@@ -376,6 +375,7 @@ impl<'a> Run<'a> {
     }
 
     fn handle_kept(&mut self, chunks: &[Kept]) {
+        self.patience.handle_progress(time::now());
         for kept in chunks {
             self.chunks.handle_kept(kept.chunk);
             self.found.md5s.insert(kept.chunk, kept.md5);
@@ -415,17 +415,16 @@ impl<'a> Run<'a> {
         } else if now.since(self.seen) > MISSING {
             return Err(Error::Missing);
         }
-        let late = now.since(self.looked) > limits::PAUSE;
-        self.looked = now;
-        if late || !self.room.is_up() || !self.chunks.is_asking() {
-            // Stopped itself, or nothing is to come.
-            self.asked = now;
-        }
         let quiet = now.since(self.heard) > QUIET;
         let waiting = offer.is_none_or(|offer| !offer.state.sealed && offer.state.kept <= kept.count());
-        if !waiting && now.since(self.asked.max(self.heard)) > limits::STALLED {
-            return Err(Error::Silent);
-        }
+        self.patience.look(
+            match (self.chunks.is_writing(), self.room.is_up() && self.chunks.is_asking() && !waiting) {
+                (true, _) => Side::Disk,
+                (false, true) => Side::Server,
+                (false, false) => Side::Nobody,
+            },
+            now,
+        )?;
         let away = offer.is_some_and(|offer| offer.is_waiting() && offer.state.kept <= kept.count());
         if away && quiet && !self.told_away {
             let name = offer.map_or("", |offer| offer.state.name.as_str());
@@ -466,6 +465,10 @@ impl<'a> Run<'a> {
 
     /// Puts everything in its place, or leaves it for the next time.
     async fn end(mut self, whole: Result<Sums, Error>) -> Result<Outcome, Error> {
+        if matches!(whole, Err(Error::Stuck)) {
+            self.disk.abandon();
+            return whole.map(|_| Outcome::Skipped);
+        }
         let record = self.disk.finish().await;
         if let (Err(_), Some(record)) = (&whole, &record) {
             // Some of it was still on its way to the disk.

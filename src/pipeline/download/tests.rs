@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::chain::Written;
-use super::disk::{Begin, Disk, Told};
+use super::disk::{Begin, Disk, Told, Unsafe};
 use super::record::{Left, Record};
 use super::*;
-use crate::files::sink::{Directory, Existing, Part, Unsynced};
+use crate::files::sink::{Directory, Existing, Part};
 use crate::transfer::{Chain, Item, Ranges};
 use crate::wire::{Frame, Part as Of, Piece};
 
@@ -56,7 +56,7 @@ struct Bench {
 
 impl Bench {
     fn new(sizes: &[Option<u64>]) -> Self {
-        let sync: disk::Sync = Arc::new(Unsynced::sync);
+        let sync: disk::Sync = Arc::new(|these| these.sync());
         let tree = sizes.len() > 1;
         Self { dir: tempfile::tempdir().unwrap(), listed: listed(sizes), tree, sync }
     }
@@ -197,18 +197,62 @@ fn f24_chunks_that_are_damaged_or_of_another_length_are_not_written() {
 }
 
 #[test]
+fn f16_f35_what_counts_is_in_the_journal_that_a_power_cut_leaves() {
+    let mut bench = Bench::new(&[Some(40 * CHUNK as u64)]);
+    let path = bench.path("it.part.journal");
+    // What would be found after a power cut: the journal as it was when it was last made safe.
+    let survives = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let kept = Arc::clone(&survives);
+    bench.sync = Arc::new(move |these| {
+        these.sync()?;
+        if let Unsafe::Journal(_) = these {
+            *kept.lock().unwrap() = fs::read(&path).unwrap();
+        }
+        Ok(())
+    });
+    let (part, record) = bench.begin();
+    let mut disk = bench.disk(&part, record, Ranges::new(), None);
+    let mut counts = Ranges::new();
+    for frame in chunks(&bytes(40 * CHUNK)) {
+        disk.frames.as_ref().unwrap().blocking_send(frame).unwrap();
+    }
+    while counts.count() < 40 {
+        let Some(Told::Kept(chunks)) = disk.told.blocking_recv() else { continue };
+        chunks.iter().for_each(|kept| drop(counts.add(kept.chunk)));
+        let journal = transfer::Journal::open(&survives.lock().unwrap()).unwrap().journal;
+        let mut lost = counts.clone();
+        lost.subtract(journal.chunks());
+        assert!(lost.is_empty(), "{lost:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_disk_that_never_answers_is_left_to_itself() {
+    let mut bench = Bench::new(&[Some(CHUNK as u64)]);
+    bench.sync = Arc::new(|_| {
+        loop {
+            std::thread::park();
+        }
+    });
+    let (part, record) = bench.begin();
+    let disk = bench.disk(&part, record, Ranges::new(), None);
+    disk.frames.as_ref().unwrap().send(chunks(&bytes(CHUNK)).remove(0)).await.unwrap();
+    disk.abandon();
+}
+
+#[test]
 fn f15_what_a_failed_sync_was_about_does_not_count() {
     let mut bench = Bench::new(&[Some(8 * CHUNK as u64)]);
     let stream = bytes(8 * CHUNK);
     let frames = chunks(&stream);
     let calls = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&calls);
-    bench.sync = Arc::new(move |unsynced| {
-        if counted.fetch_add(1, Ordering::Relaxed) == 1 {
+    bench.sync = Arc::new(move |these| {
+        if matches!(these, Unsafe::Data(_)) && counted.fetch_add(1, Ordering::Relaxed) == 1 {
             let error = std::io::Error::from_raw_os_error(rustix::io::Errno::IO.raw_os_error());
             return Err(sink::Error::Io { doing: "write to", path: "it.part".into(), error });
         }
-        unsynced.sync()
+        these.sync()
     });
     let (part, record) = bench.begin();
     let mut disk = bench.disk(&part, record, Ranges::new(), None);

@@ -23,7 +23,7 @@ impl Hall {
 
     /// A connection that wants to be told of offers has been told everything else.
     pub(in crate::server) fn watch(&self, connection: ConnectionId) {
-        self.shelve(|shelf, room, _| shelf.handle_watcher(connection, room));
+        self.shelve(|shelf, room, now| shelf.handle_watcher(connection, room, now));
     }
 
     /// A member offers something, or goes on with it.
