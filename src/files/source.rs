@@ -114,7 +114,7 @@ pub enum Error {
         /// What it is.
         what: &'static str,
         /// What to type instead.
-        hint: &'static str,
+        hint: String,
     },
     /// Names that cannot be told to others.
     #[error("{} is a name that is not UTF-8, which others could not read; rename it, or leave it out with --exclude", shown(.0))]
@@ -200,8 +200,8 @@ impl Search<'_> {
         }
         if let Some(what) = special(&about) {
             let hint = match about.file_type().is_fifo() || about.file_type().is_char_device() {
-                true => "; what comes out of it is sent by: conf-send --stdin-name NAME < PATH",
-                false => "",
+                true => format!("; what comes out of it is sent by: {}", as_a_pipe(name, path)),
+                false => String::new(),
             };
             return Err(Error::Special { path: path.to_owned(), what, hint });
         }
@@ -288,9 +288,11 @@ impl Search<'_> {
             return Ok(());
         }
         if about.len() == 0 && has_bytes(&from) {
-            const WHAT: &str = "a file of the system, whose size is not known beforehand";
+            // Its size would be promised to the receivers.
+            const WHAT: &str = "a file without a size that has something in it, as the system makes them";
             if from_user {
-                let hint = "; what is in it is sent by: conf-send --stdin-name NAME < PATH";
+                let name = path.last().map_or("NAME", String::as_str);
+                let hint = format!("; to send what is in it now, type: {}", as_a_pipe(name, &from));
                 return Err(Error::Special { path: from, what: WHAT, hint });
             }
             self.leave_out(&from, WHAT);
@@ -350,6 +352,15 @@ fn has_bytes(path: &Path) -> bool {
     let mut options = fs::OpenOptions::new();
     let open = options.read(true).custom_flags(OFlags::NONBLOCK.bits() as i32).open(path);
     open.and_then(|mut file| file.read(&mut [0])).is_ok_and(|count| count > 0)
+}
+
+/// The command that sends what comes out of `path`.
+fn as_a_pipe(name: &str, path: &Path) -> String {
+    format!(
+        "conf-send --stdin-name {} < {}",
+        text::quoted(&text::scrub(name, limits::COMPONENT)),
+        text::quoted(&shown(path))
+    )
 }
 
 /// What it is, where it is neither file nor directory.

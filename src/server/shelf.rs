@@ -14,6 +14,7 @@ use super::depot::{Kept, News, Record, Request, Shelved, Stock};
 use crate::id::{ConnectionId, MemberId, OfferNumber, PublicKey};
 use crate::limits;
 use crate::room::{Person, Room};
+use crate::text;
 use crate::time::Moment;
 use crate::transfer::Ranges;
 use crate::wire::control::{Control, Refusal};
@@ -352,10 +353,14 @@ impl Shelf {
         match room_left() {
             Some((left, _)) if offer.size.unwrap_or(0) <= left => {}
             Some((left, all)) => {
-                let needed =
-                    offer.size.map_or_else(String::new, |size| format!("this takes {}, and ", mib(size)));
-                let message =
-                    format!("{needed}{} of the {} that the server keeps are free", mib(left), mib(all));
+                let needed = offer
+                    .size
+                    .map_or_else(String::new, |size| format!("this takes {}, and ", text::size(size)));
+                let message = format!(
+                    "{needed}{} of the {} that the server keeps are free",
+                    text::size(left),
+                    text::size(all)
+                );
                 return refuse(Code::Quota, &message);
             }
             None => return refuse(Code::Quota, "this server takes no files"),
@@ -667,10 +672,6 @@ impl Shelf {
         refusal.id = Some(request.id);
         self.outputs.push_back(Output::Send(request.connection, Control::Error(refusal)));
     }
-}
-
-fn mib(bytes: u64) -> String {
-    format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20))
 }
 
 #[cfg(test)]

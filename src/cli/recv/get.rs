@@ -222,10 +222,10 @@ impl Getter<'_> {
         }
         if let (true, Some(part)) = (gone && kept, &came.part) {
             let shown = text::scrub(&part.display().to_string(), 4096);
-            let name = download::quoted(&part.file_name().unwrap_or_default().to_string_lossy());
+            let name = text::quoted(&part.file_name().unwrap_or_default().to_string_lossy());
             let at = part.parent().filter(|parent| !parent.as_os_str().is_empty());
             let at = at.map_or_else(String::new, |parent| {
-                format!(" -o {}", download::quoted(&parent.display().to_string()))
+                format!(" -o {}", text::quoted(&parent.display().to_string()))
             });
             failure.message += &format!(
                 "; what came of it is in {shown}.part, and conf-recv --discard {name}{at} removes it"
@@ -238,8 +238,7 @@ impl Getter<'_> {
     fn again(&self, named: &Named) -> String {
         let mut command = format!("conf-recv {}", named.number);
         if let Some(output) = &self.args.output {
-            command +=
-                &format!(" -o {}", download::quoted(&text::scrub(&output.display().to_string(), 4096)));
+            command += &format!(" -o {}", text::quoted(&text::scrub(&output.display().to_string(), 4096)));
         }
         if self.args.allow_hidden {
             command += " --allow-hidden";

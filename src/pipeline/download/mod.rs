@@ -16,32 +16,31 @@ mod patience;
 mod record;
 mod room;
 mod run;
+mod shown;
 mod stream;
 mod taken;
 mod target;
-mod text;
 mod whole;
 
 use std::io;
 
 use crate::files::sink;
 use crate::id::{OfferId, OfferNumber};
-use crate::limits;
 use crate::net::client::End;
 use crate::pipeline::offers::Offer;
 use crate::transfer::{self, Entry, Layout, Manifest, Rules};
 use crate::wire::Part;
 use crate::wire::control::Refusal;
 use crate::wire::offer::Going;
+use crate::{limits, text};
 
 pub use fetch::fetch_list;
 pub use leftover::Leftover;
 pub use room::{Happened, Room};
 pub use run::{Note, Outcome, Received, run};
+pub use shown::read;
 pub use stream::stream;
-pub(crate) use taken::quoted;
 pub use target::{IfExists, Target, compare};
-pub use text::read;
 
 /// What is in an offer, judged.
 #[derive(Debug, Clone)]
@@ -105,7 +104,7 @@ pub enum Error {
     #[error("{} already; choose with --if-exists rename, skip or overwrite", exist(.0, *.1))]
     Exists(String, usize),
     /// More than fits.
-    #[error("{} more are needed, and {} are free", bytes(.needed), bytes(.free))]
+    #[error("{} more are needed, and {} are free", text::size(*.needed), text::size(*.free))]
     Space {
         /// Bytes that are missing.
         needed: u64,
@@ -116,7 +115,7 @@ pub enum Error {
     #[error("this offer has {0} files; name a directory with -o DIR/")]
     Several(usize),
     /// It is longer than it was said, or than the user takes.
-    #[error("it has {}, which is more than {}", known(*.size), bytes(.most))]
+    #[error("it has {}, which is more than {}", known(*.size), text::size(*.most))]
     Large {
         /// Bytes that are taken.
         most: u64,
@@ -203,16 +202,11 @@ fn gone(reason: &Going) -> &'static str {
 }
 
 fn known(size: Option<u64>) -> String {
-    size.map_or_else(|| "no size that is known".into(), |size| bytes(&size))
+    size.map_or_else(|| "no size that is known".into(), text::size)
 }
 
 fn exist(names: &str, count: usize) -> String {
     if count == 1 { format!("{names} exists") } else { format!("{names} exist") }
-}
-
-fn bytes(bytes: &u64) -> String {
-    const MIB: f64 = 1_048_576.0;
-    format!("{:.1} MiB", *bytes as f64 / MIB)
 }
 
 #[cfg(test)]

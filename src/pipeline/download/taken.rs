@@ -4,7 +4,7 @@ use super::Error;
 use super::record::Record;
 use super::target::{NUMBERS, numbered};
 use crate::files::sink::{self, Directory, Part, There};
-use crate::text;
+use crate::text::{self, quoted};
 
 /// Why a part does not have the name of its file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,15 +51,6 @@ impl Taken {
             Part::called(base),
             quoted(base)
         )
-    }
-}
-
-/// A name as a shell reads it.
-pub(crate) fn quoted(name: &str) -> String {
-    let plain = |c: char| c.is_alphanumeric() || "._-/+@%:,=".contains(c);
-    match !name.is_empty() && !name.starts_with('-') && name.chars().all(plain) {
-        true => name.to_owned(),
-        false => format!("'{}'", name.replace('\'', "'\\''")),
     }
 }
 

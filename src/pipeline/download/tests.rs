@@ -218,7 +218,7 @@ fn f16_f35_what_counts_is_in_the_journal_that_a_power_cut_leaves() {
     }
     while counts.count() < 40 {
         let Some(Told::Kept(chunks)) = disk.told.blocking_recv() else { continue };
-        chunks.iter().for_each(|kept| drop(counts.add(kept.chunk)));
+        chunks.iter().for_each(|kept| assert!(counts.add(kept.chunk)));
         let journal = transfer::Journal::open(&survives.lock().unwrap()).unwrap().journal;
         let mut lost = counts.clone();
         lost.subtract(journal.chunks());
