@@ -100,6 +100,22 @@ pub struct Found {
     pub left_out_more: usize,
 }
 
+impl Found {
+    /// For people: that some of it is hidden, which receivers do not take unless they say so; nothing where none is.
+    pub fn hidden(&self) -> Option<String> {
+        let all = self.files.iter().chain(&self.directories);
+        let mut hidden = all.filter(|source| source.path.iter().any(|name| name.starts_with('.')));
+        let first = text::scrub(&hidden.next()?.path.join("/"), limits::SENTENCE);
+        Some(match hidden.count() {
+            0 => format!("{first} is hidden: conf-recv leaves it out unless --allow-hidden is given"),
+            more => format!(
+                "{} of what is sent is hidden, such as {first}: conf-recv leaves it out unless --allow-hidden is given",
+                more + 1
+            ),
+        })
+    }
+}
+
 /// Why paths cannot be sent.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -115,6 +131,17 @@ pub enum Error {
         what: &'static str,
         /// What to type instead.
         hint: String,
+    },
+    /// Nothing is in it by its size, and something comes out of it.
+    #[error(
+        "{} says that it is empty, but something comes out of it, as of files that the system makes as they are read; \
+         type: {way}", shown(.path)
+    )]
+    Sizeless {
+        /// Which.
+        path: PathBuf,
+        /// The command that sends it.
+        way: String,
     },
     /// Names that cannot be told to others.
     #[error("{} is a name that is not UTF-8, which others could not read; rename it, or leave it out with --exclude", shown(.0))]
@@ -289,13 +316,12 @@ impl Search<'_> {
         }
         if about.len() == 0 && has_bytes(&from) {
             // Its size would be promised to the receivers.
-            const WHAT: &str = "a file without a size that has something in it, as the system makes them";
             if from_user {
                 let name = path.last().map_or("NAME", String::as_str);
-                let hint = format!("; to send what is in it now, type: {}", as_a_pipe(name, &from));
-                return Err(Error::Special { path: from, what: WHAT, hint });
+                let way = as_a_pipe(name, &from);
+                return Err(Error::Sizeless { path: from, way });
             }
-            self.leave_out(&from, WHAT);
+            self.leave_out(&from, "it says that it is empty, and is not");
             return Ok(());
         }
         self.holds(&path);

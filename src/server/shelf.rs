@@ -89,8 +89,8 @@ struct Entry {
     /// Requests that wait for the depot.
     waiting: Vec<Request>,
     uploaders: BTreeSet<ConnectionId>,
-    /// Since when nobody goes on with it, where it must be gone on with soon.
-    left: Option<Moment>,
+    /// Until when its sender may come back, where nobody sends it now.
+    until: Option<Moment>,
     /// Hosts may take it back: they are hosts of the room in which it was offered.
     hosted: bool,
     received: BTreeSet<Who>,
@@ -141,9 +141,7 @@ impl Entry {
             Who::Guest(_) => self.owner.member(room).is_none(),
             Who::Key(_) => false,
         };
-        let grace = limits::PIPE_GRACE.max(room.grace());
-        let left = self.left.filter(|_| self.uploaders.is_empty());
-        nobody || self.is_open_pipe() && left.is_some_and(|left| now.since(left) >= grace)
+        nobody || self.is_open_pipe() && self.until.is_some_and(|until| now >= until)
     }
 
     /// Whether only the program that began it can finish it: what came out of a pipe does not come again.
@@ -188,7 +186,7 @@ impl Shelf {
                 stock: Some(stock),
                 waiting: Vec::new(),
                 uploaders: BTreeSet::new(),
-                left: Some(earlier.until),
+                until: Some(earlier.until + limits::PIPE_GRACE),
                 hosted: earlier.hosts,
                 received: received.into_iter().map(Who::Key).collect(),
                 told: about.is_some().then(Moment::default),
@@ -231,7 +229,8 @@ impl Shelf {
         for (number, entry) in &mut self.offers {
             entry.waiting.retain(|request| request.connection != connection);
             if entry.uploaders.remove(&connection) && entry.uploaders.is_empty() {
-                entry.left = Some(now);
+                // So long the session of its sender lives; another one would have to begin anew.
+                entry.until = Some(now + room.grace());
                 left.push(*number);
             }
         }
@@ -296,7 +295,7 @@ impl Shelf {
         let first = entry.uploaders.is_empty() && !entry.is_sealed();
         if !entry.is_sealed() {
             entry.uploaders.insert(request.connection);
-            entry.left = None;
+            entry.until = None;
         }
         match &entry.stock {
             None => entry.waiting.push(request),
@@ -391,7 +390,7 @@ impl Shelf {
             about: None,
             waiting: vec![request],
             uploaders: [request.connection].into(),
-            left: None,
+            until: None,
             hosted: true,
             received: BTreeSet::new(),
             told: None,

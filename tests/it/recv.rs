@@ -124,6 +124,32 @@ async fn f21_a_pipe_whose_sender_is_stopped_is_taken_back() {
     assert_eq!(scene.recv(&["--list"]).out, b"nothing is offered in this room\n");
 }
 
+#[tokio::test]
+async fn f21_a_pipe_whose_sender_is_killed_is_given_up_when_its_session_is_over() {
+    let mut scene = Scene::new();
+    let home = scene.town.path("hasty");
+    fs::create_dir(&home).unwrap();
+    let mut command = crate::support::programs::program("conf-serve", &home);
+    command.args(["127.0.0.1:0", "--grace", "1s", "--store"]).arg(home.join("store"));
+    command.arg("--log-file").arg(home.join("log")).stdout(Stdio::piped());
+    scene.server = Some(crate::support::programs::Serve::from_command(command));
+    let mut taker = Taker::join(&scene.room(), "Cy").await;
+    let mut command = scene.command(&scene.room(), &["--stdin-name", "pk"]);
+    command.stdin(Stdio::piped());
+    let mut send = Taking::start(command);
+    send.running.feed(&content(1, 3 * CHUNK));
+    taker.state(|state| state.kept == 3).await;
+    let recv = Taking::start(scene.recv_command(&["pk"]));
+    let stream = Taking::start(scene.recv_command(&["pk", "-o", "-"]));
+    wait_for_file(&scene.bobs("pk.part"));
+    send.running.signal(Signal::KILL);
+    for ended in [recv.end(), stream.end()] {
+        assert_eq!(ended.code, 6, "{}", ended.said);
+        assert!(ended.said.contains("cannot go on with it"), "{}", ended.said);
+    }
+    assert_eq!(scene.recv(&["--list"]).out, b"nothing is offered in this room\n");
+}
+
 /// Waits until something is there.
 fn wait_for_file(path: &std::path::Path) {
     let began = confkit::time::now();
