@@ -70,7 +70,7 @@ impl From<Error> for Not {
 struct Came {
     /// Bytes that are on the disk.
     bytes: u64,
-    /// The name of the file, where what came is in a part beside it.
+    /// The name beside which what came is in a part.
     part: Option<PathBuf>,
 }
 
@@ -328,7 +328,6 @@ impl Getter<'_> {
         let if_exists = self.ask(named, &target, display).await?;
         self.begin(display, named, files, size, target.before());
         came.bytes = target.before();
-        came.part = Some(target.path()).filter(|_| manifest.files().len() == 1);
         let name = target.path();
         let mut report = |note: Note<'_>| show(display, &note, came);
         let most = self.args.max_size;
@@ -528,6 +527,7 @@ fn show(display: &mut Display, note: &Note<'_>, came: &mut Came) {
             display.show(figures);
         }
         Note::Message(message) => display.note(message),
+        Note::Part(path) => came.part = Some(path.to_path_buf()),
     }
 }
 

@@ -1,6 +1,6 @@
 //! One offer, from its first missing chunk to its final name.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -35,6 +35,8 @@ pub enum Note<'a> {
     Figures(&'a Figures),
     /// Something for people.
     Message(&'a str),
+    /// The name under which a part is kept until all of it is there; `--discard` takes it.
+    Part(&'a Path),
 }
 
 /// How it went.
@@ -139,6 +141,7 @@ impl<'a> Run<'a> {
             ..Figures::default()
         };
         report(Note::Figures(&figures));
+        report(Note::Part(&place.directory.path(place.part.name())));
         let stage = place.part.stage();
         let (layout, wanted) = (listed.layout.clone(), place.wanted.clone());
         let (mut found, record) = room

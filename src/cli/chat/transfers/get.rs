@@ -57,6 +57,7 @@ async fn fetch(
     let mut report = |note: Note<'_>| match note {
         Note::Figures(figures) => tell.tell(Report::Figures(Box::new(figures.clone()))),
         Note::Message(text) => tell.tell(Report::Note(text.to_owned())),
+        Note::Part(_) => {}
     };
     let begun = |before| Report::Begun { offer: job.number, title: job.title.clone(), before };
     if job.text && listed.is_short() {
