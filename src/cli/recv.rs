@@ -4,6 +4,7 @@ mod ask;
 mod get;
 mod list;
 mod memory;
+mod said;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};

@@ -4,21 +4,24 @@
 //! reports, and carries out what [`Shelf::poll_output`] says. Bounds: [`limits::OFFERS`] in a room,
 //! [`limits::OPEN_OFFERS`] of a member that are not complete.
 
+mod entry;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 
+use self::entry::{Entry, Who};
 use super::depot::{Kept, News, Record, Request, Shelved, Stock};
-use crate::id::{ConnectionId, MemberId, OfferNumber, PublicKey};
+use crate::id::{ConnectionId, OfferNumber, PublicKey};
 use crate::limits;
 use crate::room::{Person, Room};
 use crate::text;
 use crate::time::Moment;
 use crate::transfer::Ranges;
 use crate::wire::control::{Control, Refusal};
-use crate::wire::offer::{Going, Offer, OfferState, Offered, Seal};
+use crate::wire::offer::{Going, Offer, Offered, Seal};
 use crate::wire::{Code, Part, Piece};
 
 /// Pairs in one answer to an offer; each takes at most 18 bytes of the 64 KiB.
@@ -36,15 +39,6 @@ pub(super) struct Earlier {
     /// Whose room it was is known, and is so still. Else somebody who opens it again is its host, and not the host of
     /// what others have left there.
     pub(super) hosts: bool,
-}
-
-/// A person over several lives of the server: a key, or a guest's number in this life.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Who {
-    Key(PublicKey),
-    Guest(MemberId),
-    /// A guest of an earlier life.
-    Nobody,
 }
 
 /// What the hall has to do.
@@ -75,103 +69,6 @@ pub(super) struct Shelf {
     /// When guests are looked for next.
     round: Moment,
     outputs: VecDeque<Output>,
-}
-
-#[derive(Debug)]
-struct Entry {
-    record: Record,
-    owner: Who,
-    to: Option<Who>,
-    /// There when the depot has it.
-    stock: Option<Arc<Stock>>,
-    /// The frame; the others are told of the offer when it is there.
-    about: Option<Bytes>,
-    /// Requests that wait for the depot.
-    waiting: Vec<Request>,
-    uploaders: BTreeSet<ConnectionId>,
-    /// Until when its sender may come back, where nobody sends it now.
-    until: Option<Moment>,
-    /// Hosts may take it back: they are hosts of the room in which it was offered.
-    hosted: bool,
-    received: BTreeSet<Who>,
-    /// When the others were last told, and whether there is more to tell.
-    told: Option<Moment>,
-    changed: bool,
-}
-
-impl Who {
-    fn new(member: MemberId, key: Option<PublicKey>) -> Self {
-        key.map_or(Self::Guest(member), Self::Key)
-    }
-
-    fn of(person: &Person) -> Self {
-        Self::new(person.member, person.key)
-    }
-
-    fn kept(key: Option<PublicKey>) -> Self {
-        key.map_or(Self::Nobody, Self::Key)
-    }
-
-    /// The number in this life of the room, where the person is here.
-    fn member(self, room: &Room) -> Option<MemberId> {
-        match self {
-            Self::Key(key) => room.holder_of(&key),
-            Self::Guest(member) => room.key_of(member).map(|_| member),
-            Self::Nobody => None,
-        }
-    }
-}
-
-impl Entry {
-    fn may_see(&self, who: Who) -> bool {
-        self.about.is_some() && (self.to.is_none() || self.to == Some(who) || self.owner == who)
-    }
-
-    fn is_sealed(&self) -> bool {
-        self.stock.as_ref().is_some_and(|stock| stock.holding().sealed)
-    }
-
-    /// Whether nobody can complete it any more: what guests have begun who are gone, and pipes whose senders stay away.
-    fn is_hopeless(&self, room: &Room, now: Moment) -> bool {
-        if self.is_sealed() {
-            return false;
-        }
-        let nobody = match self.owner {
-            Who::Nobody => true,
-            Who::Guest(_) => self.owner.member(room).is_none(),
-            Who::Key(_) => false,
-        };
-        nobody || self.is_open_pipe() && self.until.is_some_and(|until| now >= until)
-    }
-
-    /// Whether only the program that began it can finish it: what came out of a pipe does not come again.
-    fn is_open_pipe(&self) -> bool {
-        self.record.size.is_none() && !self.is_sealed()
-    }
-
-    fn describe(&self, room: &Room, age: Duration) -> OfferState {
-        let Record { number, id, owner, name, direct, size, chunk_size, since, touched, .. } = &self.record;
-        let holding = self.stock.as_ref().map(|stock| stock.holding().clone()).unwrap_or_default();
-        let seconds = |micros: u64| micros as f64 / 1e6;
-        OfferState {
-            offer: *number,
-            offer_id: *id,
-            member: self.owner.member(room),
-            name: name.clone(),
-            key: *owner,
-            to: self.to.and_then(|to| to.member(room)),
-            direct: *direct,
-            size: size.or(holding.total),
-            chunk_size: *chunk_size,
-            kept: holding.kept.count(),
-            chunks: self.stock.as_ref().and_then(|stock| stock.chunks()),
-            sealed: holding.sealed,
-            uploading: !self.uploaders.is_empty(),
-            received: u32::try_from(self.received.len()).unwrap_or(u32::MAX),
-            since: seconds(*since),
-            expires: seconds(*touched) + age.as_secs_f64(),
-        }
-    }
 }
 
 impl Shelf {

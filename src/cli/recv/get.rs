@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::memory::Memory;
+use super::said::{self, Harmless};
 use super::{Existing, Recv, ask, fresh, told};
 use crate::cli::output::{Content, Output};
 use crate::cli::progress::{Begin, Direction, Display, Ending};
@@ -18,7 +19,7 @@ use crate::pipeline::download::{self, Error, IfExists, Listed, Note, Outcome, Re
 use crate::pipeline::figures::Figures;
 use crate::session::Address;
 use crate::transfer::{Kind, Rules};
-use crate::{id, limits, text};
+use crate::{id, text};
 
 /// How long one waits for the description of an offer that is there.
 const DESCRIBED: Duration = Duration::from_secs(5);
@@ -397,7 +398,7 @@ impl Getter<'_> {
         let terminal = std::io::stdout().is_terminal();
         let out = Output::open(None, content).map_err(|failure| Error::Io(std::io::Error::other(failure)))?;
         let out: Box<dyn Write + Send> =
-            if text && terminal { Box::new(Harmless { out, text: Vec::new() }) } else { Box::new(out) };
+            if text && terminal { Box::new(Harmless::new(out)) } else { Box::new(out) };
         let [_] = listed.manifest.files() else { return Err(Error::Several(listed.manifest.files().len())) };
         self.begin(display, named, 1, listed.size, 0);
         let mut report = |note: Note<'_>| show(display, &note, came);
@@ -418,11 +419,8 @@ impl Getter<'_> {
         self.begin(display, named, 1, listed.size, 0);
         let mut report = |note: Note<'_>| show(display, &note, came);
         let read = download::read(self.room, listed, self.stop, &mut report).await?;
-        // What follows on the next lines must not look like somebody else's.
-        let read = read.trim_end_matches('\n').replace('\n', "\n  ");
-        let line = format!("{} (offer {}): {read}\n", named.from, named.number);
         let mut out = output::stdout()?;
-        out.write_all(line.as_bytes())?;
+        out.write_all(said::by(&named.from, &named.number, &read).as_bytes())?;
         Ok(out.flush()?)
     }
 
@@ -534,35 +532,4 @@ fn show(display: &mut Display, note: &Note<'_>, came: &mut Came) {
 /// The code with which an error ends the program.
 fn exit(error: &anyhow::Error) -> Exit {
     error.downcast_ref::<Failure>().map_or(Exit::Other, |failure| failure.exit)
-}
-
-/// A text on its way to a terminal: nothing in it does anything there.
-struct Harmless {
-    out: Output,
-    text: Vec<u8>,
-}
-
-impl Write for Harmless {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.text.extend_from_slice(bytes);
-        // A line that is longer than a message is not waited for.
-        let end = match self.text.iter().rposition(|byte| *byte == b'\n') {
-            Some(at) => at + 1,
-            None if self.text.len() > limits::MESSAGE => self.text.len(),
-            None => return Ok(bytes.len()),
-        };
-        let lines: Vec<u8> = self.text.drain(..end).collect();
-        self.out.write_all(text::scrub_lines(&String::from_utf8_lossy(&lines), usize::MAX).as_bytes())?;
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        let rest = std::mem::take(&mut self.text);
-        if rest.is_empty() {
-            return Ok(());
-        }
-        let rest = text::scrub_lines(&String::from_utf8_lossy(&rest), usize::MAX);
-        self.out.write_all(rest.as_bytes())?;
-        self.out.write_all(b"\n")
-    }
 }
