@@ -150,6 +150,28 @@ async fn f21_a_pipe_whose_sender_is_killed_is_given_up_when_its_session_is_over(
     assert_eq!(scene.recv(&["--list"]).out, b"nothing is offered in this room\n");
 }
 
+#[test]
+fn with_ephemeral_who_opens_a_room_again_cannot_take_back_what_others_left_there() {
+    let mut scene = Scene::new();
+    let home = scene.town.path("fleeting");
+    fs::create_dir(&home).unwrap();
+    let mut command = crate::support::programs::program("conf-serve", &home);
+    command.args(["127.0.0.1:0", "--ephemeral", "--room-grace", "1s", "--log-file"]).arg(home.join("log"));
+    command.stdout(Stdio::piped());
+    scene.server = Some(crate::support::programs::Serve::from_command(command));
+    let whole = scene.file("one", 10);
+    assert_eq!(scene.sent(&["one"]).code, 0);
+    wait_for(&home.join("log"), "room closed");
+    // Bob opens it and is its host.
+    let mut command = scene.command(&scene.room(), &["--withdraw", "1"]);
+    command.env("CONF_NAME", "Bob").env("XDG_STATE_HOME", scene.town.path("bob/state"));
+    let ended = Taking::start(command).end();
+    assert_eq!(ended.code, 5, "{}", ended.said);
+    assert!(ended.said.contains("only its sender can take it back"), "{}", ended.said);
+    assert!(scene.recv(&["1", "-o", "-"]).out == whole, "files live as long as the server");
+    assert_eq!(scene.sent(&["--withdraw", "1"]).code, 0);
+}
+
 /// Waits until something is there.
 fn wait_for_file(path: &std::path::Path) {
     let began = confkit::time::now();

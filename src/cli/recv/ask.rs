@@ -31,10 +31,6 @@ pub(super) async fn accept(
     let size = listed.bytes().map_or_else(|| "of unknown size".into(), units::size);
     let files = if count == 1 { "1 file".to_owned() } else { format!("{count} files") };
     say(&format!("{from} offers {title}: {files}, {size}\n"));
-    if listed.left_out() > 0 {
-        let count = listed.left_out();
-        say(&format!("{count} of what is in it is hidden and left out; --allow-hidden takes it, too\n"));
-    }
     let mut lines = listed.lines();
     show(lines.by_ref().take(SHOWN));
     let left = listed.manifest.files().len() + listed.manifest.directories().len() - listed.left_out();
