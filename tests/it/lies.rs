@@ -44,8 +44,9 @@ impl Fence {
         Self { outer, inner }
     }
 
-    /// Nothing has changed outside, and inside there are only files and directories.
-    fn check(&self, what: &dyn std::fmt::Debug) {
+    /// Nothing has changed outside, and inside there are only files and directories, none of them hidden where that
+    /// is not `hidden`.
+    fn check(&self, hidden: bool, what: &dyn std::fmt::Debug) {
         let mut found = BTreeSet::new();
         let mut left = vec![self.outer.path().to_owned()];
         while let Some(at) = left.pop() {
@@ -55,6 +56,12 @@ impl Fence {
                 if kind.is_dir() {
                     left.push(entry.path());
                 }
+                let name = entry.file_name();
+                assert!(
+                    hidden || !name.as_encoded_bytes().starts_with(b"."),
+                    "{:?} after {what:?}",
+                    entry.path()
+                );
                 if !entry.path().starts_with(&self.inner) {
                     found.insert(entry.path().strip_prefix(self.outer.path()).unwrap().to_owned());
                 }
@@ -156,7 +163,7 @@ async fn f01_f02_f03_f05_f07_f10_of_2000_hostile_lists_over_the_wire_none_writes
         } else {
             failed += 1
         }
-        fence.check(list);
+        fence.check(rules.hidden, list);
         fence.clear();
     }
     eprintln!("{refused} refused, {failed} failed, {taken} received");
@@ -170,7 +177,7 @@ async fn f01_f02_f03_f05_f07_f10_of_2000_hostile_lists_over_the_wire_none_writes
         let (code, _, said) = fence.receive(&liar, n + 1);
         assert!([0, 5, 6, 7, 9].contains(&code), "{code}: {said} after {:?}", lists[n as usize]);
         assert!(!said.contains(['\u{1b}', '\u{202e}']), "{said:?}");
-        fence.check(&lists[n as usize]);
+        fence.check(false, &lists[n as usize]);
         fence.clear();
     }
 }
@@ -263,7 +270,7 @@ fn f24_what_is_flipped_doubled_turned_round_or_left_out_once_is_mended() {
         assert_eq!(code, 0, "{name}: {said}");
         assert!(is_right(&fence.inner.join("a")) && sums.ends_with("/a\n"), "{name}: {sums}");
         assert_eq!(fence.names(), ["a"], "{name}");
-        fence.check(&name);
+        fence.check(false, &name);
     }
 }
 
@@ -297,7 +304,7 @@ fn f24_f26_what_stays_damaged_stays_a_part_and_ends_with_6() {
         assert_eq!((code, sums.as_str()), (6, ""), "{name}: {said}");
         assert!(said.contains("chunk 3") && said.contains("stays as a part"), "{name}: {said}");
         assert!(!fence.inner.join("a").exists() && fence.names().contains(&"a.part".into()), "{name}");
-        fence.check(&name);
+        fence.check(false, &name);
     }
 }
 
@@ -351,7 +358,7 @@ fn f09_what_was_not_accepted_is_not_written() {
     let (code, _, said) = fence.receive(&liar, 1);
     assert_eq!(code, 0, "{said}");
     assert!(is_right(&fence.inner.join("a")) && fence.names() == ["a"]);
-    fence.check(&"more than was asked for");
+    fence.check(false, &"more than was asked for");
 
     let md5 = "00000000000000000000000000000000";
     let others = [
@@ -374,7 +381,7 @@ fn f09_what_was_not_accepted_is_not_written() {
         let (code, sums, said) = fence.receive(&liar, 1);
         assert_eq!((code, sums.as_str()), (expected, ""), "{shown}: {said}");
         assert!(!fence.inner.join("a").exists() && !fence.inner.join("b").exists(), "{shown}");
-        fence.check(&shown);
+        fence.check(false, &shown);
     }
 }
 

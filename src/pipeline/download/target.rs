@@ -538,11 +538,15 @@ pub async fn compare(room: &mut Room, mut target: Target) -> Result<Target, Erro
     .await
 }
 
-/// What the part of several files is called.
+/// What the part of several files is called: after the first of them, and never hidden, whatever that is.
 fn tree_name(manifest: &Manifest) -> String {
     let mut tops = entries(manifest).map(|entry| &entry.path.components()[0]);
     let first = tops.next().cloned().unwrap_or_default();
-    if tops.all(|top| *top == first) { first } else { format!("{first} and more") }
+    let name = if tops.all(|top| *top == first) { first } else { format!("{first} and more") };
+    match name.trim_start_matches('.') {
+        "" => "files".into(),
+        visible => visible.to_owned(),
+    }
 }
 
 fn entries(manifest: &Manifest) -> impl Iterator<Item = &Entry> {
@@ -567,5 +571,21 @@ mod tests {
         assert_eq!(numbered("v1. The long story of it", 1), "v1. The long story of it (1)");
         let long = numbered(&format!("{}.zip", "é".repeat(125)), 99);
         assert!(long.len() <= 255 && long.ends_with(" (99).zip"), "{long}");
+    }
+
+    #[test]
+    fn f07_a_part_is_never_hidden() {
+        let name = |paths: &[&str]| {
+            let item = |path: &&str| crate::transfer::Item {
+                path: vec![(*path).to_owned()],
+                size: Some(1),
+                ..crate::transfer::Item::default()
+            };
+            let items = paths.iter().map(item).collect();
+            tree_name(&Manifest::new(items, crate::transfer::Rules { hidden: true }).unwrap())
+        };
+        assert_eq!(name(&["a", ".env"]), "a and more");
+        assert_eq!(name(&[".env", "a"]), "env and more");
+        assert_eq!(name(&[".git"]), "git");
     }
 }
