@@ -63,8 +63,9 @@ pub const GRACE: Duration = Duration::from_secs(30);
 /// An empty room is kept this long, so that a member who changes networks finds the tracks' numbers
 /// and the room's history again.
 pub const ROOM_GRACE: Duration = Duration::from_secs(60);
-/// How long a pipe that was offered waits for its sender to come back: no other run can go on with it.
-pub const PIPE_GRACE: Duration = Duration::from_secs(120);
+/// How long a pipe that was offered waits after a restart of the server for its sender to come back: no other run can
+/// go on with it, and whoever receives it waits so long for nothing. Else it lives as long as its sender's session.
+pub const PIPE_GRACE: Duration = GRACE;
 /// First pause before a reconnect.
 pub const BACKOFF_FIRST: Duration = Duration::from_millis(250);
 /// Longest pause before a reconnect.

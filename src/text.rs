@@ -144,6 +144,33 @@ fn pictograph(c: char) -> bool {
     matches!(c, '\u{2190}'..='\u{2bff}' | '\u{fe0f}' | '\u{1f000}'..='\u{1faff}')
 }
 
+/// A name or path as a shell reads it.
+pub fn quoted(name: &str) -> String {
+    let plain = |c: char| c.is_alphanumeric() || "._-/+@%:,=".contains(c);
+    match !name.is_empty() && !name.starts_with('-') && name.chars().all(plain) {
+        true => name.to_owned(),
+        false => format!("'{}'", name.replace('\'', "'\\''")),
+    }
+}
+
+/// `512 B`, `1.5 KiB`, `380 MiB`.
+pub fn size(bytes: u64) -> String {
+    if bytes < 1024 {
+        return format!("{bytes} B");
+    }
+    let mut value = bytes as f64;
+    let mut unit = "";
+    for next in ["KiB", "MiB", "GiB", "TiB", "PiB"] {
+        // 1023.5 would be shown as 1024.
+        if value < 1023.5 {
+            break;
+        }
+        value /= 1024.0;
+        unit = next;
+    }
+    if value < 99.95 { format!("{value:.1} {unit}") } else { format!("{value:.0} {unit}") }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -204,5 +231,35 @@ mod tests {
     fn shortening_cuts_between_clusters() {
         assert_eq!(shorten("ab👩‍👩‍👧cd", 3), "ab👩‍👩‍👧…");
         assert_eq!(shorten("abc", 3), "abc");
+    }
+
+    #[test]
+    fn sizes_are_short_and_right() {
+        for (bytes, text) in [
+            (0, "0 B"),
+            (1023, "1023 B"),
+            (1024, "1.0 KiB"),
+            (1536, "1.5 KiB"),
+            (380 << 20, "380 MiB"),
+            ((1 << 30) - 1, "1.0 GiB"),
+            (10 << 30, "10.0 GiB"),
+            (u64::MAX, "16384 PiB"),
+        ] {
+            assert_eq!(size(bytes), text);
+        }
+    }
+
+    #[test]
+    fn names_are_quoted_as_a_shell_needs_it() {
+        for (name, text) in [
+            ("a-b/c.tar.gz", "a-b/c.tar.gz"),
+            ("报告.pdf", "报告.pdf"),
+            ("my file", "'my file'"),
+            ("it's", "'it'\\''s'"),
+            ("-rf", "'-rf'"),
+            ("", "''"),
+        ] {
+            assert_eq!(quoted(name), text);
+        }
     }
 }

@@ -4,6 +4,7 @@ mod ask;
 mod get;
 mod list;
 mod memory;
+mod said;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -20,7 +21,7 @@ use super::{Common, Exit, Failure, Meeting, Program, ended, is_reader_gone, outp
 use crate::id::OfferId;
 use crate::limits;
 use crate::net::client::Config;
-use crate::pipeline::download::{self, Error, IfExists, Room};
+use crate::pipeline::download::{self, Error, IfExists, Leftover, Room};
 use crate::pipeline::offers::Offer;
 use crate::session::Address;
 use crate::time;
@@ -270,17 +271,27 @@ fn named<'a>(room: &'a Room, what: &str) -> Result<&'a Offer, Failure> {
     })
 }
 
-/// Removes a part by the name of its file; whether there was one.
+/// Removes a part by the name of its file; whether there was one. What is not certainly a part is asked about.
 fn discard_here(args: &Recv, name: &str) -> Result<bool, Failure> {
     let name = name.strip_suffix(".part").unwrap_or(name);
     let directory = args.output.as_deref().unwrap_or(Path::new("."));
     let failed = |error: Error| Failure::new(exit_of(&error), error.to_string());
-    let gone = download::discard(directory, name).map_err(failed)?;
-    if gone {
-        let shown = crate::text::scrub(name, 255);
-        let _ = writeln!(std::io::stderr(), "removed what was received of {shown}");
+    let Some(left) = Leftover::find(directory, name).map_err(failed)? else { return Ok(false) };
+    let shown = crate::text::scrub(name, 255);
+    let doubt = left.doubt().filter(|_| !args.yes).map(|doubt| crate::text::scrub(&doubt, 1024));
+    if let Some(doubt) = doubt {
+        if !ask::can_ask(&args.common) {
+            return Err(Failure::usage(format!("{doubt}; --yes removes it all the same")));
+        }
+        if !ask::confirm(&format!("{doubt}. Remove it?"))
+            .map_err(|error| Failure::new(Exit::Other, error.to_string()))?
+        {
+            return Err(Failure::new(Exit::Refused, format!("{shown}{} stays", crate::files::sink::PART)));
+        }
     }
-    Ok(gone)
+    left.remove().map_err(failed)?;
+    let _ = writeln!(std::io::stderr(), "removed what was received of {shown}");
+    Ok(true)
 }
 
 /// The same by its number or name in the room.
@@ -303,7 +314,10 @@ async fn discard(
         }
         None => {
             let shown = crate::text::scrub(what, 100);
-            Err(Failure::new(Exit::File, format!("there is nothing received of {shown} here")))
+            let message = format!(
+                "there is nothing received of {shown} here; a NAME.part that is in the way goes with --discard NAME"
+            );
+            Err(Failure::new(Exit::File, message))
         }
     }
 }
@@ -329,6 +343,7 @@ pub(super) fn told(error: Error, address: &Address, part: Option<&str>) -> Failu
             .cloned()
             .unwrap_or_else(|| Failure::new(Exit::Other, error.to_string())),
         Error::Missing | Error::Silent => Failure::new(Exit::Incomplete, again(error.to_string())),
+        Error::Stuck => Failure::new(Exit::File, again(error.to_string())),
         Error::Sink(full) if full.is_full() => {
             Failure::new(Exit::File, again(format!("{error}; make room, then receive it again")))
         }
@@ -339,11 +354,11 @@ pub(super) fn told(error: Error, address: &Address, part: Option<&str>) -> Failu
 fn exit_of(error: &Error) -> Exit {
     match error {
         Error::Ended(_) | Error::Over => Exit::Connect,
-        Error::Gone { reason: Going::Changed, .. } => Exit::Integrity,
-        Error::Gone { reason: Going::Broken, .. } => Exit::Incomplete,
+        // It will never be complete.
+        Error::Gone { reason: Going::Changed | Going::Broken, .. } => Exit::Integrity,
         Error::Gone { .. } | Error::Refused(_) | Error::Judged(_) | Error::Large { .. } => Exit::Refused,
         Error::Missing | Error::Silent | Error::Interrupted => Exit::Incomplete,
-        Error::Sink(_) | Error::Exists(..) | Error::Space { .. } => Exit::File,
+        Error::Stuck | Error::Sink(_) | Error::Exists(..) | Error::Space { .. } => Exit::File,
         Error::Io(error) if is_reader_gone(error) => Exit::Done,
         Error::Io(_) => Exit::Other,
         Error::Several(_) => Exit::Usage,

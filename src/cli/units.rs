@@ -2,25 +2,9 @@
 
 use std::time::Duration;
 
-const KIB: f64 = 1024.0;
+pub use crate::text::size;
 
-/// `512 B`, `1.5 KiB`, `380 MiB`.
-pub fn size(bytes: u64) -> String {
-    if bytes < 1024 {
-        return format!("{bytes} B");
-    }
-    let mut value = bytes as f64;
-    let mut unit = "";
-    for next in ["KiB", "MiB", "GiB", "TiB", "PiB"] {
-        // 1023.5 would be shown as 1024.
-        if value < 1023.5 {
-            break;
-        }
-        value /= KIB;
-        unit = next;
-    }
-    if value < 99.95 { format!("{value:.1} {unit}") } else { format!("{value:.0} {unit}") }
-}
+const KIB: f64 = 1024.0;
 
 /// `85.3 MiB/s`.
 pub fn rate(per_second: f64) -> String {
@@ -79,22 +63,6 @@ fn finite(bytes: f64) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn sizes_are_short_and_right() {
-        for (bytes, text) in [
-            (0, "0 B"),
-            (1023, "1023 B"),
-            (1024, "1.0 KiB"),
-            (1536, "1.5 KiB"),
-            (380 << 20, "380 MiB"),
-            ((1 << 30) - 1, "1.0 GiB"),
-            (10 << 30, "10.0 GiB"),
-            (u64::MAX, "16384 PiB"),
-        ] {
-            assert_eq!(size(bytes), text);
-        }
-    }
 
     #[test]
     fn spans_are_read_like_a_clock() {

@@ -49,8 +49,8 @@ impl JournalFile {
         Ok(Some((journal, bytes)))
     }
 
-    /// Writes at its end. It need not be on the disk when this returns: what it speaks of is, and losing it
-    /// costs no more than fetching that again.
+    /// Writes at its end. It is on the disk after [`Self::sync`]; what is lost before that costs no more than fetching
+    /// what it speaks of again.
     pub fn append(&mut self, bytes: &[u8]) -> Result<(), Error> {
         let written = self.file.seek(SeekFrom::End(0)).and_then(|_| self.file.write_all(bytes));
         written.map_err(|error| self.failed(error))

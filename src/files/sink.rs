@@ -57,6 +57,9 @@ pub enum Error {
     /// Another program is receiving into it.
     #[error("{} is being written by another program", shown(.0))]
     Busy(PathBuf),
+    /// A directory that has the name of a part, with what nobody puts into one.
+    #[error("{} is a directory that has other things in it than a part has; move it away yourself", shown(.0))]
+    Mixed(PathBuf),
     /// A name that is no name.
     #[error("a name that cannot be used")]
     Name,

@@ -100,6 +100,22 @@ pub struct Found {
     pub left_out_more: usize,
 }
 
+impl Found {
+    /// For people: that some of it is hidden, which receivers do not take unless they say so; nothing where none is.
+    pub fn hidden(&self) -> Option<String> {
+        let all = self.files.iter().chain(&self.directories);
+        let mut hidden = all.filter(|source| source.path.iter().any(|name| name.starts_with('.')));
+        let first = text::scrub(&hidden.next()?.path.join("/"), limits::SENTENCE);
+        Some(match hidden.count() {
+            0 => format!("{first} is hidden: conf-recv leaves it out unless --allow-hidden is given"),
+            more => format!(
+                "{} of what is sent is hidden, such as {first}: conf-recv leaves it out unless --allow-hidden is given",
+                more + 1
+            ),
+        })
+    }
+}
+
 /// Why paths cannot be sent.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -114,7 +130,18 @@ pub enum Error {
         /// What it is.
         what: &'static str,
         /// What to type instead.
-        hint: &'static str,
+        hint: String,
+    },
+    /// Nothing is in it by its size, and something comes out of it.
+    #[error(
+        "{} says that it is empty, but something comes out of it, as of files that the system makes as they are read; \
+         type: {way}", shown(.path)
+    )]
+    Sizeless {
+        /// Which.
+        path: PathBuf,
+        /// The command that sends it.
+        way: String,
     },
     /// Names that cannot be told to others.
     #[error("{} is a name that is not UTF-8, which others could not read; rename it, or leave it out with --exclude", shown(.0))]
@@ -200,8 +227,8 @@ impl Search<'_> {
         }
         if let Some(what) = special(&about) {
             let hint = match about.file_type().is_fifo() || about.file_type().is_char_device() {
-                true => "; what comes out of it is sent by: conf-send --stdin-name NAME < PATH",
-                false => "",
+                true => format!("; what comes out of it is sent by: {}", as_a_pipe(name, path)),
+                false => String::new(),
             };
             return Err(Error::Special { path: path.to_owned(), what, hint });
         }
@@ -288,12 +315,13 @@ impl Search<'_> {
             return Ok(());
         }
         if about.len() == 0 && has_bytes(&from) {
-            const WHAT: &str = "a file of the system, whose size is not known beforehand";
+            // Its size would be promised to the receivers.
             if from_user {
-                let hint = "; what is in it is sent by: conf-send --stdin-name NAME < PATH";
-                return Err(Error::Special { path: from, what: WHAT, hint });
+                let name = path.last().map_or("NAME", String::as_str);
+                let way = as_a_pipe(name, &from);
+                return Err(Error::Sizeless { path: from, way });
             }
-            self.leave_out(&from, WHAT);
+            self.leave_out(&from, "it says that it is empty, and is not");
             return Ok(());
         }
         self.holds(&path);
@@ -350,6 +378,15 @@ fn has_bytes(path: &Path) -> bool {
     let mut options = fs::OpenOptions::new();
     let open = options.read(true).custom_flags(OFlags::NONBLOCK.bits() as i32).open(path);
     open.and_then(|mut file| file.read(&mut [0])).is_ok_and(|count| count > 0)
+}
+
+/// The command that sends what comes out of `path`.
+fn as_a_pipe(name: &str, path: &Path) -> String {
+    format!(
+        "conf-send --stdin-name {} < {}",
+        text::quoted(&text::scrub(name, limits::COMPONENT)),
+        text::quoted(&shown(path))
+    )
 }
 
 /// What it is, where it is neither file nor directory.

@@ -771,13 +771,15 @@ fn log(event: &Event) {
             tracing::info!(room = welcome.room, member = %welcome.member, name = welcome.name, resumed, "joined");
         }
         Event::Down { reason, retry_in, attempt } => {
-            tracing::warn!(attempt, "{reason}; trying again in {:.1} s", retry_in.as_secs_f64());
+            // A sentence for people, who are not interested in how often that was.
+            tracing::debug!(attempt, "the connection is lost");
+            tracing::warn!("{reason}; trying again in {:.1} s", retry_in.as_secs_f64());
         }
         // Whoever has asked for it says so itself.
         Event::Refused(refusal) if refusal.id.is_some() || refusal.piece.is_some() => {
             tracing::debug!(code = refusal.code.as_str(), "refused: {refusal}");
         }
-        Event::Refused(refusal) => tracing::warn!(code = refusal.code.as_str(), "refused: {refusal}"),
+        Event::Refused(refusal) => tracing::warn!("refused: {refusal}"),
         Event::Ended(end) => tracing::info!("{end}"),
         _ => {}
     }

@@ -15,6 +15,8 @@ pub struct Offer {
     pub state: OfferState,
     /// What its sender says of it; none before that has come, or where it cannot be read.
     pub about: Option<About>,
+    /// Its description has come, whether it can be read or not.
+    pub described: bool,
 }
 
 /// What changed.
@@ -64,7 +66,8 @@ impl Offers {
                         Change::Changed(number)
                     }
                     None => {
-                        self.all.insert(number, Offer { state: state.clone(), about: None });
+                        self.all
+                            .insert(number, Offer { state: state.clone(), about: None, described: false });
                         Change::New(number)
                     }
                 })
@@ -73,6 +76,7 @@ impl Offers {
                 let piece = frame.header.piece.filter(|piece| piece.part == Part::About)?;
                 let offer = self.all.get_mut(&piece.offer)?;
                 offer.about = About::from_payload(frame.payload());
+                offer.described = true;
                 Some(Change::Changed(piece.offer))
             }
             Event::OfferGone { offer, reason } => {

@@ -204,7 +204,7 @@ pub async fn run(
         Former::Nothing => None,
         Former::Replaced(former) => Some(former),
         Former::Changed(former) => {
-            let taken = take_back(former, config).await;
+            let taken = take_back(Which::Changed(former), config).await.is_ok();
             if taken {
                 memory.forget();
             }
@@ -229,51 +229,30 @@ pub async fn run(
     result
 }
 
-/// Takes back an offer of an earlier run, because what it was made of has changed; whether it is gone.
-async fn take_back(offer: OfferId, config: Config) -> bool {
-    const REQUEST: u64 = 1;
-    let (handle, mut events) = client::connect(Config { offers: true, ..config });
-    let mut asked = false;
-    let mut limit = None;
-    let gone = loop {
-        let event = match limit {
-            // How long it takes to connect is limited there, and a person may be typing a password.
-            None => events.next().await,
-            Some(limit) => match tokio::time::timeout_at(limit, events.next()).await {
-                Ok(event) => event,
-                Err(_) => break false,
-            },
-        };
-        match event {
-            Some(Event::Up { .. }) => limit = Some(tokio::time::Instant::now() + limits::ANSWER),
-            Some(Event::OfferState(state)) if state.offer_id == offer => {
-                // What is complete was sent before it changed.
-                if state.sealed {
-                    break true;
-                }
-                handle.give_up(REQUEST, state.offer, Going::Changed).await;
-                asked = true;
-            }
-            Some(Event::OffersListed) if !asked => break true,
-            Some(Event::Done { id: REQUEST }) => break true,
-            Some(Event::Refused(refusal)) if refusal.id == Some(REQUEST) => break false,
-            // It can be taken back another time.
-            Some(Event::Down { .. }) => break false,
-            Some(Event::Ended(_)) | None => return false,
-            Some(_) => {}
-        }
-    };
-    tokio::join!(handle.close(), async { while events.next().await.is_some() {} });
-    gone
+/// Which offer is to be taken back over a session of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Which {
+    /// The one of this number, because the user says so.
+    Numbered(OfferNumber),
+    /// One of an earlier run, if it is there and not complete: what it was made of has changed.
+    Changed(OfferId),
 }
 
 /// Takes back the offer of this number.
 pub async fn withdraw(offer: OfferNumber, config: Config) -> Result<(), Error> {
+    take_back(Which::Numbered(offer), config).await
+}
+
+/// See [`Which`]. What is replaced by something else is taken back over the session that sends that.
+async fn take_back(which: Which, config: Config) -> Result<(), Error> {
     const REQUEST: u64 = 1;
-    let (handle, mut events) = client::connect(config);
+    let offers = matches!(which, Which::Changed(_));
+    let (handle, mut events) = client::connect(Config { offers, ..config });
+    let mut asked = false;
     let mut limit = None;
     let result = loop {
         let event = match limit {
+            // How long it takes to connect is limited there, and a person may be typing a password.
             None => events.next().await,
             Some(limit) => match tokio::time::timeout_at(limit, events.next()).await {
                 Ok(event) => event,
@@ -282,11 +261,22 @@ pub async fn withdraw(offer: OfferNumber, config: Config) -> Result<(), Error> {
         };
         match event {
             Some(Event::Up { .. }) => {
-                handle.withdraw(REQUEST, offer).await;
                 limit = Some(tokio::time::Instant::now() + limits::ANSWER);
+                if let Which::Numbered(offer) = which {
+                    handle.withdraw(REQUEST, offer).await;
+                }
             }
+            Some(Event::OfferState(state)) if which == Which::Changed(state.offer_id) => {
+                // What is complete was sent before it changed.
+                if state.sealed {
+                    break Ok(());
+                }
+                handle.give_up(REQUEST, state.offer, Going::Changed).await;
+                asked = true;
+            }
+            Some(Event::OffersListed) if offers && !asked => break Ok(()),
             // The session decides how long it tries to come back.
-            Some(Event::Down { .. }) => limit = None,
+            Some(Event::Down { .. }) => (limit, asked) = (None, false),
             Some(Event::Done { id: REQUEST }) | None => break Ok(()),
             Some(Event::Refused(refusal)) if refusal.id == Some(REQUEST) => {
                 break Err(Error::Refused(refusal));

@@ -442,6 +442,11 @@ impl Room {
         self.log.last()
     }
 
+    /// How long a session outlives its connection.
+    pub fn grace(&self) -> Duration {
+        self.terms.grace
+    }
+
     /// Members that it takes.
     pub fn max_members(&self) -> usize {
         self.terms.max_members

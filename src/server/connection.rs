@@ -550,12 +550,15 @@ impl Connection {
     }
 
     fn become_bulk(&mut self) {
-        if !std::mem::replace(&mut self.bulk, true) {
+        let (first, now) = (!std::mem::replace(&mut self.bulk, true), time::now());
+        if first {
             // Without it the connection is slower and nothing else.
             let _ = tcp::configure_bulk(&self.outbox.socket);
-            if let Some(place) = self.outbox.place() {
-                place.begin_files(time::now());
-            }
+        }
+        match self.outbox.place() {
+            Some(place) if first => place.begin_files(now),
+            Some(place) => place.go_on_with_files(now),
+            None => {}
         }
     }
 

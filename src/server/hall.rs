@@ -184,7 +184,7 @@ impl Hall {
             outbox.append(Frame::control(&Control::State(part), wall).bytes().clone());
         }
         if offers {
-            for frame in files::seen(&state, outbox.id, key) {
+            for frame in files::seen(&state, outbox.id, key, now) {
                 outbox.append(frame);
             }
         }

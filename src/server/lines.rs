@@ -136,6 +136,13 @@ impl Place {
         }
     }
 
+    /// Files move that have moved before on the same connection: after a pause they begin anew.
+    pub(super) fn go_on_with_files(&self, now: Moment) {
+        if !self.has_files(now) {
+            self.begin_files(now);
+        }
+    }
+
     /// Whether files move here.
     pub(super) fn has_files(&self, now: Moment) -> bool {
         self.lines().any(|line| line.files.load(Ordering::Relaxed) > now.micros())
@@ -212,5 +219,20 @@ mod tests {
         watching.mark_media(NOW);
         taking.begin_files(NOW);
         assert!(lines.pass(&taking, 0, NOW).is_some());
+    }
+
+    #[test]
+    fn files_that_pause_until_there_is_a_meeting_begin_slowly_again() {
+        let lines = Lines::default();
+        let (watching, taking) = (lines.place(address(1), None), lines.place(address(1), None));
+        let at = |seconds| NOW + Duration::from_secs(seconds);
+        taking.begin_files(at(0));
+        watching.mark_media(at(1));
+        assert_eq!(lines.pass(&taking, 1_000_000, at(1)), None);
+        taking.go_on_with_files(at(2));
+        assert_eq!(lines.pass(&taking, 1_000_000, at(2)), None, "without a pause the line is known");
+        watching.mark_media(at(9));
+        taking.go_on_with_files(at(9));
+        assert!(lines.pass(&taking, 0, at(9)).is_some());
     }
 }

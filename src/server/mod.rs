@@ -55,7 +55,7 @@ use hall::{Budget, Hall};
 use keeping::Keeping;
 use lines::Lines;
 use outbox::Outbox;
-use shelf::Shelf;
+use shelf::{Earlier, Shelf};
 use store::{Archive, Commit, Commits, Founding, Keep, RoomKey, Store, StoreError};
 
 /// Is called with the header of every frame that a peer sends, before the server acts on it.
@@ -461,7 +461,9 @@ impl Server {
     ) -> Result<Hall, Refusal> {
         let budget = Arc::clone(&self.budget);
         let depot = self.depot.clone().filter(|_| shelved.is_some());
-        let shelf = Shelf::new(shelved.zip(depot.as_ref().map(Depot::age)));
+        let hosts = archive.as_ref().is_some_and(|archive| archive.owner.is_some());
+        let earlier = Earlier { until: self.started, hosts };
+        let shelf = Shelf::new(shelved.zip(depot.as_ref().map(Depot::age)), earlier);
         let mut terms = self.terms();
         let (now, name) = (time::now(), name.clone());
         let Some((archive, store)) = archive.zip(self.store.clone()) else {

@@ -4,20 +4,24 @@
 //! reports, and carries out what [`Shelf::poll_output`] says. Bounds: [`limits::OFFERS`] in a room,
 //! [`limits::OPEN_OFFERS`] of a member that are not complete.
 
+mod entry;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 
+use self::entry::{Entry, Who};
 use super::depot::{Kept, News, Record, Request, Shelved, Stock};
-use crate::id::{ConnectionId, MemberId, OfferNumber, PublicKey};
+use crate::id::{ConnectionId, OfferNumber, PublicKey};
 use crate::limits;
 use crate::room::{Person, Room};
+use crate::text;
 use crate::time::Moment;
 use crate::transfer::Ranges;
 use crate::wire::control::{Control, Refusal};
-use crate::wire::offer::{Going, Offer, OfferState, Offered, Seal};
+use crate::wire::offer::{Going, Offer, Offered, Seal};
 use crate::wire::{Code, Part, Piece};
 
 /// Pairs in one answer to an offer; each takes at most 18 bytes of the 64 KiB.
@@ -27,13 +31,14 @@ const LOSSES: usize = 64;
 /// How often guests are looked for who have gone and left something unfinished.
 const ROUND: Duration = Duration::from_secs(5);
 
-/// A person over several lives of the server: a key, or a guest's number in this life.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Who {
-    Key(PublicKey),
-    Guest(MemberId),
-    /// A guest of an earlier life.
-    Nobody,
+/// What is known of the life of a room in which its kept offers were made.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Earlier {
+    /// When it had ended at the latest.
+    pub(super) until: Moment,
+    /// Whose room it was is known, and is so still. Else somebody who opens it again is its host, and not the host of
+    /// what others have left there.
+    pub(super) hosts: bool,
 }
 
 /// What the hall has to do.
@@ -66,96 +71,9 @@ pub(super) struct Shelf {
     outputs: VecDeque<Output>,
 }
 
-#[derive(Debug)]
-struct Entry {
-    record: Record,
-    owner: Who,
-    to: Option<Who>,
-    /// There when the depot has it.
-    stock: Option<Arc<Stock>>,
-    /// The frame; the others are told of the offer when it is there.
-    about: Option<Bytes>,
-    /// Requests that wait for the depot.
-    waiting: Vec<Request>,
-    uploaders: BTreeSet<ConnectionId>,
-    /// Since when nobody goes on with it, where it must be gone on with soon.
-    left: Option<Moment>,
-    received: BTreeSet<Who>,
-    /// When the others were last told, and whether there is more to tell.
-    told: Option<Moment>,
-    changed: bool,
-}
-
-impl Who {
-    fn new(member: MemberId, key: Option<PublicKey>) -> Self {
-        key.map_or(Self::Guest(member), Self::Key)
-    }
-
-    fn of(person: &Person) -> Self {
-        Self::new(person.member, person.key)
-    }
-
-    fn kept(key: Option<PublicKey>) -> Self {
-        key.map_or(Self::Nobody, Self::Key)
-    }
-
-    /// The number in this life of the room, where the person is here.
-    fn member(self, room: &Room) -> Option<MemberId> {
-        match self {
-            Self::Key(key) => room.holder_of(&key),
-            Self::Guest(member) => room.key_of(member).map(|_| member),
-            Self::Nobody => None,
-        }
-    }
-}
-
-impl Entry {
-    fn may_see(&self, who: Who) -> bool {
-        self.about.is_some() && (self.to.is_none() || self.to == Some(who) || self.owner == who)
-    }
-
-    /// The same for somebody who may be nobody.
-    fn may_be_seen(&self, who: Option<Who>) -> bool {
-        who.map_or(self.about.is_some() && self.to.is_none(), |who| self.may_see(who))
-    }
-
-    fn is_sealed(&self) -> bool {
-        self.stock.as_ref().is_some_and(|stock| stock.holding().sealed)
-    }
-
-    /// Whether only the program that began it can finish it: what came out of a pipe does not come again.
-    fn is_open_pipe(&self) -> bool {
-        self.record.size.is_none() && !self.is_sealed()
-    }
-
-    fn describe(&self, room: &Room, age: Duration) -> OfferState {
-        let Record { number, id, owner, name, direct, size, chunk_size, since, touched, .. } = &self.record;
-        let holding = self.stock.as_ref().map(|stock| stock.holding().clone()).unwrap_or_default();
-        let seconds = |micros: u64| micros as f64 / 1e6;
-        OfferState {
-            offer: *number,
-            offer_id: *id,
-            member: self.owner.member(room),
-            name: name.clone(),
-            key: *owner,
-            to: self.to.and_then(|to| to.member(room)),
-            direct: *direct,
-            size: size.or(holding.total),
-            chunk_size: *chunk_size,
-            kept: holding.kept.count(),
-            chunks: self.stock.as_ref().and_then(|stock| stock.chunks()),
-            sealed: holding.sealed,
-            uploading: !self.uploaders.is_empty(),
-            received: u32::try_from(self.received.len()).unwrap_or(u32::MAX),
-            since: seconds(*since),
-            expires: seconds(*touched) + age.as_secs_f64(),
-        }
-    }
-}
-
 impl Shelf {
     /// The offers that were kept of a room, and for how long any are; without that there are none.
-    pub(super) fn new(kept: Option<(Shelved, Duration)>) -> Self {
+    pub(super) fn new(kept: Option<(Shelved, Duration)>, earlier: Earlier) -> Self {
         let age = kept.as_ref().map(|(_, age)| *age);
         let (shelved, _) = kept.unwrap_or_default();
         let entry = |Kept { record, stock, about, received }: Kept| {
@@ -165,7 +83,8 @@ impl Shelf {
                 stock: Some(stock),
                 waiting: Vec::new(),
                 uploaders: BTreeSet::new(),
-                left: None,
+                until: Some(earlier.until + limits::PIPE_GRACE),
+                hosted: earlier.hosts,
                 received: received.into_iter().map(Who::Key).collect(),
                 told: about.is_some().then(Moment::default),
                 about,
@@ -185,24 +104,32 @@ impl Shelf {
     }
 
     /// A connection has come that wants to be told.
-    pub(super) fn handle_watcher(&mut self, connection: ConnectionId, room: &Room) {
+    pub(super) fn handle_watcher(&mut self, connection: ConnectionId, room: &Room, now: Moment) {
+        self.give_up_orphans(room, now);
         let Some(who) = room.person(connection).map(|person| Who::of(&person)) else { return };
         self.watchers.insert(connection, who);
-        let told = self.list(connection, Some(who), room);
+        let told = self.list(connection, Some(who), room, now);
         self.outputs.extend(told);
     }
 
     /// A connection only wants to know what there is, for whoever holds `key`: what it is to be sent. A guest who
     /// is nobody here sees what is for everybody.
-    pub(super) fn look(&self, connection: ConnectionId, key: Option<PublicKey>, room: &Room) -> Vec<Output> {
-        self.list(connection, key.map(Who::Key), room)
+    pub(super) fn look(
+        &self,
+        connection: ConnectionId,
+        key: Option<PublicKey>,
+        room: &Room,
+        now: Moment,
+    ) -> Vec<Output> {
+        self.list(connection, key.map(Who::Key), room, now)
     }
 
     /// What a connection is told of the offers that there are.
-    fn list(&self, connection: ConnectionId, who: Option<Who>, room: &Room) -> Vec<Output> {
+    fn list(&self, connection: ConnectionId, who: Option<Who>, room: &Room, now: Moment) -> Vec<Output> {
         let age = self.age.unwrap_or_default();
         let (mut told, mut count) = (Vec::new(), 0);
-        for entry in self.offers.values().filter(|entry| entry.may_be_seen(who)) {
+        let there = |entry: &&Entry| entry.may_be_seen(who) && !entry.is_hopeless(room, now);
+        for entry in self.offers.values().filter(there) {
             count += 1;
             told.push(Output::Send(connection, Control::OfferState(entry.describe(room, age))));
             told.extend(entry.about.clone().map(|about| Output::Pass(connection, about)));
@@ -218,6 +145,8 @@ impl Shelf {
         for (number, entry) in &mut self.offers {
             entry.waiting.retain(|request| request.connection != connection);
             if entry.uploaders.remove(&connection) && entry.uploaders.is_empty() {
+                // So long the session of its sender lives; another one would have to begin anew.
+                entry.until = Some(now + room.grace());
                 left.push(*number);
             }
         }
@@ -227,17 +156,12 @@ impl Shelf {
         self.give_up_orphans(room, now);
     }
 
-    /// What nobody can ever finish: what guests have begun who are gone, and pipes whose senders stay away.
+    /// Takes back what nobody can ever finish.
     fn give_up_orphans(&mut self, room: &Room, now: Moment) {
-        for entry in self.offers.values_mut().filter(|entry| !entry.is_sealed()) {
-            let guest = matches!(entry.owner, Who::Guest(_)) && entry.owner.member(room).is_none();
-            let pipe = entry.is_open_pipe() && entry.uploaders.is_empty() && {
-                now.since(*entry.left.get_or_insert(now)) >= limits::PIPE_GRACE
-            };
-            if let (true, Some(stock)) = (guest || pipe, &entry.stock) {
-                self.outputs.push_back(Output::Withdraw(Arc::clone(stock), None, Going::Broken));
-            }
-        }
+        let hopeless = self.offers.values().filter(|entry| entry.is_hopeless(room, now));
+        let stocks = hopeless.filter_map(|entry| entry.stock.as_ref());
+        // A depot that is too busy for it is asked again in the next round.
+        self.outputs.extend(stocks.map(|stock| Output::Withdraw(Arc::clone(stock), None, Going::Broken)));
     }
 
     /// A member offers something, or goes on with it. `room_left` says how many bytes the depot still takes, and how
@@ -287,7 +211,7 @@ impl Shelf {
         let first = entry.uploaders.is_empty() && !entry.is_sealed();
         if !entry.is_sealed() {
             entry.uploaders.insert(request.connection);
-            entry.left = None;
+            entry.until = None;
         }
         match &entry.stock {
             None => entry.waiting.push(request),
@@ -344,10 +268,14 @@ impl Shelf {
         match room_left() {
             Some((left, _)) if offer.size.unwrap_or(0) <= left => {}
             Some((left, all)) => {
-                let needed =
-                    offer.size.map_or_else(String::new, |size| format!("this takes {}, and ", mib(size)));
-                let message =
-                    format!("{needed}{} of the {} that the server keeps are free", mib(left), mib(all));
+                let needed = offer
+                    .size
+                    .map_or_else(String::new, |size| format!("this takes {}, and ", text::size(size)));
+                let message = format!(
+                    "{needed}{} of the {} that the server keeps are free",
+                    text::size(left),
+                    text::size(all)
+                );
                 return refuse(Code::Quota, &message);
             }
             None => return refuse(Code::Quota, "this server takes no files"),
@@ -378,7 +306,8 @@ impl Shelf {
             about: None,
             waiting: vec![request],
             uploaders: [request.connection].into(),
-            left: None,
+            until: None,
+            hosted: true,
             received: BTreeSet::new(),
             told: None,
             changed: false,
@@ -519,12 +448,18 @@ impl Shelf {
         let who = Who::of(&person);
         let entry = self.offers.get(&number);
         let refusal = match entry.and_then(|entry| Some((entry, entry.stock.clone()?))) {
-            Some((entry, stock)) if entry.owner == who || (person.host && entry.may_see(who)) => {
+            Some((entry, stock))
+                if entry.owner == who || (person.host && entry.hosted && entry.may_see(who)) =>
+            {
                 // What is complete can be had, whatever becomes of its source.
                 let hopeless = reason.is_hopeless() && entry.owner == who && !entry.is_sealed();
                 let going = if hopeless { reason } else { Going::Withdrawn };
                 return self.outputs.push_back(Output::Withdraw(stock, Some(request), going));
             }
+            Some((entry, _)) if person.host && entry.may_see(who) => Refusal::new(
+                Code::Denied,
+                "this offer was here before the room was yours: only its sender can take it back",
+            ),
             Some((entry, _)) if entry.may_see(who) => Refusal::new(
                 Code::Denied,
                 "this offer is somebody else's: its sender or a host can take it back",
@@ -576,7 +511,7 @@ impl Shelf {
         let changed = self.offers.values().filter(|entry| entry.changed);
         let news = changed.map(|entry| entry.told.map_or(self.round, |told| told + limits::OFFER_NEWS));
         let open = |entry: &&Entry| {
-            matches!(entry.owner, Who::Guest(_)) && !entry.is_sealed() || entry.is_open_pipe()
+            !matches!(entry.owner, Who::Key(_)) && !entry.is_sealed() || entry.is_open_pipe()
         };
         let round = self.offers.values().find(open).map(|_| self.round);
         news.chain(round).min()
@@ -652,10 +587,6 @@ impl Shelf {
         refusal.id = Some(request.id);
         self.outputs.push_back(Output::Send(request.connection, Control::Error(refusal)));
     }
-}
-
-fn mib(bytes: u64) -> String {
-    format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20))
 }
 
 #[cfg(test)]

@@ -159,9 +159,22 @@ impl Download {
         !self.requests.is_empty()
     }
 
+    /// Whether chunks have come that are not safe yet.
+    pub fn is_writing(&self) -> bool {
+        !self.taken.is_empty()
+    }
+
     /// Whether everything that is to be had is safe. Of a stream whose end is not known, as far as it is seen.
     pub fn is_complete(&self) -> bool {
         self.total.or(self.end).is_some() && self.missing().is_empty() && self.asked.is_empty()
+    }
+
+    /// The first chunk that is to be had and is not safe; behind all of them where there is none.
+    pub fn first_missing(&self) -> u32 {
+        let Some(wanted) = &self.wanted else { return self.kept.gap(0) };
+        let mut missing = wanted.clone();
+        missing.subtract(&self.kept);
+        missing.iter().next().map_or_else(|| wanted.end(), |range| range.start)
     }
 
     /// What is safe on the disk.

@@ -41,6 +41,14 @@ pub struct Entry {
     pub mtime: Option<i64>,
 }
 
+impl Entry {
+    /// Whether it is hidden on a Unix system, or was where it came from: a name on the way to it begins with a dot.
+    pub fn is_hidden(&self) -> bool {
+        let dot = |name: &String| name.starts_with('.');
+        self.path.components().iter().any(dot) || self.sent.iter().flatten().any(dot)
+    }
+}
+
 /// The judged list of an offer. Files have numbers: their places in [`Manifest::files`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Manifest {

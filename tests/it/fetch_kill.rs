@@ -8,29 +8,20 @@ use confkit::limits;
 use serde_json::Value;
 
 use crate::support::cable::Cable;
+use crate::support::kills::{self, BYTES, KILLS, ended};
 use crate::support::programs::{PATIENCE, Running};
-use crate::support::random::Random;
+use crate::support::random::{self, Random};
 use crate::support::scene::Scene;
 use crate::support::taker::Taker;
 
-/// Bytes that are fetched between two looks of the checker, in two files and an empty one.
-const BYTES: usize = 28 * 1024 * 1024;
-/// Kills while they are fetched.
-const KILLS: u64 = 20;
-
 #[tokio::test]
 async fn f29_f35_whatever_is_killed_what_is_fetched_is_right_and_no_break_costs_more_than_a_window() {
-    let variable = |name| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
-    let seed = variable("CONF_SEED").unwrap_or_else(confkit::time::wall);
-    let kills = variable("CONF_SOAK").unwrap_or(100);
-    eprintln!("CONF_SEED={seed} repeats this run of {kills} kills");
-    let mut random = Random(seed);
+    let (mut random, kills) = random::run(100, "kills");
     let mut scene = Scene::new();
     for round in 0..kills.div_ceil(KILLS) {
         let name = format!("d{round}");
-        let cut = random.between(1, BYTES as u64 / 2) as usize;
-        let first = scene.file(&format!("{name}/a"), cut);
-        let second = scene.file(&format!("{name}/sub/b"), BYTES - cut);
+        let [first, second] =
+            kills::files(&scene, &mut random, [&format!("{name}/a"), &format!("{name}/sub/b")]);
         scene.file(&format!("{name}/c"), 0);
         // Every other one is fetched while it is still being sent.
         let live = round % 2 == 1;
@@ -246,8 +237,4 @@ fn send(scene: &Scene, name: &str) -> Running {
 
 fn receive(scene: &Scene, cable: &Cable, offer: &str) -> Running {
     Running::start(scene.receiver(&cable.room(), "got", &["--yes", "--progress", "json", offer]))
-}
-
-fn ended(running: &mut Running) -> bool {
-    running.child.try_wait().unwrap().is_some()
 }

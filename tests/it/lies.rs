@@ -2,6 +2,9 @@
 //!
 //! `CONF_SEED` repeats a run, `CONF_SOAK` gives the number of hostile lists.
 
+#[path = "../../src/transfer/manifest/hostile.rs"]
+mod hostile;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -19,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use crate::support::files::{CHUNK, content, piece};
 use crate::support::liar::{Liar, Lie};
 use crate::support::programs::{PATIENCE, program};
-use crate::support::random::Random;
+use crate::support::random;
 use crate::support::scene::output;
 
 const SIZE: usize = 3 * CHUNK as usize + 1_000;
@@ -41,8 +44,9 @@ impl Fence {
         Self { outer, inner }
     }
 
-    /// Nothing has changed outside, and inside there are only files and directories.
-    fn check(&self, what: &dyn std::fmt::Debug) {
+    /// Nothing has changed outside, and inside there are only files and directories, none of them hidden where that
+    /// is not `hidden`.
+    fn check(&self, hidden: bool, what: &dyn std::fmt::Debug) {
         let mut found = BTreeSet::new();
         let mut left = vec![self.outer.path().to_owned()];
         while let Some(at) = left.pop() {
@@ -52,6 +56,12 @@ impl Fence {
                 if kind.is_dir() {
                     left.push(entry.path());
                 }
+                let name = entry.file_name();
+                assert!(
+                    hidden || !name.as_encoded_bytes().starts_with(b"."),
+                    "{:?} after {what:?}",
+                    entry.path()
+                );
                 if !entry.path().starts_with(&self.inner) {
                     found.insert(entry.path().strip_prefix(self.outer.path()).unwrap().to_owned());
                 }
@@ -107,13 +117,11 @@ fn hostile_lie(number: u32, pieces: Vec<String>) -> Lie {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn f01_f02_f03_f05_f07_f10_of_2000_hostile_lists_over_the_wire_none_writes_outside() {
-    let variable = |name| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
-    let seed = variable("CONF_SEED").unwrap_or_else(confkit::time::wall);
-    let count = variable("CONF_SOAK").unwrap_or(2_000) as u32;
-    eprintln!("CONF_SEED={seed} repeats this run of {count} hostile lists");
-    let (fence, mut random) = (Fence::new(), Random(seed));
+    let (mut random, count) = random::run(2_000, "hostile lists");
+    let (fence, count) = (Fence::new(), count as u32);
     let evil = format!("\"{}/evil\"", fence.outer.path().display());
-    let lists: Vec<Vec<String>> = (0..count).map(|_| hostile(&mut random, &evil)).collect();
+    let lists: Vec<Vec<String>> =
+        (0..count).map(|_| hostile::list(|low, high| random.between(low, high), Some(&evil))).collect();
     let lies = lists.iter().zip(1..).map(|(pieces, number)| hostile_lie(number, pieces.clone()));
     let liar = Liar::start(lies.collect());
     let mut room = Room::join(Config {
@@ -156,7 +164,7 @@ async fn f01_f02_f03_f05_f07_f10_of_2000_hostile_lists_over_the_wire_none_writes
         } else {
             failed += 1
         }
-        fence.check(list);
+        fence.check(rules.hidden, list);
         fence.clear();
     }
     eprintln!("{refused} refused, {failed} failed, {taken} received");
@@ -170,7 +178,7 @@ async fn f01_f02_f03_f05_f07_f10_of_2000_hostile_lists_over_the_wire_none_writes
         let (code, _, said) = fence.receive(&liar, n + 1);
         assert!([0, 5, 6, 7, 9].contains(&code), "{code}: {said} after {:?}", lists[n as usize]);
         assert!(!said.contains(['\u{1b}', '\u{202e}']), "{said:?}");
-        fence.check(&lists[n as usize]);
+        fence.check(false, &lists[n as usize]);
         fence.clear();
     }
 }
@@ -263,7 +271,7 @@ fn f24_what_is_flipped_doubled_turned_round_or_left_out_once_is_mended() {
         assert_eq!(code, 0, "{name}: {said}");
         assert!(is_right(&fence.inner.join("a")) && sums.ends_with("/a\n"), "{name}: {sums}");
         assert_eq!(fence.names(), ["a"], "{name}");
-        fence.check(&name);
+        fence.check(false, &name);
     }
 }
 
@@ -297,7 +305,7 @@ fn f24_f26_what_stays_damaged_stays_a_part_and_ends_with_6() {
         assert_eq!((code, sums.as_str()), (6, ""), "{name}: {said}");
         assert!(said.contains("chunk 3") && said.contains("stays as a part"), "{name}: {said}");
         assert!(!fence.inner.join("a").exists() && fence.names().contains(&"a.part".into()), "{name}");
-        fence.check(&name);
+        fence.check(false, &name);
     }
 }
 
@@ -351,7 +359,7 @@ fn f09_what_was_not_accepted_is_not_written() {
     let (code, _, said) = fence.receive(&liar, 1);
     assert_eq!(code, 0, "{said}");
     assert!(is_right(&fence.inner.join("a")) && fence.names() == ["a"]);
-    fence.check(&"more than was asked for");
+    fence.check(false, &"more than was asked for");
 
     let md5 = "00000000000000000000000000000000";
     let others = [
@@ -374,7 +382,7 @@ fn f09_what_was_not_accepted_is_not_written() {
         let (code, sums, said) = fence.receive(&liar, 1);
         assert_eq!((code, sums.as_str()), (expected, ""), "{shown}: {said}");
         assert!(!fence.inner.join("a").exists() && !fence.inner.join("b").exists(), "{shown}");
-        fence.check(&shown);
+        fence.check(false, &shown);
     }
 }
 
@@ -429,125 +437,3 @@ fn w39_a_server_that_knows_no_files_is_told_from_one_that_is_slow() {
         assert!(said.contains("older conf-serve"), "{said}");
     }
 }
-
-/// A list as a hostile peer makes it: honest entries with what breaks them in between.
-fn hostile(random: &mut Random, evil: &str) -> Vec<String> {
-    // One list has few wrong names in it, the next nearly none but such.
-    let wrong = [0, 1, 2, 4, 40][random.between(0, 4) as usize];
-    let mut pick = |from: &[&str]| {
-        let end = from.len() as u64 - 1;
-        let honest = random.between(0, 40) >= wrong;
-        from[if honest { random.between(0, 2.min(end)) } else { random.between(0, end) } as usize].to_owned()
-    };
-    let numbered = |(n, name): (usize, String)| match n % 4 {
-        0 => name,
-        _ => name.replacen('a', &format!("a{n}"), 1),
-    };
-    let mut names: Vec<String> = (0..40).map(|_| pick(NAMES)).enumerate().map(numbered).collect();
-    let sizes: Vec<String> = (0..40).map(|_| pick(SIZES)).collect();
-    let tails: Vec<String> = (0..40).map(|_| pick(TAILS)).collect();
-    if wrong > 2 {
-        names[0] = evil.to_owned();
-    }
-    let pieces = random.between(1, 3);
-    (0..pieces)
-        .map(|piece| {
-            let count = random.between(0, 6);
-            let entries: Vec<String> = (0..count)
-                .map(|_| {
-                    let depth = match random.between(0, 99) {
-                        0 => 0,
-                        1 => 40,
-                        n => n % 3 + 1,
-                    };
-                    let path: Vec<&str> =
-                        (0..depth).map(|_| names[random.between(0, 39) as usize].as_str()).collect();
-                    let any = random.between(0, 39) as usize;
-                    format!("{{\"path\":[{}]{}{}}}", path.join(","), sizes[any], tails[any])
-                })
-                .collect();
-            let more = if piece + 1 < pieces { ",\"more\":true" } else { "" };
-            let mut text = format!("{{\"files\":[{}]{more}}}", entries.join(","));
-            if random.between(0, 9) == 0 {
-                let cut = random.between(0, text.len() as u64) as usize;
-                let cut = (0..=cut).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0);
-                text.truncate(cut);
-            }
-            text
-        })
-        .collect()
-}
-
-const NAMES: &[&str] = &[
-    r#""a""#,
-    r#""b.txt""#,
-    r#""src""#,
-    r#""A""#,
-    r#""..""#,
-    r#"".""#,
-    r#""""#,
-    r#""/etc/passwd""#,
-    r#""a/../../b""#,
-    r#""~""#,
-    r#"".ssh""#,
-    r#""C:\\x""#,
-    r#""\\\\srv\\x""#,
-    r#""file:ads""#,
-    r#""CON""#,
-    r#""aux.txt""#,
-    r#""COM¹""#,
-    r#""end.""#,
-    r#""end ""#,
-    r#""\u001b[2J""#,
-    r#""a\nb""#,
-    r#""\u202efdp.exe""#,
-    r#""a\u0000b""#,
-    r#""\ud800""#,
-    r#""e\u0301""#,
-    r#""\u00e9""#,
-    r#""\u212a""#,
-    r#""k""#,
-    r#""\ufeff..""#,
-    r#"".\u200b.""#,
-    r#""..\u0000""#,
-    r#""．．""#,
-    r#""‥""#,
-    r#""a\u2215b""#,
-    r#""x\u200d.""#,
-    r#""..\\..\\x""#,
-    r#"" ..""#,
-    r#"".. ""#,
-    r#""...""#,
-    r#""王小明""#,
-    r#""-rf""#,
-    r#""%2e%2e""#,
-    r#""%2f""#,
-    "7",
-    "null",
-    "[]",
-    r#"{"a":"b"}"#,
-];
-const SIZES: &[&str] = &[
-    ",\"size\":1",
-    ",\"size\":0",
-    "",
-    ",\"size\":9007199254740992",
-    ",\"size\":18446744073709551615",
-    ",\"size\":-1",
-    ",\"size\":\"1\"",
-    ",\"size\":null",
-    ",\"size\":1,\"size\":2",
-];
-const TAILS: &[&str] = &[
-    "",
-    "",
-    "",
-    ",\"dir\":true",
-    ",\"mtime\":0",
-    ",\"mtime\":-9223372036854775808",
-    ",\"mtime\":1e99",
-    ",\"path\":[\"x\"]",
-    ",\"link\":\"/etc\"",
-    ",\"mode\":3565",
-    ",\"dir\":1",
-];

@@ -118,10 +118,58 @@ async fn f21_a_pipe_whose_sender_is_stopped_is_taken_back() {
     assert_eq!(sent.code, 130);
     assert!(sent.said.contains("taken back"), "{}", sent.said);
     let ended = recv.end();
-    assert_eq!(ended.code, 7, "{}", ended.said);
+    assert_eq!(ended.code, 6, "{}", ended.said);
     assert!(ended.said.contains("cannot go on with it"), "{}", ended.said);
     assert!(!ended.said.contains("goes on from there"), "{}", ended.said);
     assert_eq!(scene.recv(&["--list"]).out, b"nothing is offered in this room\n");
+}
+
+#[tokio::test]
+async fn f21_a_pipe_whose_sender_is_killed_is_given_up_when_its_session_is_over() {
+    let mut scene = Scene::new();
+    let home = scene.town.path("hasty");
+    fs::create_dir(&home).unwrap();
+    let mut command = crate::support::programs::program("conf-serve", &home);
+    command.args(["127.0.0.1:0", "--grace", "1s", "--store"]).arg(home.join("store"));
+    command.arg("--log-file").arg(home.join("log")).stdout(Stdio::piped());
+    scene.server = Some(crate::support::programs::Serve::from_command(command));
+    let mut taker = Taker::join(&scene.room(), "Cy").await;
+    let mut command = scene.command(&scene.room(), &["--stdin-name", "pk"]);
+    command.stdin(Stdio::piped());
+    let mut send = Taking::start(command);
+    send.running.feed(&content(1, 3 * CHUNK));
+    taker.state(|state| state.kept == 3).await;
+    let recv = Taking::start(scene.recv_command(&["pk"]));
+    let stream = Taking::start(scene.recv_command(&["pk", "-o", "-"]));
+    wait_for_file(&scene.bobs("pk.part"));
+    send.running.signal(Signal::KILL);
+    for ended in [recv.end(), stream.end()] {
+        assert_eq!(ended.code, 6, "{}", ended.said);
+        assert!(ended.said.contains("cannot go on with it"), "{}", ended.said);
+    }
+    assert_eq!(scene.recv(&["--list"]).out, b"nothing is offered in this room\n");
+}
+
+#[test]
+fn with_ephemeral_who_opens_a_room_again_cannot_take_back_what_others_left_there() {
+    let mut scene = Scene::new();
+    let home = scene.town.path("fleeting");
+    fs::create_dir(&home).unwrap();
+    let mut command = crate::support::programs::program("conf-serve", &home);
+    command.args(["127.0.0.1:0", "--ephemeral", "--room-grace", "1s", "--log-file"]).arg(home.join("log"));
+    command.stdout(Stdio::piped());
+    scene.server = Some(crate::support::programs::Serve::from_command(command));
+    let whole = scene.file("one", 10);
+    assert_eq!(scene.sent(&["one"]).code, 0);
+    wait_for(&home.join("log"), "room closed");
+    // Bob opens it and is its host.
+    let mut command = scene.command(&scene.room(), &["--withdraw", "1"]);
+    command.env("CONF_NAME", "Bob").env("XDG_STATE_HOME", scene.town.path("bob/state"));
+    let ended = Taking::start(command).end();
+    assert_eq!(ended.code, 5, "{}", ended.said);
+    assert!(ended.said.contains("only its sender can take it back"), "{}", ended.said);
+    assert!(scene.recv(&["1", "-o", "-"]).out == whole, "files live as long as the server");
+    assert_eq!(scene.sent(&["--withdraw", "1"]).code, 0);
 }
 
 /// Waits until something is there.
@@ -259,7 +307,7 @@ fn f12_a_complete_pipe_has_a_size() {
     assert_eq!(list["offers"][0]["size"], 3 * CHUNK / 2);
     let ended = scene.recv(&["p", "--max-size", "1K"]);
     assert_eq!(ended.code, 5);
-    assert!(ended.said.contains("offer 1, p: it has 0.4 MiB, which is more than 0.0 MiB"), "{}", ended.said);
+    assert!(ended.said.contains("offer 1, p: it has 384 KiB, which is more than 1.0 KiB"), "{}", ended.said);
     assert_eq!(scene.recv(&["p"]).code, 0);
     assert_eq!(fs::metadata(scene.bobs("p")).unwrap().len() as usize, 3 * CHUNK / 2);
 }
@@ -372,7 +420,9 @@ fn texts_names_and_files_of_the_system_are_judged_before_anything_is_sent() {
         let ended = scene.sent(arguments);
         assert_eq!(ended.code, code, "{arguments:?} {}", ended.said);
     }
-    assert!(scene.sent(&["/proc/version"]).said.contains("--stdin-name NAME < PATH"));
+    assert!(
+        scene.sent(&["/proc/version"]).said.contains("type: conf-send --stdin-name version < /proc/version")
+    );
     assert_eq!(scene.sent(&["--text", "hi", "-n"]).out, b"       2 B  in a text\n");
     scene.file("cs/A", 1);
     scene.file("cs/a", 1);

@@ -6,29 +6,19 @@
 use confkit::limits;
 
 use crate::support::cable::Cable;
-use crate::support::programs::{PATIENCE, Running};
-use crate::support::random::Random;
+use crate::support::kills::{self, BYTES, KILLS, ended};
+use crate::support::programs::PATIENCE;
+use crate::support::random::{self, Random};
 use crate::support::scene::Scene;
 use crate::support::taker::Taker;
 
-/// Bytes that are sent between two looks of the checker, in two files and an empty one.
-const BYTES: usize = 28 * 1024 * 1024;
-/// Kills while they are sent.
-const KILLS: u64 = 20;
-
 #[tokio::test]
 async fn f35_whatever_is_killed_all_of_it_arrives_and_no_more_than_a_window_goes_twice() {
-    let variable = |name| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
-    let seed = variable("CONF_SEED").unwrap_or_else(confkit::time::wall);
-    let kills = variable("CONF_SOAK").unwrap_or(100);
-    eprintln!("CONF_SEED={seed} repeats this run of {kills} kills");
-    let mut random = Random(seed);
+    let (mut random, kills) = random::run(100, "kills");
     let mut scene = Scene::new();
     for round in 0..kills.div_ceil(KILLS) {
         let name = format!("d{round}");
-        let cut = random.between(1, BYTES as u64 / 2) as usize;
-        let first = scene.file(&format!("{name}/a"), cut);
-        let second = scene.file(&format!("{name}/b"), BYTES - cut);
+        let [first, second] = kills::files(&scene, &mut random, [&format!("{name}/a"), &format!("{name}/b")]);
         scene.file(&format!("{name}/c"), 0);
         let cable = scene.cable();
         let ended = round_of_kills(&mut scene, &cable, &name, &mut random);
@@ -90,8 +80,4 @@ fn round_of_kills(scene: &mut Scene, cable: &Cable, name: &str, random: &mut Ran
     let mut sums = String::new();
     std::io::Read::read_to_string(&mut send.child.stdout.take().unwrap(), &mut sums).unwrap();
     sums
-}
-
-fn ended(send: &mut Running) -> bool {
-    send.child.try_wait().unwrap().is_some()
 }

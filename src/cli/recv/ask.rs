@@ -27,13 +27,13 @@ pub(super) async fn accept(
     target: &Target,
 ) -> Result<bool, Error> {
     let listed = target.listed();
-    let count = listed.manifest.files().len();
-    let size = listed.size.map_or_else(|| "of unknown size".into(), units::size);
+    let count = listed.files();
+    let size = listed.bytes().map_or_else(|| "of unknown size".into(), units::size);
     let files = if count == 1 { "1 file".to_owned() } else { format!("{count} files") };
     say(&format!("{from} offers {title}: {files}, {size}\n"));
     let mut lines = listed.lines();
     show(lines.by_ref().take(SHOWN));
-    let left = listed.manifest.files().len() + listed.manifest.directories().len();
+    let left = listed.manifest.files().len() + listed.manifest.directories().len() - listed.left_out();
     let left = left.saturating_sub(SHOWN);
     let into = text::scrub(&target.path().display().to_string(), 4096);
     let all = if left > 0 { format!(" and {left} more; l lists them") } else { String::new() };
@@ -78,6 +78,14 @@ pub(super) async fn existing(
             _ => continue,
         });
     }
+}
+
+/// A question that is answered by yes or no, where no room is.
+pub(super) fn confirm(question: &str) -> io::Result<bool> {
+    say(&format!("{question} [y/N] "));
+    let mut line = String::new();
+    io::stdin().lock().read_line(&mut line)?;
+    Ok(matches!(line.trim().to_lowercase().as_str(), "y" | "yes"))
 }
 
 fn show(lines: impl Iterator<Item = (Option<u64>, String)>) {

@@ -2,10 +2,12 @@
 
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
 use super::memory::Memory;
+use super::said::{self, Harmless};
 use super::{Existing, Recv, ask, fresh, told};
 use crate::cli::output::{Content, Output};
 use crate::cli::progress::{Begin, Direction, Display, Ending};
@@ -17,7 +19,10 @@ use crate::pipeline::download::{self, Error, IfExists, Listed, Note, Outcome, Re
 use crate::pipeline::figures::Figures;
 use crate::session::Address;
 use crate::transfer::{Kind, Rules};
-use crate::{id, limits, text};
+use crate::{id, text};
+
+/// How long one waits for the description of an offer that is there.
+const DESCRIBED: Duration = Duration::from_secs(5);
 
 /// Receives offers.
 pub(super) struct Getter<'a> {
@@ -66,7 +71,7 @@ impl From<Error> for Not {
 struct Came {
     /// Bytes that are on the disk.
     bytes: u64,
-    /// The name of the file, where what came is in a part beside it.
+    /// The name beside which what came is in a part.
     part: Option<PathBuf>,
 }
 
@@ -141,6 +146,7 @@ impl Getter<'_> {
 
     /// Receives one.
     async fn get(&mut self, offer: OfferId) -> anyhow::Result<()> {
+        self.wait_for_description(offer).await;
         let named = self.named(offer);
         let mut display = Display::new(self.args.progress, Direction::Receive, &self.args.common);
         let mut came = Came::default();
@@ -217,10 +223,10 @@ impl Getter<'_> {
         }
         if let (true, Some(part)) = (gone && kept, &came.part) {
             let shown = text::scrub(&part.display().to_string(), 4096);
-            let name = download::quoted(&part.file_name().unwrap_or_default().to_string_lossy());
+            let name = text::quoted(&part.file_name().unwrap_or_default().to_string_lossy());
             let at = part.parent().filter(|parent| !parent.as_os_str().is_empty());
             let at = at.map_or_else(String::new, |parent| {
-                format!(" -o {}", download::quoted(&parent.display().to_string()))
+                format!(" -o {}", text::quoted(&parent.display().to_string()))
             });
             failure.message += &format!(
                 "; what came of it is in {shown}.part, and conf-recv --discard {name}{at} removes it"
@@ -233,8 +239,7 @@ impl Getter<'_> {
     fn again(&self, named: &Named) -> String {
         let mut command = format!("conf-recv {}", named.number);
         if let Some(output) = &self.args.output {
-            command +=
-                &format!(" -o {}", download::quoted(&text::scrub(&output.display().to_string(), 4096)));
+            command += &format!(" -o {}", text::quoted(&text::scrub(&output.display().to_string(), 4096)));
         }
         if self.args.allow_hidden {
             command += " --allow-hidden";
@@ -262,11 +267,15 @@ impl Getter<'_> {
             listed = download::list(self.room, offer, self.address.room.as_str(), rules) => listed?,
         };
         if let Some(most) = self.args.max_size
-            && listed.size.is_some_and(|size| size > most)
+            && listed.bytes().is_some_and(|size| size > most)
         {
-            return Err(Error::Large { most, size: listed.size }.into());
+            return Err(Error::Large { most, size: listed.bytes() }.into());
         }
-        let got = if self.is_streaming(named) {
+        let said = self.args.watch && self.args.output.is_none() && named.kind == Kind::Text;
+        let got = if said && listed.is_short() {
+            self.say_text(&listed, named, display, came).await?;
+            Got::Streamed
+        } else if self.is_streaming(named) {
             self.stream(&listed, named, display, came).await?;
             Got::Streamed
         } else {
@@ -287,7 +296,20 @@ impl Getter<'_> {
         display: &mut Display,
         came: &mut Came,
     ) -> Result<Got, Not> {
-        let (manifest, size) = (listed.manifest.clone(), listed.size);
+        let (manifest, size, files) = (listed.manifest.clone(), listed.bytes(), listed.files());
+        let left_out = listed.left_out();
+        if left_out > 0 {
+            let again = self.again(named);
+            let (count, them) = if left_out == 1 {
+                ("1 hidden entry is".into(), "it")
+            } else {
+                (format!("{left_out} hidden entries are"), "them")
+            };
+            display.note(&format!(
+                "{}: {count} left out; {again} --allow-hidden takes {them}, too",
+                named.title
+            ));
+        }
         let target = place(self.args, listed, named)?;
         let target = tokio::select! {
             () = self.stop.cancelled() => return Err(Error::Interrupted.into()),
@@ -297,7 +319,7 @@ impl Getter<'_> {
         let same = if wanted { target.same() } else { Vec::new() };
         if wanted && target.is_there() {
             display.note(&format!("{}: all of it is there already, and is the same", named.title));
-            return Ok(Got::Whole(Vec::new()));
+            return Ok(if left_out > 0 { Got::Partly(Vec::new()) } else { Got::Whole(Vec::new()) });
         }
         if !same.is_empty() {
             let plural = if same.len() == 1 { "file is" } else { "files are" };
@@ -305,14 +327,13 @@ impl Getter<'_> {
         }
         target.check()?;
         let if_exists = self.ask(named, &target, display).await?;
-        self.begin(display, named, manifest.files().len(), size, target.before());
+        self.begin(display, named, files, size, target.before());
         came.bytes = target.before();
-        came.part = Some(target.path()).filter(|_| manifest.files().len() == 1);
         let name = target.path();
         let mut report = |note: Note<'_>| show(display, &note, came);
         let most = self.args.max_size;
         let outcome = download::run(self.room, target, if_exists, most, self.stop, &mut report).await?;
-        let files = match outcome {
+        let received = match outcome {
             Outcome::Skipped => {
                 display
                     .note(&format!("{}: what is there of this name stays, and is another file", named.title));
@@ -320,10 +341,10 @@ impl Getter<'_> {
             }
             Outcome::Whole { files } => files,
         };
-        for file in &files {
+        for file in &received {
             display.file(&file.path, file.size, &id::hex(&file.md5));
         }
-        if let ([only], [_]) = (files.as_slice(), manifest.files())
+        if let ([only], [_]) = (received.as_slice(), manifest.files())
             && only.place.file_name() != name.file_name()
         {
             let (place, taken) = (only.place.display().to_string(), name.display().to_string());
@@ -333,13 +354,11 @@ impl Getter<'_> {
                 text::scrub(&place, 4096)
             ));
         }
-        let left =
-            manifest.files().len() - files.len() - same.len().min(manifest.files().len() - files.len());
+        let left = files.saturating_sub(received.len() + same.len());
         if left > 0 {
-            display.note(&format!("{left} of {} files stay as they were", manifest.files().len()));
-            return Ok(Got::Partly(files));
+            display.note(&format!("{left} of {files} files stay as they were"));
         }
-        Ok(Got::Whole(files))
+        Ok(if left + left_out > 0 { Got::Partly(received) } else { Got::Whole(received) })
     }
 
     /// Whether the user wants it, and what is to happen to files in the way.
@@ -379,7 +398,7 @@ impl Getter<'_> {
         let terminal = std::io::stdout().is_terminal();
         let out = Output::open(None, content).map_err(|failure| Error::Io(std::io::Error::other(failure)))?;
         let out: Box<dyn Write + Send> =
-            if text && terminal { Box::new(Harmless { out, text: Vec::new() }) } else { Box::new(out) };
+            if text && terminal { Box::new(Harmless::new(out)) } else { Box::new(out) };
         let [_] = listed.manifest.files() else { return Err(Error::Several(listed.manifest.files().len())) };
         self.begin(display, named, 1, listed.size, 0);
         let mut report = |note: Note<'_>| show(display, &note, came);
@@ -387,6 +406,38 @@ impl Getter<'_> {
         let file = download::stream(self.room, listed, out, most, self.stop, &mut report).await?;
         display.file(&file.path, file.size, &id::hex(&file.md5));
         Ok(())
+    }
+
+    /// A text that comes while nobody asks for it: on stdout, with who says it, all of it or nothing.
+    async fn say_text(
+        &mut self,
+        listed: &Listed,
+        named: &Named,
+        display: &mut Display,
+        came: &mut Came,
+    ) -> Result<(), Error> {
+        self.begin(display, named, 1, listed.size, 0);
+        let mut report = |note: Note<'_>| show(display, &note, came);
+        let read = download::read(self.room, listed, self.stop, &mut report).await?;
+        let mut out = output::stdout()?;
+        out.write_all(said::by(&named.from, &named.number, &read).as_bytes())?;
+        Ok(out.flush()?)
+    }
+
+    /// What an offer is called comes right behind the news of it.
+    async fn wait_for_description(&mut self, offer: OfferId) {
+        let described = async {
+            while self.room.offer(offer).is_some_and(|offer| !offer.described) {
+                if self.room.next().await.is_err() {
+                    break;
+                }
+            }
+        };
+        tokio::select! {
+            () = self.stop.cancelled() => {}
+            // A server that keeps it to itself is told of by what follows.
+            _ = tokio::time::timeout(DESCRIBED, described) => {}
+        }
     }
 
     fn begin(&self, display: &mut Display, named: &Named, files: usize, size: Option<u64>, before: u64) {
@@ -474,41 +525,11 @@ fn show(display: &mut Display, note: &Note<'_>, came: &mut Came) {
             display.show(figures);
         }
         Note::Message(message) => display.note(message),
+        Note::Part(path) => came.part = Some(path.to_path_buf()),
     }
 }
 
 /// The code with which an error ends the program.
 fn exit(error: &anyhow::Error) -> Exit {
     error.downcast_ref::<Failure>().map_or(Exit::Other, |failure| failure.exit)
-}
-
-/// A text on its way to a terminal: nothing in it does anything there.
-struct Harmless {
-    out: Output,
-    text: Vec<u8>,
-}
-
-impl Write for Harmless {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.text.extend_from_slice(bytes);
-        // A line that is longer than a message is not waited for.
-        let end = match self.text.iter().rposition(|byte| *byte == b'\n') {
-            Some(at) => at + 1,
-            None if self.text.len() > limits::MESSAGE => self.text.len(),
-            None => return Ok(bytes.len()),
-        };
-        let lines: Vec<u8> = self.text.drain(..end).collect();
-        self.out.write_all(text::scrub_lines(&String::from_utf8_lossy(&lines), usize::MAX).as_bytes())?;
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        let rest = std::mem::take(&mut self.text);
-        if rest.is_empty() {
-            return Ok(());
-        }
-        let rest = text::scrub_lines(&String::from_utf8_lossy(&rest), usize::MAX);
-        self.out.write_all(rest.as_bytes())?;
-        self.out.write_all(b"\n")
-    }
 }

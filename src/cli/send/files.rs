@@ -263,9 +263,8 @@ fn tell_left_out(what: &What, display: &mut Display) {
     if more > 0 {
         display.note(&format!("not sent: {more} more; --dry-run lists them"));
     }
-    if let Some(hidden) = found.files.iter().find(|file| file.path.iter().any(|name| name.starts_with('.'))) {
-        let name = crate::text::scrub(&hidden.path.join("/"), crate::limits::SENTENCE);
-        display.note(&format!("{name} is hidden: it is fetched with conf-recv --allow-hidden only"));
+    if let Some(hidden) = found.hidden() {
+        display.note(&hidden);
     }
 }
 

@@ -50,8 +50,9 @@ impl Directory {
     pub fn open_or_make(path: &Path) -> Result<Self, Error> {
         match std::fs::create_dir(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let missing = path.ancestors().skip(1).take_while(|above| !above.exists()).last();
-                let missing = missing.filter(|above| !above.as_os_str().is_empty()).unwrap_or(path);
+                // The last of a relative path's is the empty one, which is this directory.
+                let is_missing = |above: &&Path| !above.as_os_str().is_empty() && !above.exists();
+                let missing = path.ancestors().skip(1).take_while(is_missing).last().unwrap_or(path);
                 let why = format!("there is no directory {}", super::shown(missing));
                 Err(Error::Io { doing: "make", path: path.to_owned(), error: io::Error::other(why) })
             }

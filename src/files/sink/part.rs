@@ -159,6 +159,11 @@ impl Part {
         format!("{}{JOURNAL}", self.part)
     }
 
+    /// What the part of `name` is called.
+    pub fn called(name: &str) -> String {
+        part_name(name)
+    }
+
     /// The name of the journal of the part of `name`.
     pub fn journal_of(name: &str) -> String {
         format!("{}{JOURNAL}", part_name(name))
@@ -179,6 +184,19 @@ impl Part {
             open: VecDeque::new(),
             unsynced: Unsynced { path: self.path(), ..Unsynced::default() },
         }
+    }
+
+    /// Whether nothing is in it but what this module puts there.
+    pub fn is_its_own(&self) -> Result<bool, Error> {
+        let Body::Tree(directory) = &self.body else { return Ok(true) };
+        for name in directory.names()? {
+            let number = name.bytes().all(|byte| byte.is_ascii_digit());
+            let known = number || super::place::is_about_placing(&name);
+            if !known || !matches!(directory.look(&name)?, There::File { .. }) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Removes it.

@@ -36,6 +36,8 @@ pub struct Item<'a> {
 
 /// In a part of a tree: everything is whole, and files may be missing because they are in their places.
 const PLACING: &str = "placing";
+/// Behind that while it is written.
+const NEW: &str = ".new";
 /// Bytes that are read of it: more than a name for each entry of the largest manifest.
 const PLACING_MOST: u64 = 16 << 20;
 /// Directories that are held until they are made safe together.
@@ -72,7 +74,7 @@ impl Part {
     /// whoever goes on with it.
     pub fn begin_placing(&self, how: &[u8]) -> Result<(), Error> {
         let Body::Tree(stage) = &self.body else { return Err(Error::Name) };
-        let fresh = format!("{PLACING}.new");
+        let fresh = format!("{PLACING}{NEW}");
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC;
         let file = stage.step(&fresh, flags, Mode::RUSR | Mode::WUSR);
         let file = File::from(file.map_err(Error::io("make", stage.path(&fresh)))?);
@@ -153,6 +155,11 @@ impl Part {
         Directory::sync_all(&left)?;
         self.discard()
     }
+}
+
+/// Whether a file of a part says how it is put into its place.
+pub(super) fn is_about_placing(name: &str) -> bool {
+    name.strip_suffix(NEW).unwrap_or(name) == PLACING
 }
 
 /// Moves `from` to the name `to`, in one step in which nothing else can be at that name.

@@ -48,8 +48,27 @@ pub(super) struct Kept {
     pub(super) length: u32,
 }
 
-/// How written files become safe; another one in tests.
-pub(super) type Sync = Arc<dyn Fn(&Unsynced) -> Result<(), Error> + Send + std::marker::Sync>;
+/// What is to be on the disk, in this order.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Unsafe<'a> {
+    /// Bytes of the files.
+    Data(&'a Unsynced),
+    /// The journal, which says so.
+    Journal(&'a Record),
+}
+
+impl Unsafe<'_> {
+    /// Makes it safe.
+    pub(super) fn sync(self) -> Result<(), Error> {
+        match self {
+            Self::Data(unsynced) => unsynced.sync(),
+            Self::Journal(record) => record.sync(),
+        }
+    }
+}
+
+/// How it becomes safe; another way in tests.
+pub(super) type Sync = Arc<dyn Fn(Unsafe<'_>) -> Result<(), Error> + Send + std::marker::Sync>;
 
 /// The threads of a part.
 #[derive(Debug)]
@@ -127,6 +146,11 @@ impl Disk {
         // They end when nobody speaks any more.
         while self.told.recv().await.is_some() {}
         self.join()
+    }
+
+    /// Leaves the threads to themselves: the disk for which they wait may never answer.
+    pub(super) fn abandon(mut self) {
+        drop((self.writer.take(), self.keeper.take(), self.follower.take()));
     }
 
     fn join(&mut self) -> Option<Record> {
@@ -287,8 +311,11 @@ impl Keeper {
     /// The journal at the end; none where it could not be kept.
     fn run(mut self) -> Option<Record> {
         while let Some((unsynced, chunks)) = self.slot.take() {
-            let noted =
-                (self.sync)(&unsynced).and_then(|()| self.record.add(&chunks, self.written.saved().as_ref()));
+            let noted = (self.sync)(Unsafe::Data(&unsynced))
+                .and_then(|()| self.record.add(&chunks, self.written.saved().as_ref()))
+                // What is told as kept makes room for more to be asked for. If a power cut could take the record of it,
+                // more than the window would come a second time: the kernel may keep a record for half a minute.
+                .and_then(|()| (self.sync)(Unsafe::Journal(&self.record)));
             if let Err(error) = noted {
                 let _ = self.tell.blocking_send(Told::Failed(error));
                 self.slot.close();

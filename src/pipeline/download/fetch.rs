@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::patience::{Patience, Side};
 use super::{Error, Happened, Room};
 use crate::id::OfferId;
 use crate::pipeline::offers::Change;
 use crate::transfer::is_last;
 use crate::wire::{Code, Part};
-use crate::{limits, transfer};
+use crate::{limits, time, transfer};
 
 /// How long an offer may be missing after the server came back: as long as its sender needs to come back, too.
 pub(super) const MISSING: Duration = limits::ROOM_GRACE;
@@ -18,14 +19,7 @@ pub(super) const MISSING: Duration = limits::ROOM_GRACE;
 pub async fn fetch_list(room: &mut Room, id: OfferId, part: Part) -> Result<Vec<Bytes>, Error> {
     loop {
         present(room, id).await?;
-        let sealed = room.offer(id).is_some_and(|offer| offer.state.sealed);
-        let attempt = attempt(room, id, part);
-        let came = match sealed {
-            true => tokio::time::timeout(limits::STALLED, attempt).await.map_err(|_| Error::Silent)?,
-            // It comes when its sender has sent it.
-            false => attempt.await,
-        };
-        match came {
+        match attempt(room, id, part).await {
             Ok(Some(pieces)) => return Ok(pieces),
             Ok(None) => {}
             Err(error) => return Err(reason(room, id, error).await),
@@ -33,6 +27,8 @@ pub async fn fetch_list(room: &mut Room, id: OfferId, part: Part) -> Result<Vec<
     }
 }
 
+/// Between two looks at the clock.
+const TICK: Duration = Duration::from_secs(1);
 /// How long the reason may come behind the answer that an offer is gone.
 const REASON: Duration = Duration::from_secs(2);
 
@@ -85,8 +81,20 @@ async fn attempt(room: &mut Room, id: OfferId, part: Part) -> Result<Option<Vec<
     let Some(number) = room.offer(id).map(|offer| offer.state.offer) else { return Ok(None) };
     let request = room.fetch(number, part, vec![(0, None)]).await;
     let mut pieces: Vec<Bytes> = Vec::new();
+    let mut patience = Patience::new(time::now());
+    let mut clock = tokio::time::interval(TICK);
     loop {
-        match room.next().await? {
+        let happened = tokio::select! {
+            biased;
+            happened = room.next() => happened?,
+            _ = clock.tick() => {
+                // Until the offer is complete, it comes when its sender has sent it.
+                let sealed = room.offer(id).is_some_and(|offer| offer.state.sealed);
+                patience.look(if sealed { Side::Server } else { Side::Nobody }, time::now())?;
+                continue;
+            }
+        };
+        match happened {
             Happened::Up | Happened::Down(_) => return Ok(None),
             Happened::Piece(frame) => {
                 let Some(piece) =
@@ -98,6 +106,7 @@ async fn attempt(room: &mut Room, id: OfferId, part: Part) -> Result<Option<Vec<
                     return Err(transfer::Error::Torn.into());
                 }
                 pieces.push(frame.payload_bytes());
+                patience.handle_progress(time::now());
             }
             Happened::Done(done) if done == request => {
                 return match pieces.last().map(|piece| is_last(piece)) {

@@ -11,9 +11,12 @@
 mod chain;
 mod disk;
 mod fetch;
+mod leftover;
+mod patience;
 mod record;
 mod room;
 mod run;
+mod shown;
 mod stream;
 mod taken;
 mod target;
@@ -23,20 +26,21 @@ use std::io;
 
 use crate::files::sink;
 use crate::id::{OfferId, OfferNumber};
-use crate::limits;
 use crate::net::client::End;
 use crate::pipeline::offers::Offer;
-use crate::transfer::{self, Layout, Manifest, Rules};
+use crate::transfer::{self, Entry, Layout, Manifest, Rules};
 use crate::wire::Part;
 use crate::wire::control::Refusal;
 use crate::wire::offer::Going;
+use crate::{limits, text};
 
 pub use fetch::fetch_list;
+pub use leftover::Leftover;
 pub use room::{Happened, Room};
 pub use run::{Note, Outcome, Received, run};
+pub use shown::read;
 pub use stream::stream;
-pub(crate) use taken::quoted;
-pub use target::{IfExists, Target, compare, discard};
+pub use target::{IfExists, Target, compare};
 
 /// What is in an offer, judged.
 #[derive(Debug, Clone)]
@@ -51,6 +55,8 @@ pub struct Listed {
     pub layout: Layout,
     /// Bytes in all, where its sender or, of a pipe that has ended, the server says so.
     pub size: Option<u64>,
+    /// What is hidden is taken, too.
+    pub hidden: bool,
 }
 
 /// Why an offer was not received.
@@ -79,6 +85,9 @@ pub enum Error {
     /// The server lives and does not do its work.
     #[error("the server has sent nothing of it for {} s", limits::STALLED.as_secs())]
     Silent,
+    /// This machine's disk neither writes nor fails.
+    #[error("this machine's disk has taken nothing for {} s", limits::STALLED.as_secs())]
+    Stuck,
     /// The server does not hand it out.
     #[error("the server refused: {0}")]
     Refused(Refusal),
@@ -95,7 +104,7 @@ pub enum Error {
     #[error("{} already; choose with --if-exists rename, skip or overwrite", exist(.0, *.1))]
     Exists(String, usize),
     /// More than fits.
-    #[error("{} more are needed, and {} are free", bytes(.needed), bytes(.free))]
+    #[error("{} more are needed, and {} are free", text::size(*.needed), text::size(*.free))]
     Space {
         /// Bytes that are missing.
         needed: u64,
@@ -106,7 +115,7 @@ pub enum Error {
     #[error("this offer has {0} files; name a directory with -o DIR/")]
     Several(usize),
     /// It is longer than it was said, or than the user takes.
-    #[error("it has {}, which is more than {}", known(*.size), bytes(.most))]
+    #[error("it has {}, which is more than {}", known(*.size), text::size(*.most))]
     Large {
         /// Bytes that are taken.
         most: u64,
@@ -123,26 +132,53 @@ pub enum Error {
     },
 }
 
-/// Learns what is in an offer.
+/// Learns what is in an offer. Where hidden names are not taken, they are left out, unless there is nothing else.
 pub async fn list(room: &mut Room, id: OfferId, address: &str, rules: Rules) -> Result<Listed, Error> {
     let pieces = fetch_list(room, id, Part::Manifest).await?;
     let offer = room.offer(id).ok_or(Error::Missing)?;
-    let manifest = Manifest::judge(&pieces, rules)?;
+    let manifest = Manifest::judge(&pieces, Rules { hidden: true })?;
+    if !rules.hidden && manifest.files().iter().chain(manifest.directories()).all(Entry::is_hidden) {
+        // By the stricter rule, for what it says.
+        Manifest::judge(&pieces, rules)?;
+    }
     let layout = Layout::new(&manifest, u64::from(offer.state.chunk_size))?;
     // The list is what is accepted; what the server was told must be the same.
     if offer.state.size.is_some_and(|size| manifest.total().is_some_and(|total| total != size)) {
         return Err(transfer::Error::Large.into());
     }
     let size = manifest.total().or(offer.state.size);
-    Ok(Listed { id, room: address.to_owned(), manifest, layout, size })
+    Ok(Listed { id, room: address.to_owned(), manifest, layout, size, hidden: rules.hidden })
 }
 
 impl Listed {
-    /// Its files as text: size and path, one a line.
+    /// Whether an entry is received, as far as its name goes.
+    pub(crate) fn takes(&self, entry: &Entry) -> bool {
+        self.hidden || !entry.is_hidden()
+    }
+
+    /// How many files and directories are left out because they are hidden.
+    pub fn left_out(&self) -> usize {
+        let entries = self.manifest.files().iter().chain(self.manifest.directories());
+        entries.filter(|entry| !self.takes(entry)).count()
+    }
+
+    /// How many files there are but for those.
+    pub fn files(&self) -> usize {
+        self.manifest.files().iter().filter(|file| self.takes(file)).count()
+    }
+
+    /// Bytes of all files but for those.
+    pub fn bytes(&self) -> Option<u64> {
+        let left_out = self.manifest.files().iter().filter(|file| !self.takes(file));
+        self.size.map(|size| size.saturating_sub(left_out.filter_map(|file| file.size).sum()))
+    }
+
+    /// What is received of it as text: size and path, one a line.
     pub fn lines(&self) -> impl Iterator<Item = (Option<u64>, String)> + '_ {
-        let files = self.manifest.files().iter().map(|file| (file.size, file.path.to_string()));
-        let made = self.manifest.directories().iter().map(|made| (None, format!("{}/", made.path)));
-        files.chain(made)
+        let files = self.manifest.files().iter().filter(|file| self.takes(file));
+        let made = self.manifest.directories().iter().filter(|made| self.takes(made));
+        let files = files.map(|file| (file.size, file.path.to_string()));
+        files.chain(made.map(|made| (None, format!("{}/", made.path))))
     }
 }
 
@@ -166,16 +202,11 @@ fn gone(reason: &Going) -> &'static str {
 }
 
 fn known(size: Option<u64>) -> String {
-    size.map_or_else(|| "no size that is known".into(), |size| bytes(&size))
+    size.map_or_else(|| "no size that is known".into(), text::size)
 }
 
 fn exist(names: &str, count: usize) -> String {
     if count == 1 { format!("{names} exists") } else { format!("{names} exist") }
-}
-
-fn bytes(bytes: &u64) -> String {
-    const MIB: f64 = 1_048_576.0;
-    format!("{:.1} MiB", *bytes as f64 / MIB)
 }
 
 #[cfg(test)]

@@ -143,6 +143,11 @@ impl Record {
         self.write(&bytes)
     }
 
+    /// What was added is on the disk.
+    pub(super) fn sync(&self) -> Result<(), Error> {
+        self.file.sync()
+    }
+
     /// Chunks are not what they should be.
     pub(super) fn remove(&mut self, chunks: &Ranges) -> Result<(), Error> {
         let mut bytes: Vec<u8> = chunks.iter().flat_map(|range| self.journal.remove_chunks(range)).collect();

@@ -1,6 +1,6 @@
 //! One offer, from its first missing chunk to its final name.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -8,17 +8,18 @@ use tokio_util::sync::CancellationToken;
 use super::chain::Written;
 use super::disk::{Begin, Disk, Kept, Sync, Told};
 use super::fetch::{MISSING, fetch_list, reason};
+use super::patience::{Patience, Side};
 use super::record::Found;
 use super::target::{Opened, Place};
 use super::{Error, Happened, IfExists, Listed, Room, Target, whole};
 use crate::pipeline::figures::{Bound, Doing, Figures, Moving};
 use crate::pipeline::offers::Change;
 use crate::time::{self, Moment};
+use crate::transfer;
 use crate::transfer::download::Damaged;
 use crate::transfer::{Download, Entry, Manifest, Ranges, Sum, Sums};
 use crate::wire::control::Refusal;
 use crate::wire::{Code, Frame, Part};
-use crate::{limits, transfer};
 
 /// Between two reports.
 const TICK: Duration = Duration::from_millis(100);
@@ -34,6 +35,8 @@ pub enum Note<'a> {
     Figures(&'a Figures),
     /// Something for people.
     Message(&'a str),
+    /// The name under which a part is kept until all of it is there; `--discard` takes it.
+    Part(&'a Path),
 }
 
 /// How it went.
@@ -74,7 +77,7 @@ pub async fn run(
     let Some(opened) = room.during(blocking(move || target.open(if_exists))).await? else {
         return Ok(Outcome::Skipped);
     };
-    let sync: Sync = std::sync::Arc::new(|unsynced| unsynced.sync());
+    let sync: Sync = std::sync::Arc::new(|these| these.sync());
     let mut run = Run::begin(room, opened, most, sync, report).await?;
     let whole = tokio::select! {
         biased;
@@ -112,9 +115,7 @@ struct Run<'a> {
     /// When the last piece came, and when the offer was seen the last time.
     heard: Moment,
     seen: Moment,
-    /// When the clock was last looked at, and when nothing was last waited for.
-    looked: Moment,
-    asked: Moment,
+    patience: Patience,
     /// Nothing is asked for before.
     not_before: Moment,
     /// The sender's absence was told.
@@ -136,10 +137,11 @@ impl<'a> Run<'a> {
             done: there,
             before: there,
             total: listed.size,
-            files: listed.manifest.files().len() as u32,
+            files: place.wanted.iter().filter(|wanted| **wanted).count() as u32,
             ..Figures::default()
         };
         report(Note::Figures(&figures));
+        report(Note::Part(&place.directory.path(place.part.name())));
         let stage = place.part.stage();
         let (layout, wanted) = (listed.layout.clone(), place.wanted.clone());
         let (mut found, record) = room
@@ -159,6 +161,10 @@ impl<'a> Run<'a> {
         let layout = &listed.layout;
         let mut chunks = Download::new(layout.chunks(), layout.chunk_size(), kept);
         if let Some(wanted) = wanted_chunks(&listed, &place.wanted) {
+            let mut all = chunks.kept().clone();
+            all.join(&wanted);
+            let bytes = all.iter().map(|range| layout.bytes(range)).sum();
+            figures.total = figures.total.map(|_| bytes);
             chunks = chunks.only(wanted);
         }
         let disk = Disk::start(Begin {
@@ -184,8 +190,7 @@ impl<'a> Run<'a> {
             sums: None,
             heard: now,
             seen: now,
-            looked: now,
-            asked: now,
+            patience: Patience::new(now),
             not_before: now,
             told_away: false,
             figures: std::mem::take(&mut figures),
@@ -344,6 +349,7 @@ impl<'a> Run<'a> {
         // What was not asked for was not accepted either.
         if number == Some(piece.offer) && self.chunks.handle_chunk(piece.index) {
             self.heard = time::now();
+            self.patience.handle_progress(self.heard);
             self.pending = Some(frame);
         }
     }
@@ -372,6 +378,7 @@ impl<'a> Run<'a> {
     }
 
     fn handle_kept(&mut self, chunks: &[Kept]) {
+        self.patience.handle_progress(time::now());
         for kept in chunks {
             self.chunks.handle_kept(kept.chunk);
             self.found.md5s.insert(kept.chunk, kept.md5);
@@ -411,17 +418,16 @@ impl<'a> Run<'a> {
         } else if now.since(self.seen) > MISSING {
             return Err(Error::Missing);
         }
-        let late = now.since(self.looked) > limits::PAUSE;
-        self.looked = now;
-        if late || !self.room.is_up() || !self.chunks.is_asking() {
-            // Stopped itself, or nothing is to come.
-            self.asked = now;
-        }
         let quiet = now.since(self.heard) > QUIET;
         let waiting = offer.is_none_or(|offer| !offer.state.sealed && offer.state.kept <= kept.count());
-        if !waiting && now.since(self.asked.max(self.heard)) > limits::STALLED {
-            return Err(Error::Silent);
-        }
+        self.patience.look(
+            match (self.chunks.is_writing(), self.room.is_up() && self.chunks.is_asking() && !waiting) {
+                (true, _) => Side::Disk,
+                (false, true) => Side::Server,
+                (false, false) => Side::Nobody,
+            },
+            now,
+        )?;
         let away = offer.is_some_and(|offer| offer.is_waiting() && offer.state.kept <= kept.count());
         if away && quiet && !self.told_away {
             let name = offer.map_or("", |offer| offer.state.name.as_str());
@@ -444,8 +450,8 @@ impl<'a> Run<'a> {
             (false, true) => Bound::Peer,
             (false, false) => Bound::Network,
         });
-        let first = kept.gap(0);
-        self.figures.files_done = self.listed.layout.finished(first) as u32;
+        let first = self.chunks.first_missing();
+        self.figures.files_done = (self.listed.layout.finished(first) as u32).min(self.figures.files);
         if self.figures.files > 1 {
             self.figures.file = self.moving(first);
         }
@@ -462,6 +468,10 @@ impl<'a> Run<'a> {
 
     /// Puts everything in its place, or leaves it for the next time.
     async fn end(mut self, whole: Result<Sums, Error>) -> Result<Outcome, Error> {
+        if matches!(whole, Err(Error::Stuck)) {
+            self.disk.abandon();
+            return whole.map(|_| Outcome::Skipped);
+        }
         let record = self.disk.finish().await;
         if let (Err(_), Some(record)) = (&whole, &record) {
             // Some of it was still on its way to the disk.
@@ -476,7 +486,7 @@ impl<'a> Run<'a> {
             .during(blocking(move || {
                 whole::settle(place.part.stage(), &place.wanted, &sums)?;
                 let now = i64::try_from(time::wall() / 1_000_000).unwrap_or(i64::MAX);
-                let places = place.put(record, &listed.manifest, now)?;
+                let places = place.put(record, &listed, now)?;
                 Ok(received(&listed.manifest, places, &sums))
             }))
             .await?;

@@ -10,12 +10,13 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::fetch::{fetch_list, present, reason};
+use super::patience::{Patience, Side};
 use super::{Error, Happened, Listed, Note, Received, Room};
 use crate::pipeline::figures::{Doing, Figures};
 use crate::pipeline::offers::Change;
+use crate::time;
 use crate::transfer::{self, Chain, Sums};
 use crate::wire::{Frame, Part, checksum};
-use crate::{limits, time};
 
 /// Chunks that wait for the reader of the pipe.
 const WAITING: usize = 8;
@@ -128,22 +129,15 @@ impl Streaming<'_> {
         let end = self.listed.layout.chunks();
         let request = self.room.fetch(number, Part::Chunk, vec![(self.next, end)]).await;
         let mut clock = tokio::time::interval(TICK);
-        let mut heard = time::now();
-        let mut looked = heard;
+        let mut patience = Patience::new(time::now());
         loop {
             let happened = tokio::select! {
                 happened = self.room.next() => happened?,
                 () = self.chunks.closed() => return Ok(true),
                 _ = clock.tick() => {
                     self.tell();
-                    let now = time::now();
-                    // A program that was stopped itself has not been kept waiting.
-                    let late = now.since(std::mem::replace(&mut looked, now)) > limits::PAUSE;
-                    if late || self.is_waiting() {
-                        heard = now;
-                    } else if now.since(heard) > limits::STALLED {
-                        return Err(Error::Silent);
-                    }
+                    let side = if self.is_waiting() { Side::Nobody } else { Side::Server };
+                    patience.look(side, time::now())?;
                     continue;
                 }
             };
@@ -164,7 +158,7 @@ impl Streaming<'_> {
                         return Ok(false);
                     }
                     self.take(frame).await?;
-                    heard = time::now();
+                    patience.handle_progress(time::now());
                 }
                 Happened::Done(done) if done == request => {
                     let all = end.is_none_or(|end| end == self.next);

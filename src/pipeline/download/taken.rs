@@ -4,6 +4,7 @@ use super::Error;
 use super::record::Record;
 use super::target::{NUMBERS, numbered};
 use crate::files::sink::{self, Directory, Part, There};
+use crate::text::{self, quoted};
 
 /// Why a part does not have the name of its file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -12,8 +13,10 @@ pub(super) enum Taken {
     Busy,
     /// A part of something else is there, or what is left of one.
     Left,
+    /// A file or directory is there that has no journal.
+    Unknown,
     /// Something is there that this program has not made.
-    Foreign,
+    Foreign(&'static str),
 }
 
 impl Taken {
@@ -21,34 +24,33 @@ impl Taken {
         Ok(match () {
             () if is_busy(directory, name, tree) => Self::Busy,
             () if Record::is_there(directory, name)? => Self::Left,
-            () => Self::Foreign,
+            () => match directory.look(&Part::called(name))? {
+                There::Other(what) => Self::Foreign(what),
+                There::Directory if !tree => Self::Foreign("a directory"),
+                _ => Self::Unknown,
+            },
         })
     }
 
-    pub(super) fn notice(self, base: &str, part: &str) -> String {
-        let in_the_way = format!("{base}{}", sink::PART);
-        match self {
-            Self::Busy => format!("another program is receiving {base} here, so this one will be {part}"),
-            Self::Left => format!(
-                "{in_the_way} is not of this offer, or its journal cannot be read: it is left alone; \
-                 conf-recv --discard {} removes it",
-                quoted(base)
-            ),
-            Self::Foreign => {
-                format!(
-                    "{in_the_way} is there without a journal, so nothing is known of it: it is left alone"
-                )
+    /// For people: what is in the way of the part of `base`, and how it goes away.
+    pub(super) fn notice(self, directory: &Directory, base: &str, part: &str) -> String {
+        let why = match self {
+            Self::Busy => {
+                return format!("another program is receiving {base} here, so this one will be {part}");
             }
-        }
-    }
-}
-
-/// A name as a shell reads it.
-pub(crate) fn quoted(name: &str) -> String {
-    let plain = |c: char| c.is_alphanumeric() || "._-/+@%:,=".contains(c);
-    match !name.is_empty() && !name.starts_with('-') && name.chars().all(plain) {
-        true => name.to_owned(),
-        false => format!("'{}'", name.replace('\'', "'\\''")),
+            Self::Left => "not of this offer, or its journal cannot be read".to_owned(),
+            Self::Unknown => "there without a journal, so nothing is known of it".to_owned(),
+            Self::Foreign(what) => what.to_owned(),
+        };
+        let at = match directory.location() {
+            here if here == std::path::Path::new(".") => String::new(),
+            there => format!(" -o {}", quoted(&text::scrub(&there.display().to_string(), 4096))),
+        };
+        format!(
+            "{} is {why}: it is left alone; conf-recv --discard {}{at} removes it",
+            Part::called(base),
+            quoted(base)
+        )
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
@@ -165,7 +165,7 @@ impl Target {
             }
             return Ok(());
         }
-        for file in self.listed.manifest.files() {
+        for file in self.listed.manifest.files().iter().filter(|file| self.listed.takes(file)) {
             match self.directory.look_along(file.path.components())? {
                 There::Nothing => {}
                 There::File { .. } => self.in_the_way.push(file.path.to_string()),
@@ -177,7 +177,7 @@ impl Target {
                 }
             }
         }
-        for made in self.listed.manifest.directories() {
+        for made in self.listed.manifest.directories().iter().filter(|made| self.listed.takes(made)) {
             match self.directory.look_along(made.path.components())? {
                 There::Nothing | There::Directory => {}
                 There::File { .. } => {
@@ -207,10 +207,12 @@ impl Target {
 
     /// Whether everything is there already.
     pub fn is_there(&self) -> bool {
-        let directories = self.listed.manifest.directories().iter();
+        let directories = self.listed.manifest.directories().iter().filter(|made| self.listed.takes(made));
         let mut made = directories.map(|made| self.directory.look_along(made.path.components()));
-        !self.same.is_empty()
-            && !self.same.contains(&false)
+        let files = self.listed.manifest.files().iter().zip(&self.same);
+        let mut files = files.filter(|(file, _)| self.listed.takes(file)).peekable();
+        files.peek().is_some()
+            && files.all(|(_, same)| *same)
             && made.all(|there| matches!(there, Ok(There::Directory)))
     }
 
@@ -225,6 +227,9 @@ impl Target {
     fn compare(&mut self, sums: &Sums) {
         let files = self.listed.manifest.files().iter().zip(sums.files()).zip(&mut self.same);
         for ((file, sum), same) in files {
+            if !self.listed.takes(file) {
+                continue;
+            }
             let single = [self.name.clone()];
             let path = if self.tree { file.path.components() } else { &single };
             // What cannot be read is not known to be the same.
@@ -266,7 +271,7 @@ impl Target {
         let entries = self.listed.manifest.files().len() as u64;
         let files = self.listed.manifest.files().iter().zip(&self.same).filter(|(_, same)| **same);
         let there: u64 = files.filter_map(|(file, _)| file.size).sum();
-        let needed = self.listed.size.unwrap_or(0).saturating_sub(self.before()).saturating_sub(there);
+        let needed = self.listed.bytes().unwrap_or(0).saturating_sub(self.before()).saturating_sub(there);
         let needed = needed.saturating_add(if self.tree { entries * BLOCK } else { 0 });
         let free = self.directory.free()?;
         if needed > free { Err(Error::Space { needed, free }) } else { Ok(()) }
@@ -285,13 +290,13 @@ impl Target {
 
     /// Makes the place, with what is to happen to files in the way; nothing where nothing is left to receive.
     pub(super) fn open(self, if_exists: IfExists) -> Result<Option<Opened>, Error> {
-        let files = self.listed.manifest.files().len();
-        let mut wanted = vec![true; files];
+        let files = self.listed.manifest.files().iter();
+        let mut wanted: Vec<bool> = files.map(|file| self.listed.takes(file)).collect();
         if if_exists != IfExists::Rename {
             if let Some(what) = self.foreign {
                 return Err(foreign(&self.directory, &self.name, what));
             }
-            wanted.iter_mut().zip(&self.same).for_each(|(wanted, same)| *wanted = !same);
+            wanted.iter_mut().zip(&self.same).for_each(|(wanted, same)| *wanted &= !same);
         }
         if !self.in_the_way.is_empty() {
             match if_exists {
@@ -326,7 +331,7 @@ impl Target {
                 let from = u32::from(!tree && !in_the_way.is_empty() && if_exists == IfExists::Rename);
                 let (part, taken) = create(&directory, &base, tree, from)?;
                 let record = Record::begin(&part, &listed)?;
-                let notice = taken.map(|taken| taken.notice(&base, part.name()));
+                let notice = taken.map(|taken| taken.notice(&directory, &base, part.name()));
                 if taken == Some(Taken::Busy) {
                     name = part.name().to_owned();
                 }
@@ -338,34 +343,18 @@ impl Target {
     }
 }
 
-/// Removes what is left of an offer, by the name that its file would have; whether there was something.
-pub fn discard(directory: &Path, name: &str) -> Result<bool, Error> {
-    let directory = Directory::open(directory)?;
-    if name.contains('/') || !Record::is_there(&directory, name)? {
-        return Ok(false);
-    }
-    let part = match Part::open(&directory, name, false) {
-        Err(sink::Error::Foreign { what: "a directory", .. }) => Part::open(&directory, name, true)?,
-        other => other?,
-    };
-    if let Some(part) = part {
-        part.discard()?;
-    }
-    directory.remove(&Part::journal_of(name))?;
-    Ok(true)
-}
-
 impl Place {
     /// Gives what is whole and safe its names; where each file is now, in the order of the manifest.
     pub(super) fn put(
         self,
         record: Record,
-        manifest: &Manifest,
+        listed: &Listed,
         now: i64,
     ) -> Result<Vec<Option<PathBuf>>, Error> {
+        let manifest = &listed.manifest;
         let Self { directory, part, tree, wanted, if_exists, name } = self;
         let placed = if tree {
-            put_tree(&directory, part, manifest, &wanted, if_exists, now)?
+            put_tree(&directory, part, listed, &wanted, if_exists, now)?
         } else {
             let mtime = manifest.files().first().and_then(|file| file.mtime);
             vec![Some(put_single(&directory, &part, &name, mtime, if_exists, now)?)]
@@ -404,11 +393,12 @@ fn put_single(
 fn put_tree(
     directory: &Directory,
     part: Part,
-    manifest: &Manifest,
+    listed: &Listed,
     wanted: &[bool],
     if_exists: IfExists,
     now: i64,
 ) -> Result<Vec<Option<PathBuf>>, Error> {
+    let manifest = &listed.manifest;
     let how = match part.placing()? {
         Some(how) => serde_json::from_slice(&how).unwrap_or_default(),
         None => {
@@ -418,7 +408,8 @@ fn put_tree(
         }
     };
     let paths: Vec<Vec<String>> = manifest.files().iter().map(|file| how.path(file)).collect();
-    let made: Vec<Vec<String>> = manifest.directories().iter().map(|made| how.path(made)).collect();
+    let made = manifest.directories().iter().filter(|made| listed.takes(made));
+    let made: Vec<Vec<String>> = made.map(|made| how.path(made)).collect();
     let files = manifest.files().iter().zip(&paths).enumerate();
     let files = files.filter(|(number, _)| !how.left_out.contains(&(*number as u32))).map(
         |(number, (file, path))| Item { number: number as u32, path, directory: false, mtime: file.mtime },
@@ -451,7 +442,7 @@ impl How {
         };
         for (number, file) in manifest.files().iter().enumerate() {
             let path = file.path.components();
-            if how.left_out.contains(&(number as u32)) && if_exists != IfExists::Rename {
+            if how.left_out.contains(&(number as u32)) {
                 continue;
             }
             if directory.look_along(path)? == There::Nothing || how.names.contains_key(&path[0]) {
@@ -547,11 +538,15 @@ pub async fn compare(room: &mut Room, mut target: Target) -> Result<Target, Erro
     .await
 }
 
-/// What the part of several files is called.
+/// What the part of several files is called: after the first of them, and never hidden, whatever that is.
 fn tree_name(manifest: &Manifest) -> String {
     let mut tops = entries(manifest).map(|entry| &entry.path.components()[0]);
     let first = tops.next().cloned().unwrap_or_default();
-    if tops.all(|top| *top == first) { first } else { format!("{first} and more") }
+    let name = if tops.all(|top| *top == first) { first } else { format!("{first} and more") };
+    match name.trim_start_matches('.') {
+        "" => "files".into(),
+        visible => visible.to_owned(),
+    }
 }
 
 fn entries(manifest: &Manifest) -> impl Iterator<Item = &Entry> {
@@ -576,5 +571,21 @@ mod tests {
         assert_eq!(numbered("v1. The long story of it", 1), "v1. The long story of it (1)");
         let long = numbered(&format!("{}.zip", "é".repeat(125)), 99);
         assert!(long.len() <= 255 && long.ends_with(" (99).zip"), "{long}");
+    }
+
+    #[test]
+    fn f07_a_part_is_never_hidden() {
+        let name = |paths: &[&str]| {
+            let item = |path: &&str| crate::transfer::Item {
+                path: vec![(*path).to_owned()],
+                size: Some(1),
+                ..crate::transfer::Item::default()
+            };
+            let items = paths.iter().map(item).collect();
+            tree_name(&Manifest::new(items, crate::transfer::Rules { hidden: true }).unwrap())
+        };
+        assert_eq!(name(&["a", ".env"]), "a and more");
+        assert_eq!(name(&[".env", "a"]), "env and more");
+        assert_eq!(name(&[".git"]), "git");
     }
 }

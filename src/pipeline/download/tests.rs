@@ -1,14 +1,13 @@
 use std::fs;
 use std::os::unix::fs::FileExt;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::chain::Written;
-use super::disk::{Begin, Disk, Told};
+use super::disk::{Begin, Disk, Told, Unsafe};
 use super::record::{Left, Record};
 use super::*;
-use crate::files::sink::{Directory, Existing, Part, Unsynced};
+use crate::files::sink::{Directory, Existing, Part};
 use crate::transfer::{Chain, Item, Ranges};
 use crate::wire::{Frame, Part as Of, Piece};
 
@@ -27,7 +26,14 @@ fn listed(sizes: &[Option<u64>]) -> Listed {
     };
     let manifest = Manifest::new(sizes.iter().enumerate().map(item).collect(), Rules::default()).unwrap();
     let layout = Layout::new(&manifest, CHUNK as u64).unwrap();
-    Listed { id: OfferId([7; 16]), room: "test".into(), size: manifest.total(), manifest, layout }
+    Listed {
+        id: OfferId([7; 16]),
+        room: "test".into(),
+        size: manifest.total(),
+        manifest,
+        layout,
+        hidden: true,
+    }
 }
 
 fn chunks(stream: &[u8]) -> Vec<Frame> {
@@ -50,7 +56,7 @@ struct Bench {
 
 impl Bench {
     fn new(sizes: &[Option<u64>]) -> Self {
-        let sync: disk::Sync = Arc::new(Unsynced::sync);
+        let sync: disk::Sync = Arc::new(|these| these.sync());
         let tree = sizes.len() > 1;
         Self { dir: tempfile::tempdir().unwrap(), listed: listed(sizes), tree, sync }
     }
@@ -191,18 +197,62 @@ fn f24_chunks_that_are_damaged_or_of_another_length_are_not_written() {
 }
 
 #[test]
+fn f16_f35_what_counts_is_in_the_journal_that_a_power_cut_leaves() {
+    let mut bench = Bench::new(&[Some(40 * CHUNK as u64)]);
+    let path = bench.path("it.part.journal");
+    // What would be found after a power cut: the journal as it was when it was last made safe.
+    let survives = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let kept = Arc::clone(&survives);
+    bench.sync = Arc::new(move |these| {
+        these.sync()?;
+        if let Unsafe::Journal(_) = these {
+            *kept.lock().unwrap() = fs::read(&path).unwrap();
+        }
+        Ok(())
+    });
+    let (part, record) = bench.begin();
+    let mut disk = bench.disk(&part, record, Ranges::new(), None);
+    let mut counts = Ranges::new();
+    for frame in chunks(&bytes(40 * CHUNK)) {
+        disk.frames.as_ref().unwrap().blocking_send(frame).unwrap();
+    }
+    while counts.count() < 40 {
+        let Some(Told::Kept(chunks)) = disk.told.blocking_recv() else { continue };
+        chunks.iter().for_each(|kept| assert!(counts.add(kept.chunk)));
+        let journal = transfer::Journal::open(&survives.lock().unwrap()).unwrap().journal;
+        let mut lost = counts.clone();
+        lost.subtract(journal.chunks());
+        assert!(lost.is_empty(), "{lost:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_disk_that_never_answers_is_left_to_itself() {
+    let mut bench = Bench::new(&[Some(CHUNK as u64)]);
+    bench.sync = Arc::new(|_| {
+        loop {
+            std::thread::park();
+        }
+    });
+    let (part, record) = bench.begin();
+    let disk = bench.disk(&part, record, Ranges::new(), None);
+    disk.frames.as_ref().unwrap().send(chunks(&bytes(CHUNK)).remove(0)).await.unwrap();
+    disk.abandon();
+}
+
+#[test]
 fn f15_what_a_failed_sync_was_about_does_not_count() {
     let mut bench = Bench::new(&[Some(8 * CHUNK as u64)]);
     let stream = bytes(8 * CHUNK);
     let frames = chunks(&stream);
     let calls = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&calls);
-    bench.sync = Arc::new(move |unsynced| {
-        if counted.fetch_add(1, Ordering::Relaxed) == 1 {
+    bench.sync = Arc::new(move |these| {
+        if matches!(these, Unsafe::Data(_)) && counted.fetch_add(1, Ordering::Relaxed) == 1 {
             let error = std::io::Error::from_raw_os_error(rustix::io::Errno::IO.raw_os_error());
             return Err(sink::Error::Io { doing: "write to", path: "it.part".into(), error });
         }
-        unsynced.sync()
+        these.sync()
     });
     let (part, record) = bench.begin();
     let mut disk = bench.disk(&part, record, Ranges::new(), None);
@@ -321,7 +371,7 @@ fn f16_a_file_has_its_name_when_it_is_whole_and_not_before() {
     sums(&mut disk, told);
     let record = finish(disk).unwrap();
     assert!(!name.exists());
-    let placed = opened.place.put(record, &bench.listed.manifest, 1).unwrap();
+    let placed = opened.place.put(record, &bench.listed, 1).unwrap();
     assert_eq!(placed, [Some(name.clone())]);
     assert_eq!(fs::read(name).unwrap(), stream);
     assert_eq!(fs::read_dir(bench.dir.path()).unwrap().count(), 1, "nothing else stays");
@@ -346,7 +396,7 @@ fn f08_what_is_there_decides_with_the_user_what_is_received() {
         let told = bench.write(&mut disk, &chunks(b"012345678901"));
         sums(&mut disk, told);
         let record = finish(disk).unwrap();
-        let placed = opened.place.put(record, &bench.listed.manifest, 1).unwrap();
+        let placed = opened.place.put(record, &bench.listed, 1).unwrap();
         assert_eq!(fs::read_to_string(bench.path("file 1")).unwrap(), mine);
         if let Some(other) = other {
             assert_eq!(placed[1].as_deref(), Some(bench.path(other).as_path()));
@@ -357,6 +407,58 @@ fn f08_what_is_there_decides_with_the_user_what_is_received() {
         }
     }
     assert_eq!(fs::read_dir(bench.dir.path()).unwrap().count(), 3);
+}
+
+#[test]
+fn f07_what_is_hidden_is_left_out_and_the_rest_has_its_place() {
+    let mut bench = Bench::new(&[Some(1), Some(1)]);
+    let item = |path: &str, size: Option<u64>| Item {
+        path: path.split('/').map(str::to_owned).collect(),
+        size,
+        dir: size.is_none(),
+        ..Item::default()
+    };
+    let items = vec![
+        item("d/.env", Some(2)),
+        item("d/a", Some(3)),
+        item("d/.git/config", Some(4)),
+        item("d/.cache", None),
+        item("d/empty", None),
+    ];
+    let manifest = Manifest::new(items, Rules { hidden: true }).unwrap();
+    let layout = Layout::new(&manifest, CHUNK as u64).unwrap();
+    bench.listed = Listed { size: manifest.total(), manifest, layout, hidden: false, ..bench.listed };
+    let listed = &bench.listed;
+    assert_eq!((listed.left_out(), listed.files(), listed.bytes()), (3, 1, Some(3)));
+    assert_eq!(listed.lines().map(|(_, path)| path).collect::<Vec<_>>(), ["d/a", "d/empty/"]);
+    // One that is there is no matter, and is not touched.
+    fs::create_dir(bench.path("d")).unwrap();
+    fs::write(bench.path("d/.env"), "mine").unwrap();
+    let target = Target::look(bench.listed.clone(), bench.directory(), None).unwrap();
+    assert!(target.in_the_way().is_empty());
+    let opened = target.open(IfExists::Rename).unwrap().unwrap();
+    assert_eq!(opened.place.wanted, [false, true, false]);
+    let mut disk = Disk::start(Begin {
+        layout: bench.listed.layout.clone(),
+        wanted: opened.place.wanted.clone(),
+        stages: [opened.place.part.stage(), opened.place.part.stage()],
+        written: Written::new(Ranges::new()),
+        saved: None,
+        record: opened.record,
+        sync: Arc::clone(&bench.sync),
+    })
+    .unwrap();
+    let told = bench.write(&mut disk, &chunks(b"eeaaagggg"));
+    assert_eq!(sums(&mut disk, told), [None, Some(md5(b"aaa")), None]);
+    let record = finish(disk).unwrap();
+    opened.place.put(record, &bench.listed, 1).unwrap();
+    let mut names: Vec<_> =
+        fs::read_dir(bench.path("d")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    names.sort();
+    assert_eq!(names, [".env", "a", "empty"]);
+    assert_eq!(fs::read_to_string(bench.path("d/.env")).unwrap(), "mine");
+    assert_eq!(fs::read_to_string(bench.path("d/a")).unwrap(), "aaa");
+    assert!(!bench.path("d.part").exists());
 }
 
 #[test]
@@ -377,10 +479,13 @@ fn somebody_elses_part_is_left_alone() {
     let opened = target.open(IfExists::Fail).unwrap().unwrap();
     assert_eq!(opened.place.part.name(), "file 0 (1)");
     assert_eq!(fs::read_to_string(bench.path("file 0.part")).unwrap(), "of another program");
-    assert!(!discard(bench.dir.path(), "file 0").unwrap());
+    let left = |name: &str| Leftover::find(bench.dir.path(), name).unwrap();
+    assert!(left("file 0").unwrap().doubt().is_some(), "nobody knows what it is");
     drop(opened);
-    assert!(discard(bench.dir.path(), "file 0 (1)").unwrap());
-    assert!(!discard(Path::new(bench.dir.path()), "../file 0").unwrap());
+    let own = left("file 0 (1)").unwrap();
+    assert_eq!(own.doubt(), None);
+    own.remove().unwrap();
+    assert!(left("../file 0").is_none());
     assert_eq!(fs::read_dir(bench.dir.path()).unwrap().count(), 1);
 }
 

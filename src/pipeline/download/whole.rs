@@ -2,15 +2,13 @@
 
 use super::record::Found;
 use crate::files::sink::{Error, Stage};
-use crate::transfer::{Chain, Layout, Ranges, Sums, chunk_sums};
+use crate::transfer::{Chain, Layout, Ranges, Sums, chunk_sums, lanes};
 
 /// Chunks at the end of a run of them that are read again before one goes on: what was written last is what a
 /// crash may have lost.
 const LAST: u32 = 2;
 /// Runs of which the end is looked at; more are left to the sums of the files.
 const RUNS: usize = 64;
-/// Chunks whose sums are taken at once.
-const LANES: usize = 8;
 /// What is read at once.
 const READ: usize = 1024 * 1024;
 
@@ -52,7 +50,7 @@ pub(super) fn look_at_the_end(
 /// Those of some chunks that are not what the journal says.
 fn wrong(stage: &mut Stage, layout: &Layout, found: &Found, chunks: &[u32]) -> Result<Vec<u32>, Error> {
     let mut wrong = Vec::new();
-    for some in chunks.chunks(LANES) {
+    for some in chunks.chunks(lanes()) {
         let sums = sums_of(stage, layout, some)?;
         let these = some.iter().zip(sums).filter(|(chunk, sum)| found.md5s.get(chunk) != Some(sum));
         wrong.extend(these.map(|(chunk, _)| *chunk));

@@ -52,6 +52,8 @@ pub(in crate::server) struct Holding {
     /// Pieces of the manifest, and of the sums, from the first.
     pub(in crate::server) manifest: u32,
     pub(in crate::server) sums: u32,
+    /// The manifest is complete: what came before the first chunk is in the index.
+    pub(in crate::server) listed: bool,
     pub(in crate::server) sealed: bool,
     pub(in crate::server) gone: Option<Going>,
 }
@@ -164,7 +166,8 @@ impl Holding {
     pub(in crate::server) fn end(&self, part: Part) -> Option<u32> {
         match part {
             Part::About => Some(1),
-            Part::Manifest if self.is_listed() => Some(self.manifest),
+            // A chunk that is written says nothing yet: pieces that came before it may wait for the index.
+            Part::Manifest if self.listed || self.sealed => Some(self.manifest),
             Part::Chunk if self.sealed => self.chunks,
             Part::Sums if self.sealed => Some(self.sums),
             _ => None,
@@ -180,9 +183,22 @@ impl Holding {
             Part::Sums => index < self.sums && self.sealed,
         }
     }
+}
 
-    /// Whether the manifest is complete.
-    pub(in crate::server) fn is_listed(&self) -> bool {
-        self.sealed || !self.kept.is_empty() || !self.written.is_empty()
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn f09_a_list_ends_when_all_of_it_is_in_the_index_and_not_when_a_chunk_is_faster() {
+        let mut holding = Holding::default();
+        holding.written.add(0);
+        assert_eq!(holding.end(Part::Manifest), None);
+        holding.kept.add(0);
+        assert_eq!(holding.end(Part::Manifest), None);
+        (holding.manifest, holding.listed) = (2, true);
+        assert_eq!(holding.end(Part::Manifest), Some(2));
+        let empty = Holding { manifest: 1, sealed: true, ..Holding::default() };
+        assert_eq!(empty.end(Part::Manifest), Some(1));
     }
 }

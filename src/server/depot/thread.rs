@@ -263,6 +263,7 @@ impl Thread {
         if done {
             removed.into_iter().for_each(|row| self.forget(row));
         }
+        let listed: Vec<Arc<Stock>> = kept.iter().map(|(stock, _)| Arc::clone(stock)).collect();
         for (stock, chunks) in kept {
             self.inner.report(&stock, News::Kept(Arc::clone(&stock), chunks));
         }
@@ -278,6 +279,10 @@ impl Thread {
                     }
                 }
             }
+        }
+        for stock in listed.iter().filter(|stock| done && !stock.holding().listed) {
+            // The pieces of its manifest came before its first chunk.
+            stock.change(|holding| holding.listed = true);
         }
         self.checkpoint(CHECKPOINT);
     }
@@ -438,6 +443,9 @@ impl Thread {
                     let stock =
                         Stock::new(row, room.clone(), record.number, record.chunk_size, record.size, holding);
                     self.look(&stock);
+                    stock.change(|holding| {
+                        holding.listed = !holding.kept.is_empty() && holding.manifest > 0;
+                    });
                     if let Some(chunks) = record.chunks.filter(|_| record.sealed) {
                         let total = self.total(&stock, chunks);
                         stock.change(|holding| holding.total = total);

@@ -16,15 +16,13 @@ use super::thread::Command;
 use super::{Inner, News, Report, Request, vault};
 use crate::id::ConnectionId;
 use crate::time::{self, Moment};
-use crate::transfer::{Ranges, chunk_sums};
+use crate::transfer::{Ranges, chunk_sums, lanes};
 use crate::wire::control::{Control, Refusal};
 use crate::wire::offer::Seal;
 use crate::wire::{Code, Frame};
 
 /// Chunks that are checked together at the most: two rounds of the widest lanes.
 const TOGETHER: usize = 16;
-/// Lanes that should be filled.
-const LANES: usize = 8;
 /// How long the first chunk waits for others.
 const COMPANY: Duration = Duration::from_millis(3);
 /// Bytes that need not wait for more.
@@ -62,10 +60,11 @@ impl Writer {
     }
 
     pub(super) fn run(mut self) {
+        let lanes = lanes();
         while let Some(mut jobs) = self.inner.jobs.take(TOGETHER, Duration::from_secs(60)) {
             let bytes = |jobs: &[Job]| -> usize { jobs.iter().map(Job::size).sum() };
             while !jobs.is_empty()
-                && jobs.len() < LANES
+                && jobs.len() < lanes
                 && bytes(&jobs) < ENOUGH
                 && !jobs.iter().any(Job::is_seal)
             {

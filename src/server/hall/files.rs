@@ -23,7 +23,7 @@ impl Hall {
 
     /// A connection that wants to be told of offers has been told everything else.
     pub(in crate::server) fn watch(&self, connection: ConnectionId) {
-        self.shelve(|shelf, room, _| shelf.handle_watcher(connection, room));
+        self.shelve(|shelf, room, now| shelf.handle_watcher(connection, room, now));
     }
 
     /// A member offers something, or goes on with it.
@@ -136,8 +136,9 @@ pub(super) fn seen(
     state: &State,
     connection: ConnectionId,
     key: Option<PublicKey>,
+    now: Moment,
 ) -> impl Iterator<Item = bytes::Bytes> {
-    state.shelf.look(connection, key, &state.room).into_iter().filter_map(|output| match output {
+    state.shelf.look(connection, key, &state.room, now).into_iter().filter_map(|output| match output {
         Output::Send(_, operation) => Some(control(&operation)),
         Output::Pass(_, frame) => Some(frame),
         _ => None,

@@ -36,7 +36,7 @@ fn room() -> Room {
 
 /// Ann's offers as an earlier life of the server has left them: a file and a pipe, which are not complete, and a
 /// pipe that is.
-fn shelf() -> Shelf {
+fn shelf(hosts: bool) -> Shelf {
     let kept = |number: u32, size: Option<u64>, sealed: bool| {
         let record = Record {
             number: OfferNumber(number),
@@ -59,7 +59,8 @@ fn shelf() -> Shelf {
         Kept { record, stock: Arc::new(stock), about: Some(Bytes::from_static(b"about")), received: vec![] }
     };
     let offers = vec![kept(1, Some(7), false), kept(2, None, false), kept(3, None, true)];
-    Shelf::new(Some((Shelved { last: 3, offers }, Duration::from_secs(600))))
+    let earlier = Earlier { until: at(990), hosts };
+    Shelf::new(Some((Shelved { last: 3, offers }, Duration::from_secs(600))), earlier)
 }
 
 fn taken(shelf: &mut Shelf) -> Vec<(u32, Going)> {
@@ -79,32 +80,102 @@ fn again(shelf: &mut Shelf, room: &Room, now: Moment) {
 
 #[test]
 fn f21_a_pipe_whose_sender_does_not_come_back_is_given_up_and_a_file_is_not() {
-    let (room, mut shelf) = (room(), shelf());
+    let (room, mut shelf) = (room(), shelf(true));
     shelf.handle_timeout(&room, at(1_000));
-    shelf.handle_timeout(&room, at(1_119));
+    shelf.handle_timeout(&room, at(1_019));
     assert_eq!(taken(&mut shelf), []);
-    assert!(shelf.poll_timeout().is_some_and(|next| next <= at(1_124)));
-    shelf.handle_timeout(&room, at(1_125));
+    assert!(shelf.poll_timeout().is_some_and(|next| next <= at(1_024)));
+    shelf.handle_timeout(&room, at(1_025));
     assert_eq!(taken(&mut shelf), [(2, Going::Broken)]);
+}
+
+/// The offers that a newcomer is told of.
+fn listed(shelf: &mut Shelf, room: &Room, now: Moment) -> Vec<u32> {
+    shelf.handle_watcher(ConnectionId(2), room, now);
+    let outputs = std::iter::from_fn(|| shelf.poll_output());
+    let states = outputs.filter_map(|output| match output {
+        Output::Send(_, Control::OfferState(state)) => Some(state.offer.0),
+        _ => None,
+    });
+    states.collect()
+}
+
+#[test]
+fn f21_a_pipe_whose_session_is_over_is_given_up_soon_and_told_to_nobody_any_more() {
+    let (room, mut shelf) = (room(), shelf(true));
+    again(&mut shelf, &room, at(1_000));
+    shelf.handle_timeout(&room, at(2_000));
+    assert_eq!(taken(&mut shelf), [], "its sender is there");
+    shelf.handle_gone(ConnectionId(1), &room, at(2_000));
+    assert_eq!(listed(&mut shelf, &room, at(2_029)), [1, 2, 3]);
+    shelf.handle_timeout(&room, at(2_030));
+    assert_eq!(taken(&mut shelf), [(2, Going::Broken)]);
+    // The depot has yet to say that it is gone.
+    assert_eq!(listed(&mut shelf, &room, at(2_030)), [1, 3]);
+}
+
+#[test]
+fn f21_after_a_restart_a_pipe_is_told_only_while_its_sender_may_come_back() {
+    let room = room();
+    let (mut early, mut late) = (shelf(true), shelf(true));
+    assert_eq!(listed(&mut early, &room, at(1_000)), [1, 2, 3]);
+    late.handle_watcher(ConnectionId(2), &room, at(5_000));
+    assert_eq!(taken(&mut late), [(2, Going::Broken)], "at once, and not after another grace");
+    assert_eq!(listed(&mut late, &room, at(5_000)), [1, 3]);
+}
+
+#[test]
+fn f20_what_a_guest_of_an_earlier_life_has_begun_can_never_be_completed() {
+    let (room, mut shelf) = (room(), shelf(true));
+    let entry = shelf.offers.get_mut(&OfferNumber(1)).unwrap();
+    (entry.owner, entry.record.owner) = (Who::Nobody, None);
+    assert!(shelf.poll_timeout().is_some());
+    shelf.handle_timeout(&room, at(1_000));
+    assert_eq!(taken(&mut shelf), [(1, Going::Broken)]);
+}
+
+#[test]
+fn who_opens_a_room_again_is_not_host_of_what_others_have_left_there() {
+    // Connection 1 is Ann, who is the first and so the host; Bob's offer is of an earlier life.
+    let room = room();
+    for known in [true, false] {
+        let mut shelf = shelf(known);
+        let entry = shelf.offers.get_mut(&OfferNumber(3)).unwrap();
+        (entry.owner, entry.record.owner) = (Who::Key(BOB), Some(BOB));
+        let request = |connection| Request { connection: ConnectionId(connection), id: 1 };
+        shelf.handle_withdraw(request(1), OfferNumber(3), Going::Withdrawn, &room);
+        match known {
+            true => assert_eq!(taken(&mut shelf), [(3, Going::Withdrawn)]),
+            false => match shelf.poll_output() {
+                Some(Output::Send(ConnectionId(1), Control::Error(refusal))) => {
+                    assert_eq!(refusal.code, Code::Denied);
+                    assert!(refusal.message.contains("only its sender"), "{}", refusal.message);
+                }
+                other => panic!("{other:?}"),
+            },
+        }
+        shelf.handle_withdraw(request(2), OfferNumber(3), Going::Withdrawn, &room);
+        assert_eq!(taken(&mut shelf), [(3, Going::Withdrawn)], "its sender always may");
+    }
 }
 
 #[test]
 fn f21_a_pipe_whose_sender_comes_back_in_time_goes_on() {
-    let (room, mut shelf) = (room(), shelf());
+    let (room, mut shelf) = (room(), shelf(true));
     shelf.handle_timeout(&room, at(1_000));
-    again(&mut shelf, &room, at(1_100));
+    again(&mut shelf, &room, at(1_015));
     shelf.handle_timeout(&room, at(2_000));
     assert_eq!(taken(&mut shelf), []);
     shelf.handle_gone(ConnectionId(1), &room, at(2_001));
-    shelf.handle_timeout(&room, at(2_100));
-    again(&mut shelf, &room, at(2_110));
+    shelf.handle_timeout(&room, at(2_020));
+    again(&mut shelf, &room, at(2_025));
     shelf.handle_timeout(&room, at(2_200));
     assert_eq!(taken(&mut shelf), []);
 }
 
 #[test]
 fn f20_only_its_sender_says_that_an_offer_is_hopeless_and_only_before_it_is_complete() {
-    let (room, mut shelf) = (room(), shelf());
+    let (room, mut shelf) = (room(), shelf(true));
     let mut withdraw = |connection: u64, number: u32, reason: Going| {
         let request = Request { connection: ConnectionId(connection), id: 1 };
         shelf.handle_withdraw(request, OfferNumber(number), reason, &room);
@@ -120,14 +191,14 @@ fn f20_only_its_sender_says_that_an_offer_is_hopeless_and_only_before_it_is_comp
 
 #[test]
 fn who_only_looks_is_told_of_what_is_for_everybody_and_what_is_its_own() {
-    let (room, mut shelf) = (room(), shelf());
+    let (room, mut shelf) = (room(), shelf(true));
     // The second is for Bob, the third for a guest of an earlier life.
     for (number, to) in [(2, Who::Key(BOB)), (3, Who::Nobody)] {
         shelf.offers.get_mut(&OfferNumber(number)).unwrap().to = Some(to);
     }
     shelf.offers.get_mut(&OfferNumber(3)).unwrap().owner = Who::Nobody;
     let seen = |key| {
-        let told = shelf.look(ConnectionId(9), key, &room);
+        let told = shelf.look(ConnectionId(9), key, &room, at(0));
         let (mut numbers, mut abouts, mut counted) = (Vec::new(), 0, None);
         for output in told {
             match output {

@@ -3,6 +3,7 @@
 pub mod cable;
 pub mod files;
 pub mod hands;
+pub mod kills;
 pub mod liar;
 pub mod mount;
 pub mod peer;

@@ -1,9 +1,8 @@
 //! An offer from the room, by the rules of conf-recv: nothing outside the directory, nothing in the place of
 //! what is there.
 
-use std::io::{self, Write};
+use std::io;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio_util::sync::CancellationToken;
 
@@ -11,18 +10,17 @@ use super::{End, Get, Report, Teller, Whole};
 use crate::cli::recv::told;
 use crate::cli::{Exit, Failure};
 use crate::files::sink::Directory;
-use crate::limits;
 use crate::net::client::Config;
 use crate::pipeline::download::{self, Error, IfExists, Listed, Note, Outcome, Room, Target};
-use crate::text;
 use crate::transfer::Rules;
 
 /// Fetches it; the session is its own.
 pub(super) async fn run(job: Get, config: Config, stop: CancellationToken, tell: Teller) -> End {
     let address = config.address.clone();
     let mut room = Room::join(config);
-    let fetched = fetch(&job, &mut room, address.room.as_str(), &stop, &tell).await;
-    if matches!(fetched, Ok(End::Whole(_) | End::Text(_))) {
+    let mut whole = true;
+    let fetched = fetch(&job, &mut room, address.room.as_str(), &stop, &tell, &mut whole).await;
+    if whole && matches!(fetched, Ok(End::Whole(_) | End::Text(_))) {
         room.received(job.offer).await;
     }
     room.leave().await;
@@ -43,6 +41,7 @@ async fn fetch(
     name: &str,
     stop: &CancellationToken,
     tell: &Teller,
+    whole: &mut bool,
 ) -> Result<End, Error> {
     let listing = async {
         room.listed().await?;
@@ -58,11 +57,21 @@ async fn fetch(
     let mut report = |note: Note<'_>| match note {
         Note::Figures(figures) => tell.tell(Report::Figures(Box::new(figures.clone()))),
         Note::Message(text) => tell.tell(Report::Note(text.to_owned())),
+        Note::Part(_) => {}
     };
     let begun = |before| Report::Begun { offer: job.number, title: job.title.clone(), before };
-    if job.text && listed.manifest.total().is_some_and(|total| total <= limits::MESSAGE as u64) {
+    if job.text && listed.is_short() {
         tell.tell(begun(0));
-        return read(&listed, room, stop, &mut report).await;
+        return download::read(room, &listed, stop, &mut report).await.map(End::Text);
+    }
+    *whole = listed.left_out() == 0;
+    if !*whole {
+        let count = listed.left_out();
+        let note = format!(
+            "{count} of what is in it is hidden and left out; conf-recv {} --allow-hidden takes it, too",
+            job.number
+        );
+        tell.tell(Report::Note(note));
     }
     let directory = job.directory.clone();
     let target = room.during(tokio::task::spawn_blocking(move || look(listed, directory)));
@@ -87,37 +96,4 @@ fn look(listed: Listed, directory: PathBuf) -> Result<Target, Error> {
     let target = Target::look(listed, directory, None)?;
     target.check()?;
     Ok(target)
-}
-
-/// A text, which is shown instead of being stored.
-async fn read(
-    listed: &Listed,
-    room: &mut Room,
-    stop: &CancellationToken,
-    report: &mut (dyn FnMut(Note<'_>) + Send),
-) -> Result<End, Error> {
-    let read = Held::default();
-    let most = Some(limits::MESSAGE as u64);
-    download::stream(room, listed, Box::new(read.clone()), most, stop, report).await?;
-    let bytes = std::mem::take(&mut *read.0.lock().unwrap_or_else(PoisonError::into_inner));
-    Ok(End::Text(text::scrub_lines(&String::from_utf8_lossy(&bytes), usize::MAX)))
-}
-
-/// Bytes that are kept in memory; at most as many as a message may have.
-#[derive(Clone, Default)]
-struct Held(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Held {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if held.len() + bytes.len() > limits::MESSAGE {
-            return Err(io::Error::other("it is longer than it was said"));
-        }
-        held.extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
 }

@@ -74,9 +74,7 @@ fn tell_left_out(found: &Found, tell: &Teller) {
         let more = if more > 1 { format!(", and {} more", more - 1) } else { String::new() };
         tell.tell(Report::Note(format!("not sent: {shown} ({why}){more}")));
     }
-    let hidden = |file: &&crate::files::source::Source| file.path.iter().any(|name| name.starts_with('.'));
-    if let Some(file) = found.files.iter().find(hidden) {
-        let name = crate::text::scrub(&file.path.join("/"), crate::limits::SENTENCE);
-        tell.tell(Report::Note(format!("{name} is hidden: only conf-recv --allow-hidden fetches it")));
+    if let Some(hidden) = found.hidden() {
+        tell.tell(Report::Note(hidden));
     }
 }
