@@ -8,6 +8,8 @@ use crate::time::Moment;
 const WINDOW: Duration = Duration::from_secs(5);
 /// From one in so many on, the motion is no longer smooth.
 const TOO_MANY: u32 = 5;
+/// Of fewer pictures nobody sees whether motion is smooth.
+const FEW: u32 = 15;
 /// Who has been told knows it for a while.
 const QUIET: Duration = Duration::from_secs(60);
 
@@ -39,10 +41,10 @@ impl Skips {
         Some(counts)
     }
 
-    /// The end: what was skipped of the last pictures, where nobody has been told of any yet.
+    /// The end: what was skipped of the last pictures, unless they are few or somebody has been told already.
     pub(super) fn rest(&self) -> Option<(u32, u32)> {
         let counts = (self.skipped, self.pictures);
-        (self.told.is_none() && counts.0 > 0 && are_too_many(counts)).then_some(counts)
+        (self.told.is_none() && counts.1 >= FEW && are_too_many(counts)).then_some(counts)
     }
 }
 
