@@ -6,54 +6,45 @@
 //! [`Handle::send`] is as slow as the way out. Without a connection it is fast and the frames are
 //! dropped and counted.
 //!
-//! File frames are larger: [`EVENT_BYTES`] of them may wait for the program, and [`BULK`] for the kernel.
+//! File frames are larger: [`EVENT_BYTES`] of them may wait for the program, and [`link::BULK`] for the kernel.
 
 mod ask;
+mod handle;
+mod link;
 
 use std::collections::VecDeque;
-use std::future::Future;
-use std::io::{self, IoSlice};
-use std::net::Shutdown;
-use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use bytes::{Buf, Bytes};
-use socket2::SockRef;
-use tokio::io::Interest;
 use tokio::net::TcpStream;
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 
 use self::ask::is_refused_password;
 pub use self::ask::{Ask, Question};
+pub use self::handle::Handle;
+use self::handle::Order;
+use self::link::{Happened, Link, Open};
 use super::dial::dial;
 use super::tcp;
-use crate::chat::{Content, Full};
-use crate::id::{MemberId, Nick, OfferNumber, Secret, TrackId};
+use crate::id::{Nick, Secret};
 pub use crate::session::client::{Correspondence, Counts, Down, End, Event};
 use crate::session::client::{Profile, Want};
 use crate::session::{Address, Client, Key};
-use crate::wire::control::{Action, Publish, Status, TrackKind};
-use crate::wire::offer::{Fetch, Going, Offer, Seal};
-use crate::wire::{Control, Frame, Rendition, Slot};
+use crate::wire::control::TrackKind;
 use crate::{limits, time};
 
 /// Events that may wait for the program: a quarter of a second of nine tracks at 30 pictures.
 pub const EVENTS: usize = 64;
 /// Bytes of file frames among the events from which nothing more is read until the program has taken some.
 pub const EVENT_BYTES: usize = 8 * 1024 * 1024;
-/// File frames are taken from the program while less than this waits to be written.
-const BULK: usize = 512 * 1024;
 /// Things said that may wait for the task, which takes them at once.
 const WORDS: usize = 16;
 /// The task looks at the clock at least this often, because timers do not run while the machine sleeps.
 const TICK: Duration = Duration::from_secs(1);
 /// Frames that wait to be written; what the core has beyond that stays there.
 const WAITING: usize = 64;
-/// Buffers in one write.
-const VECTORS: usize = 16;
 
 /// What to join and how.
 #[derive(Debug, Clone)]
@@ -99,15 +90,6 @@ pub struct Stats {
     pub counts: Counts,
 }
 
-/// Gives orders to a session. Dropping the last one leaves the room.
-#[derive(Debug, Clone)]
-pub struct Handle {
-    orders: mpsc::Sender<Order>,
-    words: mpsc::Sender<Order>,
-    hurry: Arc<Notify>,
-    stats: Arc<Mutex<Stats>>,
-}
-
 /// What a session tells. Dropping it leaves the room as well.
 #[derive(Debug)]
 pub struct Events {
@@ -146,33 +128,6 @@ fn weight(event: &Event) -> usize {
         Event::File(frame) => frame.bytes().len(),
         _ => 0,
     }
-}
-
-#[derive(Debug)]
-enum Order {
-    Send(Frame),
-    File(Frame, oneshot::Sender<bool>),
-    Ask(Box<Control>),
-    Publish(Publish),
-    Unpublish(TrackId),
-    Subscribe(Vec<TrackId>),
-    Unsubscribe(Vec<TrackId>),
-    Keyframe(TrackId, Rendition),
-    Post(Post),
-    Status(Status),
-    Rename(u64, Nick),
-    Older(u64, u64, u32),
-    Moderate(u64, Action, Option<MemberId>),
-    Leave,
-}
-
-/// Something to say.
-#[derive(Debug)]
-struct Post {
-    payload: Bytes,
-    to: Option<MemberId>,
-    slot: Option<Slot>,
-    answer: oneshot::Sender<Result<u64, Full>>,
 }
 
 /// Begins a session; must be called within a tokio runtime. The first event says whether it came about.
@@ -227,147 +182,6 @@ pub fn tell_other_name(chosen: Option<&str>, given: &str) {
     }
 }
 
-impl Handle {
-    /// Sends a media frame of a track that is published; returns when there is room for the next.
-    pub async fn send(&self, frame: Frame) {
-        self.order(Order::Send(frame)).await;
-    }
-
-    /// Offers something, or goes on with it; [`Event::Offered`] or [`Event::Refused`] is the answer. Like all
-    /// requests about offers it goes nowhere without a connection, and is made again after every
-    /// [`Event::Up`] as far as it is still wanted.
-    pub async fn offer(&self, offer: Offer) {
-        self.words(Order::Ask(Box::new(Control::Offer(offer)))).await;
-    }
-
-    /// Sends a piece of an offer; returns when there is room for the next. False where it did not go out,
-    /// because there is no connection on which the offer was answered.
-    pub async fn send_file(&self, frame: Frame) -> bool {
-        let (answer, result) = oneshot::channel();
-        self.order(Order::File(frame, answer)).await;
-        result.await.unwrap_or(false)
-    }
-
-    /// Says that an offer is complete, behind all that was sent of it; [`Event::Done`] or [`Event::Refused`]
-    /// is the answer, when all of it is on the server's disk.
-    pub async fn seal(&self, seal: Seal) {
-        self.order(Order::Ask(Box::new(Control::Seal(seal)))).await;
-    }
-
-    /// Takes an offer back; [`Event::Done`] or [`Event::Refused`] brings `id` back.
-    pub async fn withdraw(&self, id: u64, offer: OfferNumber) {
-        self.give_up(id, offer, Going::Withdrawn).await;
-    }
-
-    /// The same, of an offer that can never be completed: why is told to those who fetch it.
-    pub async fn give_up(&self, id: u64, offer: OfferNumber, reason: Going) {
-        self.words(Order::Ask(Box::new(Control::Withdraw { id, offer, reason }))).await;
-    }
-
-    /// Asks for pieces of an offer: they come as [`Event::File`] in order, those that are not there yet when
-    /// they are, then [`Event::Done`]. Several requests are served one after the other.
-    pub async fn fetch(&self, fetch: Fetch) {
-        self.words(Order::Ask(Box::new(Control::Fetch(fetch)))).await;
-    }
-
-    /// Ends a request for pieces; those that are on their way still come.
-    pub async fn unfetch(&self, id: u64) {
-        self.words(Order::Ask(Box::new(Control::Unfetch { id }))).await;
-    }
-
-    /// Says that this member has all of an offer, checked and safely stored.
-    pub async fn received(&self, offer: OfferNumber) {
-        self.words(Order::Ask(Box::new(Control::Received { offer }))).await;
-    }
-
-    /// Publishes a track; [`Event::Published`] brings its number.
-    pub async fn publish(&self, publish: Publish) {
-        self.order(Order::Publish(publish)).await;
-    }
-
-    /// Ends a published track.
-    pub async fn unpublish(&self, track: TrackId) {
-        self.order(Order::Unpublish(track)).await;
-    }
-
-    /// Asks for tracks.
-    pub async fn subscribe(&self, tracks: Vec<TrackId>) {
-        self.order(Order::Subscribe(tracks)).await;
-    }
-
-    /// Asks for tracks no more.
-    pub async fn unsubscribe(&self, tracks: Vec<TrackId>) {
-        self.order(Order::Unsubscribe(tracks)).await;
-    }
-
-    /// Asks for a picture at which decoding can begin.
-    pub async fn keyframe(&self, track: TrackId, rendition: Rendition) {
-        self.order(Order::Keyframe(track, rendition)).await;
-    }
-
-    /// Says something; its number. It is sent when that is possible, and again until it has arrived;
-    /// [`Event::Acknowledged`] tells. Does not wait for the network.
-    pub async fn post(&self, content: &Content, to: Option<MemberId>) -> Result<u64, Full> {
-        let (answer, result) = oneshot::channel();
-        let slot = matches!(content, Content::Topic(_)).then(Slot::topic);
-        let post = Post { payload: content.to_payload().into(), to, slot, answer };
-        self.words(Order::Post(post)).await;
-        result.await.unwrap_or(Err(Full))
-    }
-
-    /// Says something about this program's user.
-    pub async fn status(&self, status: Status) {
-        self.words(Order::Status(status)).await;
-    }
-
-    /// Asks for another name; [`Event::Done`] or [`Event::Refused`] brings `id` back.
-    pub async fn rename(&self, id: u64, name: Nick) {
-        self.words(Order::Rename(id, name)).await;
-    }
-
-    /// Asks for messages before number `before`, at most `count`: they come as [`Event::Older`], then
-    /// [`Event::Done`] with `id`; goes nowhere without a connection, and one at a time.
-    pub async fn older(&self, id: u64, before: u64, count: u32) {
-        self.words(Order::Older(id, before, count)).await;
-    }
-
-    /// As a host: changes something about the room or a member; [`Event::Done`] or [`Event::Refused`] brings
-    /// `id` back.
-    pub async fn moderate(&self, id: u64, action: Action, member: Option<MemberId>) {
-        self.words(Order::Moderate(id, action, member)).await;
-    }
-
-    /// Leaves the room when everything that was sent before is written, and waits until the server has
-    /// closed the connection (or has had its time to), so that nothing of it is lost. The events still
-    /// have to be taken in the meantime.
-    pub async fn close(&self) {
-        self.order(Order::Leave).await;
-        self.orders.closed().await;
-    }
-
-    /// Leaves the room now: media that is not on its way yet is dropped, and what waits for the network
-    /// does not keep the goodbye back.
-    pub async fn close_now(&self) {
-        self.hurry.notify_one();
-        self.orders.closed().await;
-    }
-
-    /// What has been done so far.
-    pub fn stats(&self) -> Stats {
-        *self.stats.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// What takes no room on the way out need not wait for it.
-    async fn words(&self, order: Order) {
-        let _ = self.words.send(order).await;
-    }
-
-    /// An order to a session that is over has nobody to carry it out, and its end has been told.
-    async fn order(&self, order: Order) {
-        let _ = self.orders.send(order).await;
-    }
-}
-
 impl Events {
     /// The next event; `None` after [`Event::Ended`].
     pub async fn next(&mut self) -> Option<Event> {
@@ -388,36 +202,6 @@ impl Events {
         drop(self.queue);
         let _ = self.task.await;
     }
-}
-
-type Dialing = Pin<Box<dyn Future<Output = Result<TcpStream, String>> + Send>>;
-
-/// The connection as it is now.
-enum Link {
-    Idle,
-    Dialing(Dialing),
-    Open(Open),
-}
-
-struct Open {
-    stream: TcpStream,
-    /// What is to be written; media is added only when it is empty.
-    out: VecDeque<Bytes>,
-    /// A part of the first of them is out.
-    begun: bool,
-    /// The kernel may hold more of it than of media.
-    bulk: bool,
-    /// Nothing more is written: the peer takes no more bytes (it may have said why), or we are done.
-    deaf: bool,
-}
-
-/// What a connection has done.
-enum Happened {
-    Dialed(Result<TcpStream, String>),
-    Written(io::Result<usize>),
-    Read(io::Result<usize>),
-    /// Bytes of a large frame have come where they belong.
-    Rest(usize),
 }
 
 /// Why the task goes on.
@@ -566,8 +350,7 @@ impl Task {
         let now = time::now();
         let lost = match happened {
             Happened::Dialed(Ok(stream)) => {
-                *link =
-                    Link::Open(Open { stream, out: VecDeque::new(), begun: false, deaf: false, bulk: false });
+                *link = Link::Open(Open::new(stream));
                 return self.client.handle_connected(now);
             }
             Happened::Dialed(Err(reason)) => Down::Unreachable(reason),
@@ -640,122 +423,6 @@ impl Task {
         self.abandoned = true;
         self.undelivered.clear();
         self.client.leave(time::now());
-    }
-}
-
-impl Link {
-    /// Waits for whatever the connection does next; for ever where there is none.
-    async fn happens(&mut self, buffer: &mut [u8], rest: Option<&mut Vec<u8>>, reading: bool) -> Happened {
-        match self {
-            Self::Idle => std::future::pending().await,
-            Self::Dialing(dialing) => Happened::Dialed(dialing.await),
-            Self::Open(open) => open.happens(buffer, rest, reading).await,
-        }
-    }
-
-    /// Closes our side when all is written, so that the server sees the end even if it overlooks the
-    /// goodbye.
-    fn say_no_more(&mut self) {
-        if let Self::Open(open) = self
-            && open.out.is_empty()
-            && !open.deaf
-        {
-            open.deaf = true;
-            // A connection that is broken already says so when it is read.
-            let _ = SockRef::from(&open.stream).shutdown(Shutdown::Write);
-        }
-    }
-
-    /// Drops what waits, except for the rest of a frame that is partly out.
-    fn forget(&mut self) {
-        if let Self::Open(open) = self {
-            open.out.truncate(usize::from(open.begun));
-        }
-    }
-
-    fn give_up_writing(&mut self) {
-        if let Self::Open(open) = self {
-            open.deaf = true;
-            open.out.clear();
-        }
-    }
-}
-
-impl Open {
-    /// Whether the program's next frame may come.
-    fn is_hungry(&self) -> bool {
-        self.out.is_empty() || self.deaf || self.bulk && self.out.iter().map(Bytes::len).sum::<usize>() < BULK
-    }
-
-    /// Adds a file frame; true.
-    fn push_bulk(&mut self, bytes: Bytes) -> bool {
-        if !self.bulk {
-            self.bulk = true;
-            // Without it the connection is slower and nothing else.
-            let _ = tcp::configure_bulk(&self.stream);
-        }
-        self.out.push_back(bytes);
-        true
-    }
-
-    async fn happens(
-        &mut self,
-        buffer: &mut [u8],
-        mut rest: Option<&mut Vec<u8>>,
-        reading: bool,
-    ) -> Happened {
-        let writing = !self.out.is_empty() && !self.deaf;
-        let interest = match (reading, writing) {
-            (true, true) => Interest::READABLE | Interest::WRITABLE,
-            (true, false) => Interest::READABLE,
-            (false, true) => Interest::WRITABLE,
-            (false, false) => std::future::pending().await,
-        };
-        loop {
-            if let Err(error) = self.stream.ready(interest).await {
-                return Happened::Read(Err(error));
-            }
-            // Writing first: what a slow program does not take must not keep its own words back.
-            if writing && let Some(written) = unless_blocked(self.write()) {
-                return Happened::Written(written);
-            }
-            let read = match (reading, &mut rest) {
-                (false, _) => None,
-                (true, Some(rest)) => unless_blocked(tcp::read_into(&self.stream, rest)),
-                (true, None) => unless_blocked(self.stream.try_read(buffer)),
-            };
-            match (read, &rest) {
-                (Some(Ok(count @ 1..)), Some(_)) => return Happened::Rest(count),
-                (Some(read), _) => return Happened::Read(read),
-                (None, _) => {}
-            }
-        }
-    }
-
-    /// Writes as much as the kernel takes.
-    fn write(&mut self) -> io::Result<usize> {
-        let slices: Vec<IoSlice<'_>> = self.out.iter().take(VECTORS).map(|b| IoSlice::new(b)).collect();
-        let count = self.stream.try_write_vectored(&slices)?;
-        let mut left = count;
-        while let Some(first) = self.out.front_mut() {
-            let part = left.min(first.len());
-            first.advance(part);
-            left -= part;
-            if !first.is_empty() {
-                self.begun |= part > 0;
-                break;
-            }
-            self.out.pop_front();
-            self.begun = false;
-        }
-        Ok(count)
-    }
-}
-
-fn unless_blocked(result: io::Result<usize>) -> Option<io::Result<usize>> {
-    match result {
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
-        other => Some(other),
     }
 }
 
