@@ -1,4 +1,7 @@
-//! One connection: from its first byte to its last.
+//! One connection: from its first byte to its last. How it comes in is in [`hello`], its files are in [`files`].
+
+mod files;
+mod hello;
 
 use std::cell::RefCell;
 use std::io;
@@ -10,27 +13,26 @@ use tokio::io::Interest;
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, field, info};
+use tracing::{debug, info};
 
+use self::files::{files_begin, room_for, serve_next};
 use super::Server;
-use super::depot::{self, Depot, Stock};
+use super::depot::{self, Stock};
 use super::fan::Fan;
-use super::fetcher::{Fetcher, Served};
+use super::fetcher::Fetcher;
 use super::gate::Ticket;
 use super::hall::Hall;
-use super::lines;
 use super::outbox::Outbox;
 use super::quality::Observer;
 use crate::id::{ConnectionId, Nick, OfferNumber, RoomName, Secret, TrackId};
 use crate::limits;
 use crate::net::tcp;
-use crate::room::{Admitted, Join, Transit};
+use crate::room::Transit;
 use crate::session::Peer;
 use crate::session::peer::Demand;
 use crate::time::{self, Moment};
-use crate::wire::control::{Control, Goodbye, Hello, Refusal, Welcome};
-use crate::wire::offer::Fetch;
-use crate::wire::{Code, Frame, Header, Part};
+use crate::wire::control::{Control, Goodbye, Hello, Refusal};
+use crate::wire::{Code, Frame, Header};
 
 /// How long a connection that ends may take to take what waits for it, and to end its side. The
 /// peer's last bytes are read in this time: closing with bytes unread would reset the connection and
@@ -205,42 +207,6 @@ impl Connection {
             }
             self.handle_timeout();
         }
-    }
-
-    /// How many bytes of files may go now, either way: while media waits on the same line they step back. Where
-    /// media goes over this connection as well, its own queue decides.
-    fn step_back(&mut self, now: Moment) -> usize {
-        let wants_media = self.outbox.queue().wants_media();
-        let moved = self.read + self.outbox.sent();
-        let news = moved - std::mem::replace(&mut self.told, moved);
-        let Some(place) = self.outbox.place() else { return usize::MAX };
-        if wants_media || !self.fans.is_empty() {
-            place.mark_media(now);
-            // What waits on the way is seen by an answer that takes longer than it did.
-            let watched = wants_media && place.has_files(now);
-            self.peer.watch(watched.then_some(lines::PROBE), now);
-            if let Some(delay) = self.peer.delay(now).filter(|_| watched) {
-                let sent = now.micros().saturating_sub(delay.as_micros() as u64);
-                if self.way.handle_arrival(sent, now) > limits::QUEUE_AGE_T2 {
-                    place.mark_late(now);
-                }
-            }
-            if std::mem::take(&mut self.yielding) {
-                let _ = tcp::configure_bulk(&self.outbox.socket);
-            }
-            return usize::MAX;
-        }
-        if !self.bulk || self.server.unyielding {
-            return usize::MAX;
-        }
-        let may = self.server.lines.pass(place, news, now);
-        if self.yielding != may.is_some() {
-            self.yielding = may.is_some();
-            let configure = if self.yielding { tcp::configure_yielding } else { tcp::configure_bulk };
-            // Without it the connection is slower, or less polite, and nothing else.
-            let _ = configure(&self.outbox.socket);
-        }
-        may.unwrap_or(usize::MAX)
     }
 
     /// Writes what waits, `most` bytes of it at the most, and, when all of it is written, asks for the keyframes
@@ -463,170 +429,6 @@ impl Connection {
         self.fans.last().map(|(_, fan, _)| &**fan)
     }
 
-    /// Takes a piece of an offer in.
-    fn take_piece(&mut self, frame: Frame) {
-        let Some(piece) = frame.header.piece else { return };
-        let refuse = |code, message: &str| {
-            let mut refusal = Refusal::new(code, message);
-            refusal.piece = Some(Box::new(piece));
-            Control::Error(refusal)
-        };
-        let Some(stock) = self.upload(piece.offer) else {
-            return self.outbox.send(&refuse(Code::Offer, "this connection has not offered that"));
-        };
-        let Some(depot) = self.seat.as_ref().and_then(|seat| seat.hall.depot()) else { return };
-        if piece.part == Part::Chunk {
-            match depot.room_now(&self.share, frame.bytes().len()) {
-                Some(room) => self.store_chunk(&stock, frame, room),
-                None => self.held = Some((stock, frame)),
-            }
-            return self.become_bulk();
-        }
-        let most = if piece.part == Part::About { limits::ABOUT } else { limits::PIECE };
-        if frame.payload().is_empty() || frame.payload().len() > most {
-            let message = format!("a piece of {} has 1 to {most} bytes", piece.part.as_str());
-            return self.outbox.send(&refuse(Code::Conflict, &message));
-        }
-        if !frame.is_intact() {
-            return self.outbox.send(&refuse(Code::Checksum, "a piece did not match its checksum"));
-        }
-        if !depot.piece(&stock, self.outbox.id, frame) {
-            self.outbox.send(&refuse(Code::RateLimited, "the server is busy"));
-        }
-    }
-
-    /// There is room for the chunk that was held back.
-    fn store(&mut self, room: depot::Permit) {
-        if let Some((stock, frame)) = self.held.take() {
-            self.store_chunk(&stock, frame, room);
-        }
-        self.act(time::now());
-    }
-
-    fn store_chunk(&self, stock: &Arc<Stock>, frame: Frame, room: depot::Permit) {
-        let piece = frame.header.piece;
-        let depot = self.seat.as_ref().and_then(|seat| seat.hall.depot());
-        if !depot.is_some_and(|depot| depot.chunk(stock, self.outbox.id, frame, room)) {
-            let mut refusal = Refusal::new(Code::RateLimited, "the server is busy");
-            refusal.piece = piece.map(Box::new);
-            self.outbox.send(&Control::Error(refusal));
-        }
-    }
-
-    /// What pieces of an offer go into, if this connection offers it.
-    fn upload(&mut self, offer: OfferNumber) -> Option<Arc<Stock>> {
-        if let Some((_, stock)) = self.uploads.iter().find(|(known, _)| *known == offer) {
-            return Some(Arc::clone(stock));
-        }
-        let stock = self.seat.as_ref()?.hall.upload(self.outbox.id, offer)?;
-        if self.uploads.len() >= limits::OPEN_OFFERS {
-            self.uploads.remove(0);
-        }
-        self.uploads.push((offer, Arc::clone(&stock)));
-        Some(stock)
-    }
-
-    /// Begins to send pieces of an offer.
-    fn fetch(&mut self, fetch: Fetch) {
-        let Some(seat) = &self.seat else { return };
-        let stock = seat.hall.stock(self.outbox.id, fetch.offer);
-        if let Err(refusal) = self.fetcher.add(fetch, stock) {
-            return self.outbox.send(&Control::Error(refusal));
-        }
-        self.become_bulk();
-    }
-
-    fn send(&self, served: Served) {
-        match served {
-            Served::Piece(bytes) => {
-                // Where files step back, the loop writes it bit by bit.
-                if self.outbox.append(bytes) && !self.yielding {
-                    self.outbox.flush();
-                }
-            }
-            Served::Done(id) => self.outbox.send(&Control::Done { id }),
-            Served::Refused(refusal) => self.outbox.send(&Control::Error(refusal)),
-        }
-    }
-
-    fn become_bulk(&mut self) {
-        let (first, now) = (!std::mem::replace(&mut self.bulk, true), time::now());
-        if first {
-            // Without it the connection is slower and nothing else.
-            let _ = tcp::configure_bulk(&self.outbox.socket);
-        }
-        match self.outbox.place() {
-            Some(place) if first => place.begin_files(now),
-            Some(place) => place.go_on_with_files(now),
-            None => {}
-        }
-    }
-
-    async fn join(&mut self, Wish { protocol, room, name, hello }: Wish) {
-        let mut token = [0; 16];
-        if getrandom::fill(&mut token).is_err() {
-            return self.end(Refusal::new(Code::Internal, "the server has no randomness"));
-        }
-        let hall = match self.server.hall(&room, self.ticket.source()).await {
-            Ok(hall) => hall,
-            Err(refusal) => return self.end(refusal),
-        };
-        if let Err(refusal) = hall.check_password(hello.password.as_ref(), self.peer.nonce()) {
-            return self.end(refusal);
-        }
-        let join = Join {
-            connection: self.outbox.id,
-            name,
-            key: hello.key,
-            resume: hello.resume,
-            token: Secret(token),
-            subscribe: hello.subscribe,
-            messages: hello.messages,
-            wall: time::wall(),
-        };
-        self.outbox.settle(self.server.lines.place(self.ticket.source(), hello.key));
-        let welcome = |admitted: &Admitted| {
-            self.outbox.send(&Control::Welcome(self.server.welcome(protocol, &room, admitted)));
-        };
-        match hall.join(join, &self.outbox, welcome) {
-            Ok(admitted) => {
-                let span = tracing::Span::current();
-                span.record("room", field::display(&room));
-                span.record("member", field::display(&admitted.name));
-                info!(session = %admitted.session, client = hello.client, resumed = admitted.resumed, "joined");
-                self.peer.handle_admitted();
-                self.ticket.handle_admitted();
-                if hello.offers {
-                    hall.watch(self.outbox.id);
-                }
-                self.seat = Some(Seat { hall, connection: self.outbox.id, on_purpose: false });
-            }
-            Err(refusal) => self.end(refusal),
-        }
-    }
-
-    /// Tells how the room is, without a seat in it, and ends. Until then the connection has its place among those
-    /// that are not admitted.
-    async fn look(&mut self, Wish { room, hello, .. }: Wish) {
-        let shown = match self.server.known(&room, self.ticket.source()).await {
-            Ok(hall) => hall
-                .check_password(hello.password.as_ref(), self.peer.nonce())
-                .and_then(|()| hall.look(hello.key, hello.offers, &self.outbox)),
-            Err(refusal) => Err(refusal),
-        };
-        match shown {
-            Ok(()) => {
-                tracing::Span::current().record("room", field::display(&room));
-                info!(client = hello.client, "looked");
-                self.peer.handle_shown();
-                let slowest = self.outbox.waiting() as u64 / limits::FRAME_RATE;
-                self.linger = limits::HELLO + Duration::from_secs(slowest);
-                self.outbox.goodbye(Goodbye::default());
-            }
-            Err(refusal) => self.end(refusal),
-        }
-    }
-
     /// Says goodbye because the server stops.
     fn say_closing(&mut self) {
         // Spread over a second and a half, so that a thousand do not come back in the same millisecond.
@@ -663,31 +465,6 @@ impl Connection {
     }
 }
 
-/// Room for a chunk that is held back; for ever where there is none.
-async fn room_for(
-    depot: Option<&Depot>,
-    share: &Arc<Semaphore>,
-    held: &Option<(Arc<Stock>, Frame)>,
-) -> Option<depot::Permit> {
-    match (depot, held) {
-        (Some(depot), Some((_, frame))) => depot.room(share, frame.bytes().len()).await,
-        _ => std::future::pending().await,
-    }
-}
-
-/// Waits until files begin to move on the line of a connection.
-async fn files_begin(outbox: &Outbox) {
-    match outbox.place() {
-        Some(place) => place.files_begin().await,
-        None => std::future::pending().await,
-    }
-}
-
-/// What a fetcher sends next.
-async fn serve_next(depot: Option<&Depot>, fetcher: &mut Fetcher) -> Option<Served> {
-    Some(fetcher.next(depot?).await)
-}
-
 /// Reads what has come.
 fn read_what_is_there(socket: &TcpStream, landing: &mut [u8]) -> io::Result<usize> {
     let mut count = 0;
@@ -713,25 +490,6 @@ pub(super) async fn read_to_end(socket: &TcpStream) -> io::Result<()> {
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(error) => return Err(error),
-        }
-    }
-}
-
-impl Server {
-    fn welcome(&self, protocol: u32, room: &RoomName, admitted: &Admitted) -> Welcome {
-        Welcome {
-            protocol,
-            server: concat!("confkit ", env!("CARGO_PKG_VERSION")).into(),
-            epoch: self.epoch.clone(),
-            room: room.to_string(),
-            session: admitted.session,
-            member: admitted.member,
-            name: admitted.name.to_string(),
-            token: admitted.token,
-            resumed: admitted.resumed,
-            heartbeat_ms: limits::HEARTBEAT.as_millis() as u64,
-            grace_ms: self.terms().grace.as_millis() as u64,
-            log: admitted.log,
         }
     }
 }
