@@ -3,7 +3,7 @@
 
 mod likeness;
 
-pub use likeness::{Look, mixes_scripts};
+pub use likeness::{Look, Looks, mixes_scripts};
 
 use unicode_normalization::char::is_combining_mark;
 use unicode_segmentation::UnicodeSegmentation;

@@ -1,7 +1,8 @@
-//! Members, sessions and tracks of one room: who comes in and goes. What they publish is in [`tracks`], how
+//! Members, sessions and tracks of one room. Who may come in is in [`entering`], what they publish in [`tracks`], how
 //! they are shown in [`members`], what they say in [`conversation`], and what hosts do in [`moderation`].
 
 mod conversation;
+mod entering;
 mod members;
 mod moderation;
 #[cfg(test)]
@@ -22,7 +23,6 @@ use crate::id::{
 use crate::limits;
 use crate::text::Look;
 use crate::time::Moment;
-use crate::wire::Code;
 use crate::wire::control::{self, Control, Messages, Quality, Refusal, Source, TrackKind};
 
 /// What a room allows and for how long.
@@ -460,145 +460,6 @@ impl Room {
     /// Whose it is, unless a guest's.
     pub fn owner(&self) -> Option<PublicKey> {
         self.settings.owner
-    }
-
-    /// The session that `token` resumes, if it is this person's.
-    fn session_with(&self, token: ResumeToken, key: Option<PublicKey>) -> Option<SessionId> {
-        let (id, session) = self.sessions.iter().find(|(_, session)| session.token == token)?;
-        (self.members[&session.member].key == key).then_some(*id)
-    }
-
-    /// A new session, of a new member or of one who is here already.
-    fn enter(&mut self, join: &Join, now: Moment) -> Result<SessionId, Refusal> {
-        let known = self.member_with(join.key);
-        if known.is_none() {
-            self.admit_stranger(join, now)?;
-        }
-        if self.sessions.len() >= limits::SESSIONS && !self.evict(|_| true, now) {
-            return Err(Refusal::new(Code::Full, "the room has as many programs as it may"));
-        }
-        let member = match known {
-            Some(member) => member,
-            None => self.add_member(join)?,
-        };
-        self.last_session += 1;
-        let id = SessionId(self.last_session);
-        let session = Session {
-            member,
-            token: join.token,
-            link: Link::Up(join.connection),
-            kinds: join.subscribe.clone(),
-            subscribed: Vec::new(),
-            reading: Reading::None,
-            quality: Quality::Good,
-        };
-        self.sessions.insert(id, session);
-        Ok(id)
-    }
-
-    /// The member who holds a key; guests have none.
-    fn member_with(&self, key: Option<PublicKey>) -> Option<MemberId> {
-        let key = key?;
-        self.members.iter().find(|(_, member)| member.key == Some(key)).map(|(id, _)| *id)
-    }
-
-    /// Whether somebody who is not a member is wanted here now.
-    fn check_stranger(&self, key: Option<PublicKey>, now: Moment) -> Result<(), Refusal> {
-        if let Some(kicked) = key.and_then(|key| self.kicked.get(&key)).filter(|k| k.until > now) {
-            let minutes = kicked.until.since(now).as_secs().div_ceil(60);
-            let message = format!("{} has sent you away; come back in {minutes} min", kicked.about.by);
-            return Err(Refusal::new(Code::Kicked, message));
-        }
-        if self.settings.locked && !key.is_some_and(|key| self.is_host_key(&key)) {
-            return Err(Refusal::new(Code::Locked, "the room is locked: it takes nobody new now"));
-        }
-        Ok(())
-    }
-
-    /// Whether somebody who is not a member may become one now.
-    fn admit_stranger(&mut self, join: &Join, now: Moment) -> Result<(), Refusal> {
-        self.check_stranger(join.key, now)?;
-        let most = self.terms.max_members.min(limits::MEMBERS);
-        if self.members() >= most {
-            // Who is not there any more makes room for who is.
-            let up = |room: &Self, member| {
-                room.sessions.values().any(|s| s.member == member && matches!(s.link, Link::Up(_)))
-            };
-            let gone: BTreeSet<MemberId> =
-                self.sessions.values().map(|s| s.member).filter(|member| !up(self, *member)).collect();
-            while self.members() >= most && self.evict(|session| gone.contains(&session.member), now) {}
-        }
-        match self.members() >= most {
-            true => Err(Refusal::new(Code::Full, format!("the room is full: {} members", self.members()))),
-            false => Ok(()),
-        }
-    }
-
-    fn add_member(&mut self, join: &Join) -> Result<MemberId, Refusal> {
-        self.last_member += 1;
-        let id = MemberId(self.last_member);
-        let (name, look) = self.free_name(&join.name, None);
-        let member = Member {
-            name,
-            look,
-            key: join.key,
-            since: join.wall,
-            guest_host: false,
-            guest_muted: false,
-            away: None,
-            typing_until: None,
-            announced: None,
-        };
-        self.members.insert(id, member);
-        self.found(id);
-        Ok(id)
-    }
-
-    /// Ends the broken session that has waited the longest among those that `may` go; whether there was one.
-    fn evict(&mut self, may: impl Fn(&Session) -> bool, now: Moment) -> bool {
-        let waiting = self.sessions.iter().filter_map(|(id, session)| match session.link {
-            Link::Down(end) if may(session) => Some((end, *id)),
-            _ => None,
-        });
-        let oldest = waiting.min();
-        oldest.inspect(|(_, id)| self.end_session(*id, now)).is_some()
-    }
-
-    /// The session goes on over another connection; an older one that is still there is replaced.
-    fn resume(&mut self, id: SessionId, join: &Join) -> SessionId {
-        if let Some(Session { link: Link::Up(old), .. }) = self.sessions.get(&id) {
-            let old = *old;
-            self.connections.remove(&old);
-            self.stop_reading(old);
-            for track in self.sessions[&id].subscribed.clone() {
-                self.outputs.push_back(Output::Detach(track, old));
-            }
-            let refusal = Refusal::new(Code::Replaced, "another connection has taken this session over");
-            self.outputs.push_back(Output::Close(old, refusal));
-        }
-        if let Some(session) = self.sessions.get_mut(&id) {
-            session.link = Link::Up(join.connection);
-            session.kinds.clone_from(&join.subscribe);
-            session.reading = Reading::None;
-        }
-        self.listeners = None;
-        id
-    }
-
-    /// The wished name, with a number behind it where somebody else has it or one that looks the same, and
-    /// what it looks like. `but` is who asks.
-    fn free_name(&self, wish: &Nick, but: Option<MemberId>) -> (Nick, Look) {
-        let others = || self.members.iter().filter(|(id, _)| Some(**id) != but).map(|(_, member)| member);
-        let mut name = wish.clone();
-        let mut n = 2;
-        loop {
-            let look = Look::of(name.as_str());
-            if !others().any(|member| member.look.is_like(&look)) {
-                return (name, look);
-            }
-            name = wish.numbered(n);
-            n += 1;
-        }
     }
 
     fn end_session(&mut self, id: SessionId, now: Moment) {

@@ -21,12 +21,12 @@ mod lines;
 pub mod local;
 mod outbox;
 mod quality;
+mod rooms;
 mod shelf;
 pub mod status;
 pub mod store;
 
 use std::collections::HashMap;
-use std::net::IpAddr;
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -40,23 +40,20 @@ use tracing::{Instrument, error, field, info, info_span, warn};
 
 pub use addresses::reachable;
 
-use crate::chat::Log;
-use crate::id::{ConnectionId, LogId, RoomName, Secret};
+use crate::id::{ConnectionId, RoomName, Secret};
 use crate::limits;
 use crate::net::tcp;
-use crate::room::{self, Room, Terms};
+use crate::room::{Room, Terms};
 use crate::time::{self, Moment};
 use crate::wire::control::{Control, Refusal};
-use crate::wire::{Code, Frame, Header};
+use crate::wire::{Frame, Header};
 use connection::Connection;
-use depot::{Depot, Reports, Shelved};
+use depot::{Depot, Reports};
 use gate::{Gate, Ticket};
 use hall::{Budget, Hall};
-use keeping::Keeping;
 use lines::Lines;
 use outbox::Outbox;
-use shelf::{Earlier, Shelf};
-use store::{Archive, Commit, Commits, Founding, Keep, RoomKey, Store, StoreError};
+use store::{Commit, Commits, Keep, RoomKey, Store};
 
 /// Is called with the header of every frame that a peer sends, before the server acts on it.
 pub type Inspect = Arc<dyn Fn(&Header) + Send + Sync>;
@@ -125,8 +122,6 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 const TURNED_AWAY: usize = 8;
 /// Descriptors kept for the log, and for finding addresses.
 const SPARE: usize = 4;
-/// How long the store may take to find a room.
-const STORE_ANSWER: Duration = Duration::from_secs(5);
 /// How long it may take to close.
 const STORE_CLOSE: Duration = Duration::from_secs(1);
 /// Rooms whose clocks wait to be kept: each is taken up at once, so few ever wait.
@@ -357,133 +352,6 @@ impl Server {
         *lock(&self.terms)
     }
 
-    /// The room of this name, which is made where there is none.
-    async fn hall(&self, name: &RoomName, from: IpAddr) -> Result<Arc<Hall>, Refusal> {
-        if let Some(hall) = self.room(name, from)? {
-            return Ok(hall);
-        }
-        let archive = self.find(name).await?;
-        let shelved = self.shelved(name).await;
-        // Another connection may have been faster, and its room is the one.
-        let mut rooms = self.rooms();
-        if let Some(hall) = rooms.get(name) {
-            return Ok(Arc::clone(hall));
-        }
-        let Ok(clock) = self.new_rooms.try_reserve() else {
-            let mut refusal = Refusal::new(Code::Full, "too many rooms are being made at once");
-            refusal.retry_after_ms = Some(500);
-            return Err(refusal);
-        };
-        let hall = Arc::new(self.make(name, archive, shelved, from)?);
-        clock.send((name.clone(), Arc::clone(&hall)));
-        rooms.insert(name.clone(), Arc::clone(&hall));
-        if let Some(keeping) = &hall.keeping {
-            lock(&self.kept).insert(keeping.room(), Arc::clone(&hall));
-        }
-        Ok(hall)
-    }
-
-    /// The room of this name where there is one, open or kept; none is made.
-    async fn known(&self, name: &RoomName, from: IpAddr) -> Result<Arc<Hall>, Refusal> {
-        let open = self.rooms().get(name).cloned();
-        match open {
-            Some(hall) => Ok(hall),
-            None if self.is_kept(name).await? => self.hall(name, from).await,
-            None => Err(Refusal::new(Code::Room, "there is no such room")),
-        }
-    }
-
-    /// Whether a room that is not open was made beforehand, or has a history or offers.
-    async fn is_kept(&self, name: &RoomName) -> Result<bool, Refusal> {
-        if let Some(store) = &self.store {
-            match tokio::time::timeout(STORE_ANSWER, store.knows(name)).await {
-                Ok(Ok(true)) => return Ok(true),
-                Ok(Ok(false)) => {}
-                Ok(Err(StoreError::Busy)) | Err(_) => return Err(busy()),
-                Ok(Err(error)) => error!(room = %name, %error, "cannot tell whether this room is kept"),
-            }
-        }
-        Ok(self.shelved(name).await.is_some_and(|shelved| !shelved.offers.is_empty()))
-    }
-
-    /// The room of this name, or whether one may be made from here.
-    fn room(&self, name: &RoomName, from: IpAddr) -> Result<Option<Arc<Hall>>, Refusal> {
-        let rooms = self.rooms();
-        if let Some(hall) = rooms.get(name) {
-            return Ok(Some(Arc::clone(hall)));
-        }
-        let made_here = rooms.values().filter(|hall| hall.maker == from).count();
-        match rooms.len() >= limits::ROOMS || made_here >= limits::ROOMS_PER_ADDRESS {
-            true => Err(Refusal::new(Code::Full, "no more rooms can be made from here now")),
-            false => Ok(None),
-        }
-    }
-
-    /// What the store knows of a room; a store that cannot tell does not keep people from meeting.
-    async fn find(&self, name: &RoomName) -> Result<Option<Archive>, Refusal> {
-        let Some(store) = &self.store else { return Ok(None) };
-        let found = async {
-            match store.load(name).await? {
-                Some(archive) => Ok(archive),
-                None => match store.found(name, Founding::default()).await {
-                    // Somebody else has made it in the meantime.
-                    Err(StoreError::Exists) => store.load(name).await?.ok_or(StoreError::Busy),
-                    other => other,
-                },
-            }
-        };
-        match tokio::time::timeout(STORE_ANSWER, found).await {
-            Ok(Ok(archive)) => Ok(Some(archive)),
-            Ok(Err(StoreError::Busy)) | Err(_) => Err(busy()),
-            Ok(Err(error)) => {
-                error!(room = %name, %error, "this room's messages are not kept");
-                Ok(None)
-            }
-        }
-    }
-
-    /// The offers that are kept of a room; a depot that cannot tell does not keep people from meeting.
-    async fn shelved(&self, name: &RoomName) -> Option<Shelved> {
-        let loaded = tokio::time::timeout(STORE_ANSWER, self.depot.as_ref()?.load(name)).await;
-        let shelved = loaded.ok().flatten();
-        if shelved.is_none() {
-            error!(room = %name, "this room takes no files: its offers cannot be read");
-        }
-        shelved
-    }
-
-    fn make(
-        &self,
-        name: &RoomName,
-        archive: Option<Archive>,
-        shelved: Option<Shelved>,
-        from: IpAddr,
-    ) -> Result<Hall, Refusal> {
-        let budget = Arc::clone(&self.budget);
-        let depot = self.depot.clone().filter(|_| shelved.is_some());
-        let hosts = archive.as_ref().is_some_and(|archive| archive.owner.is_some());
-        let earlier = Earlier { until: self.started, hosts };
-        let shelf = Shelf::new(shelved.zip(depot.as_ref().map(Depot::age)), earlier);
-        let mut terms = self.terms();
-        let (now, name) = (time::now(), name.clone());
-        let Some((archive, store)) = archive.zip(self.store.clone()) else {
-            let mut id = [0; 8];
-            getrandom::fill(&mut id)
-                .map_err(|_| Refusal::new(Code::Internal, "the server has no randomness"))?;
-            let room = Room::new(name, terms, Log::new(LogId(id)), room::Settings::default(), now);
-            return Ok(Hall::new((room, shelf), from, None, None, depot, budget));
-        };
-        let password = archive.password.map(Secret);
-        terms.max_members = archive.max_members.unwrap_or(terms.max_members);
-        let keeping = Keeping::new(store, archive.key);
-        let (log, settings) = keeping::restore(archive);
-        let mut room = Room::new(name, terms, log, settings, now);
-        if let Some(why) = &*lock(&self.failing) {
-            room.handle_storage(false, why);
-        }
-        Ok(Hall::new((room, shelf), from, password, Some(keeping), depot, budget))
-    }
-
     /// Gives an event to the room that has this place in the store.
     fn kept(&self, room: RoomKey, event: impl FnOnce(&mut Room, Moment)) {
         let hall = lock(&self.kept).get(&room).cloned();
@@ -535,13 +403,6 @@ impl Server {
         log.1 += 1;
         log.1 <= REFUSALS_LOGGED
     }
-}
-
-/// The store cannot say anything of a room at present.
-fn busy() -> Refusal {
-    let mut refusal = Refusal::new(Code::Internal, "the store is busy");
-    refusal.retry_after_ms = Some(1_000);
-    refusal
 }
 
 /// A panic in one task must not take what is shared from the others.

@@ -1,5 +1,7 @@
 //! Names that look like others, and names with letters of several scripts (Unicode Technical Standard 39).
 
+use std::collections::HashSet;
+
 use unicode_security::confusable_detection::skeleton;
 use unicode_security::mixed_script::AugmentedScriptSet;
 
@@ -20,7 +22,32 @@ impl Look {
 
     /// Whether a person may take one for the other.
     pub fn is_like(&self, other: &Self) -> bool {
-        self.plain == other.plain || self.folded == other.folded
+        Looks::from_iter([self]).have(other)
+    }
+}
+
+/// What many names look like.
+#[derive(Debug, Default)]
+pub struct Looks<'a> {
+    plain: HashSet<&'a str>,
+    folded: HashSet<&'a str>,
+}
+
+impl Looks<'_> {
+    /// Whether a person may take one of them for `look`: both look the same as written, or in small letters.
+    pub fn have(&self, look: &Look) -> bool {
+        self.plain.contains(look.plain.as_str()) || self.folded.contains(look.folded.as_str())
+    }
+}
+
+impl<'a> FromIterator<&'a Look> for Looks<'a> {
+    fn from_iter<I: IntoIterator<Item = &'a Look>>(looks: I) -> Self {
+        let mut all = Self::default();
+        for look in looks {
+            all.plain.insert(&look.plain);
+            all.folded.insert(&look.folded);
+        }
+        all
     }
 }
 

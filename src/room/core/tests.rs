@@ -5,6 +5,7 @@ mod older;
 
 use super::*;
 use crate::id::LogId;
+use crate::wire::Code;
 use crate::wire::control::Publish;
 
 fn at(ms: u64) -> Moment {
