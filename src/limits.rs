@@ -43,6 +43,9 @@ pub const MARKS: usize = 8;
 /// A peer must have said hello this long after it connected; an absolute deadline, so that one byte
 /// per second does not extend it.
 pub const HELLO: Duration = Duration::from_secs(8);
+/// What a look at a room shows must have come within this time, however it trickles: the largest room at
+/// [`FRAME_RATE`] takes less.
+pub const LOOK: Duration = Duration::from_secs(300);
 /// A ping goes out when nothing else has for this long.
 pub const HEARTBEAT: Duration = Duration::from_secs(4);
 /// A peer that has sent nothing for this long is dead: three heartbeats, and gone before the 15 s
@@ -212,6 +215,11 @@ pub const ROOMS: usize = 10_000;
 pub const ROOMS_PER_ADDRESS: usize = 32;
 /// Connections from one address that have not said hello yet.
 pub const PENDING_PER_ADDRESS: usize = 1_024;
+/// Connections from one address that look at a room at once: each holds its answer until it is taken.
+pub const LOOKERS_PER_ADDRESS: usize = 32;
+/// Passwords and looks at rooms that are not open from one address, per second and in a burst: more than people need,
+/// and too few to guess with or to keep the disk busy.
+pub const TRIES: (u32, u32) = (2, 20);
 /// Connections from one address.
 pub const CONNECTIONS_PER_ADDRESS: usize = 2_000;
 /// Share of the process's file descriptors that connections may use; the rest is for its own files.

@@ -155,7 +155,7 @@ impl Connection {
             info!(%error, "connection broken");
             return;
         }
-        self.finish().await;
+        self.finish(&stop).await;
         debug!("disconnected");
     }
 
@@ -449,19 +449,29 @@ impl Connection {
         self.outbox.refuse(refusal);
     }
 
-    /// Lets the last frames leave, then the peer's last bytes come, within `linger`.
-    async fn finish(&self) {
+    /// Lets the last frames leave, then the peer's last bytes come, within `linger`; but waits for no peer that takes
+    /// nothing, and not for long when the server stops.
+    async fn finish(&self, stop: &CancellationToken) {
         let socket = &self.outbox.socket;
         let last = async {
-            while !self.outbox.is_empty() {
-                socket.writable().await?;
+            while let Some(stalled) = self.outbox.poll_timeout() {
+                let wait = stalled.since(time::now());
+                tokio::time::timeout(wait, socket.writable()).await.map_err(io::Error::other)??;
                 self.outbox.drain(usize::MAX, time::now())?;
             }
             rustix::net::shutdown(socket, rustix::net::Shutdown::Write)?;
-            read_to_end(socket).await
+            let rest = self.linger.min(limits::HELLO);
+            tokio::time::timeout(rest, read_to_end(socket)).await.map_err(io::Error::other)?
+        };
+        let stopped = async {
+            stop.cancelled().await;
+            tokio::time::sleep(LINGER).await;
         };
         // However it ends, the connection is over.
-        let _ = tokio::time::timeout(self.linger, last).await;
+        tokio::select! {
+            _ = tokio::time::timeout(self.linger, last) => {}
+            () = stopped => {}
+        }
     }
 }
 

@@ -286,6 +286,16 @@ impl Depot {
         wait.await.ok()?
     }
 
+    /// Whether anything is kept of a room; `None` where so much waits that what members want goes first.
+    pub(super) async fn knows(&self, room: &RoomName) -> Option<bool> {
+        if self.0.inner.commands.len() > REQUESTS / 2 {
+            return None;
+        }
+        let (answer, wait) = oneshot::channel();
+        self.command(Command::Knows(room.clone(), answer)).then_some(())?;
+        wait.await.ok()?
+    }
+
     /// Puts an offer into the index: [`News::Created`]. Like all of these, false where too much waits.
     pub(super) fn create(&self, room: &RoomName, record: Record) -> bool {
         self.command(Command::Create(room.clone(), Box::new(record)))

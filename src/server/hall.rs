@@ -5,7 +5,7 @@ mod files;
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use bytes::{Bytes, BytesMut};
 use tokio::sync::Notify;
@@ -21,10 +21,9 @@ use super::status;
 use crate::id::{ConnectionId, PublicKey, Secret, TrackId};
 use crate::limits;
 use crate::room::{Admitted, Fetch, Join, Output, Room};
-use crate::session::password;
 use crate::time::{self, Moment};
 use crate::wire::control::{Control, Refusal};
-use crate::wire::{Code, Frame, Rendition};
+use crate::wire::{Frame, Rendition};
 
 /// One room of the server. The lock is for who comes, goes, publishes, subscribes and says something; media
 /// frames pass by it, through their [`Fan`].
@@ -35,8 +34,9 @@ pub(super) struct Hall {
     changed: Notify,
     /// Something was added that is to be written with what follows.
     unwritten: Notify,
-    /// The source from which the room was made.
-    pub(super) maker: IpAddr,
+    /// The source from which the room was made, or from which the first came in; nobody has where it was only opened
+    /// to be looked at.
+    maker: OnceLock<IpAddr>,
     /// What has become of the room's password.
     password: Option<Secret<32>>,
     /// Where its messages are kept.
@@ -118,7 +118,7 @@ impl State {
 impl Hall {
     pub(super) fn new(
         (room, shelf): (Room, Shelf),
-        maker: IpAddr,
+        maker: Option<IpAddr>,
         password: Option<Secret<32>>,
         keeping: Option<Keeping>,
         depot: Option<Depot>,
@@ -136,21 +136,24 @@ impl Hall {
             log_bytes: 0,
         };
         let (changed, unwritten) = (Notify::new(), Notify::new());
+        let maker = maker.map_or_else(OnceLock::new, OnceLock::from);
         Self { state: Mutex::new(state), changed, unwritten, maker, password, keeping, depot, budget }
     }
 
-    /// Whether a connection that was challenged with `nonce` may come in as far as the password goes.
-    pub(super) fn check_password(
-        &self,
-        proof: Option<&Secret<32>>,
-        nonce: &Secret<32>,
-    ) -> Result<(), Refusal> {
-        let Some(key) = &self.password else { return Ok(()) };
-        match proof {
-            Some(proof) if password::is_proof(key, proof, nonce) => Ok(()),
-            Some(_) => Err(Refusal::new(Code::Password, "the password is wrong")),
-            None => Err(Refusal::new(Code::Password, "this room has a password")),
-        }
+    /// What has become of the room's password.
+    pub(super) fn password(&self) -> Option<&Secret<32>> {
+        self.password.as_ref()
+    }
+
+    /// The source that the room counts for; none where nobody has come in yet.
+    pub(super) fn maker(&self) -> Option<IpAddr> {
+        self.maker.get().copied()
+    }
+
+    /// Somebody has come in from `source`.
+    pub(super) fn handle_entered(&self, source: IpAddr) {
+        // Whoever came before has made it.
+        let _ = self.maker.set(source);
     }
 
     /// Lets a connection in. `welcome` is sent before anything else reaches it.
@@ -178,17 +181,19 @@ impl Hall {
         offers: bool,
         outbox: &Arc<Outbox>,
     ) -> Result<(), Refusal> {
-        let (now, wall) = (time::now(), time::wall());
+        let now = time::now();
         let state = self.state();
-        for part in state.room.look(key, now)? {
+        let parts = state.room.look(key, now)?;
+        let offered = offers.then(|| state.shelf.look(outbox.id, key, &state.room, now));
+        // Those who are in the room do not wait while it is put into words for a stranger.
+        drop(state);
+        let wall = time::wall();
+        for part in parts {
             outbox.append(Frame::control(&Control::State(part), wall).bytes().clone());
         }
-        if offers {
-            for frame in files::seen(&state, outbox.id, key, now) {
-                outbox.append(frame);
-            }
+        for frame in files::seen(offered.unwrap_or_default()) {
+            outbox.append(frame);
         }
-        drop(state);
         outbox.flush();
         Ok(())
     }

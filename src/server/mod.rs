@@ -110,12 +110,17 @@ struct Server {
     refused: AtomicU64,
     started: Moment,
     gate: Arc<Gate>,
-    /// The second in which refusals were last logged, and how many in it.
-    refusal_log: Mutex<(u64, u32)>,
+    refusals: Sparing,
+    looks: Sparing,
 }
 
-/// Refusals that are logged in one second; a flood of them must not fill the disk.
-const REFUSALS_LOGGED: u32 = 20;
+/// What strangers can bring about as often as they like, and what must not fill the disk: the second in which it was
+/// last logged, and how often in it.
+#[derive(Default)]
+struct Sparing(Mutex<(u64, u32)>);
+
+/// What is logged of a kind in one second.
+const LOGGED: u32 = 20;
 /// Pause after an error of accept (out of descriptors, say), so that it is not asked in a busy loop.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Connections that are being told at the same time that there is no place; more are just closed.
@@ -150,7 +155,8 @@ pub async fn run(listener: TcpListener, mut config: Config, stop: CancellationTo
         refused: AtomicU64::new(0),
         started: time::now(),
         gate: Arc::clone(&gate),
-        refusal_log: Mutex::default(),
+        refusals: Sparing::default(),
+        looks: Sparing::default(),
     });
     let mut connections = JoinSet::new();
     let mut clocks = JoinSet::new();
@@ -391,17 +397,35 @@ impl Server {
 
     /// Whether one more refusal may be logged in this second.
     fn may_log_refusal(&self) -> bool {
-        let second = time::now().micros() / 1_000_000;
-        let mut log = self.refusal_log.lock().unwrap_or_else(PoisonError::into_inner);
-        if log.0 != second {
-            let suppressed = log.1.saturating_sub(REFUSALS_LOGGED);
-            *log = (second, 0);
-            if suppressed > 0 {
-                info!(suppressed, total = self.refused.load(Ordering::Relaxed), "more refusals");
-            }
+        let (may, suppressed) = self.refusals.next(time::now());
+        if suppressed > 0 {
+            info!(suppressed, total = self.refused.load(Ordering::Relaxed), "more refusals");
         }
-        log.1 += 1;
-        log.1 <= REFUSALS_LOGGED
+        may
+    }
+
+    /// Whether one more look may be logged in this second.
+    fn may_log_look(&self) -> bool {
+        let (may, suppressed) = self.looks.next(time::now());
+        if suppressed > 0 {
+            info!(suppressed, "more looks");
+        }
+        may
+    }
+}
+
+impl Sparing {
+    /// Whether it may be logged at `now`, and how often it was not in the last second in which it happened.
+    fn next(&self, now: Moment) -> (bool, u32) {
+        let second = now.micros() / 1_000_000;
+        let mut log = lock(&self.0);
+        let mut suppressed = 0;
+        if log.0 != second {
+            suppressed = log.1.saturating_sub(LOGGED);
+            *log = (second, 0);
+        }
+        log.1 = log.1.saturating_add(1);
+        (log.1 <= LOGGED, suppressed)
     }
 }
 
@@ -426,4 +450,19 @@ fn descriptor_budget() -> usize {
     let open = std::fs::read_dir("/proc/self/fd").map_or(16, Iterator::count);
     let free = (most as usize).saturating_sub(open + TURNED_AWAY + SPARE);
     free.min((most as f64 * limits::DESCRIPTORS) as usize)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flood_is_logged_by_its_number() {
+        let looks = Sparing::default();
+        let at = |second: u64| Moment::from_micros(second * 1_000_000);
+        let logged = (0..1_000).filter(|_| looks.next(at(1)).0).count();
+        assert_eq!(logged, LOGGED as usize);
+        assert_eq!(looks.next(at(2)), (true, 1_000 - LOGGED));
+        assert_eq!(looks.next(at(3)), (true, 0));
+    }
 }

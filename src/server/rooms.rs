@@ -10,7 +10,7 @@ use super::depot::{Depot, Shelved};
 use super::hall::Hall;
 use super::keeping::{self, Keeping};
 use super::shelf::{Earlier, Shelf};
-use super::store::{Archive, Founding, StoreError};
+use super::store::{Archive, Founding, Known, StoreError};
 use super::{Server, lock};
 use crate::chat::Log;
 use crate::id::{LogId, RoomName, Secret};
@@ -31,6 +31,75 @@ impl Server {
         }
         let archive = self.find(name).await?;
         let shelved = self.shelved(name).await;
+        if self.depot.is_some() && shelved.is_none() {
+            error!(room = %name, "this room takes no files: its offers cannot be read");
+        }
+        self.open(name, archive, shelved, Some(from))
+    }
+
+    /// The room of this name where there is one, open or kept; none is made, and one that is kept does not count for
+    /// whoever looks at it. `judge` says what it thinks of the password.
+    pub(super) async fn known(
+        &self,
+        name: &RoomName,
+        from: IpAddr,
+        judge: impl Fn(Option<&Secret<32>>) -> Result<(), Refusal>,
+    ) -> Result<Arc<Hall>, Refusal> {
+        let open = self.rooms().get(name).cloned();
+        let hall = match open {
+            Some(hall) => hall,
+            None => {
+                self.gate.charge(from, time::now())?;
+                let known = self.is_kept(name).await?.ok_or_else(no_such_room)?;
+                judge(known.password.map(Secret).as_ref())?;
+                self.reopen(name).await?
+            }
+        };
+        judge(hall.password())?;
+        Ok(hall)
+    }
+
+    /// What is known of a room that is not open, but was made beforehand or has a history or offers. Where there is a
+    /// store it knows of each that has offers too ([`Hall::close`]), so that the depot need not be asked.
+    async fn is_kept(&self, name: &RoomName) -> Result<Option<Known>, Refusal> {
+        match (&self.store, &self.depot) {
+            (Some(store), _) => answer(name, store.knows(name)).await,
+            (None, Some(depot)) => {
+                let known = tokio::time::timeout(STORE_ANSWER, depot.knows(name)).await.ok().flatten();
+                Ok(known.ok_or_else(busy)?.then_some(Known { password: None }))
+            }
+            (None, None) => Ok(None),
+        }
+    }
+
+    /// Opens a room that is kept, as it is. It may be gone since that was asked: it is not made anew.
+    async fn reopen(&self, name: &RoomName) -> Result<Arc<Hall>, Refusal> {
+        if self.rooms().len() >= limits::ROOMS {
+            return Err(no_more_rooms());
+        }
+        let shelved = match &self.depot {
+            // A room that takes no files because the depot was busy would not be as it is.
+            Some(_) => Some(self.shelved(name).await.ok_or_else(busy)?),
+            None => None,
+        };
+        let archive = match &self.store {
+            Some(store) => Some(answer(name, store.load(name)).await?.ok_or_else(no_such_room)?),
+            None => None,
+        };
+        if archive.is_none() && shelved.as_ref().is_none_or(|shelved| shelved.offers.is_empty()) {
+            return Err(no_such_room());
+        }
+        self.open(name, archive, shelved, None)
+    }
+
+    /// Opens a room with what was kept of it.
+    fn open(
+        &self,
+        name: &RoomName,
+        archive: Option<Archive>,
+        shelved: Option<Shelved>,
+        maker: Option<IpAddr>,
+    ) -> Result<Arc<Hall>, Refusal> {
         // Another connection may have been faster, and its room is the one.
         let mut rooms = self.rooms();
         if let Some(hall) = rooms.get(name) {
@@ -41,7 +110,7 @@ impl Server {
             refusal.retry_after_ms = Some(500);
             return Err(refusal);
         };
-        let hall = Arc::new(self.make(name, archive, shelved, from)?);
+        let hall = Arc::new(self.make(name, archive, shelved, maker)?);
         clock.send((name.clone(), Arc::clone(&hall)));
         rooms.insert(name.clone(), Arc::clone(&hall));
         if let Some(keeping) = &hall.keeping {
@@ -50,39 +119,19 @@ impl Server {
         Ok(hall)
     }
 
-    /// The room of this name where there is one, open or kept; none is made.
-    pub(super) async fn known(&self, name: &RoomName, from: IpAddr) -> Result<Arc<Hall>, Refusal> {
-        let open = self.rooms().get(name).cloned();
-        match open {
-            Some(hall) => Ok(hall),
-            None if self.is_kept(name).await? => self.hall(name, from).await,
-            None => Err(Refusal::new(Code::Room, "there is no such room")),
-        }
-    }
-
-    /// Whether a room that is not open was made beforehand, or has a history or offers.
-    async fn is_kept(&self, name: &RoomName) -> Result<bool, Refusal> {
-        if let Some(store) = &self.store {
-            match tokio::time::timeout(STORE_ANSWER, store.knows(name)).await {
-                Ok(Ok(true)) => return Ok(true),
-                Ok(Ok(false)) => {}
-                Ok(Err(StoreError::Busy)) | Err(_) => return Err(busy()),
-                Ok(Err(error)) => error!(room = %name, %error, "cannot tell whether this room is kept"),
-            }
-        }
-        Ok(self.shelved(name).await.is_some_and(|shelved| !shelved.offers.is_empty()))
-    }
-
-    /// The room of this name, or whether one may be made from here.
+    /// The room of this name, or whether one may be made from here. Whoever is the first to come into one that was
+    /// only opened to be looked at makes it in this sense.
     fn room(&self, name: &RoomName, from: IpAddr) -> Result<Option<Arc<Hall>>, Refusal> {
         let rooms = self.rooms();
-        if let Some(hall) = rooms.get(name) {
+        let open = rooms.get(name);
+        if let Some(hall) = open.filter(|hall| hall.maker().is_some()) {
             return Ok(Some(Arc::clone(hall)));
         }
-        let made_here = rooms.values().filter(|hall| hall.maker == from).count();
-        match rooms.len() >= limits::ROOMS || made_here >= limits::ROOMS_PER_ADDRESS {
-            true => Err(Refusal::new(Code::Full, "no more rooms can be made from here now")),
-            false => Ok(None),
+        let made_here = rooms.values().filter(|hall| hall.maker() == Some(from)).count();
+        let full = open.is_none() && rooms.len() >= limits::ROOMS;
+        match full || made_here >= limits::ROOMS_PER_ADDRESS {
+            true => Err(no_more_rooms()),
+            false => Ok(open.cloned()),
         }
     }
 
@@ -111,12 +160,7 @@ impl Server {
 
     /// The offers that are kept of a room; a depot that cannot tell does not keep people from meeting.
     async fn shelved(&self, name: &RoomName) -> Option<Shelved> {
-        let loaded = tokio::time::timeout(STORE_ANSWER, self.depot.as_ref()?.load(name)).await;
-        let shelved = loaded.ok().flatten();
-        if shelved.is_none() {
-            error!(room = %name, "this room takes no files: its offers cannot be read");
-        }
-        shelved
+        tokio::time::timeout(STORE_ANSWER, self.depot.as_ref()?.load(name)).await.ok().flatten()
     }
 
     fn make(
@@ -124,7 +168,7 @@ impl Server {
         name: &RoomName,
         archive: Option<Archive>,
         shelved: Option<Shelved>,
-        from: IpAddr,
+        maker: Option<IpAddr>,
     ) -> Result<Hall, Refusal> {
         let budget = Arc::clone(&self.budget);
         let depot = self.depot.clone().filter(|_| shelved.is_some());
@@ -138,7 +182,7 @@ impl Server {
             getrandom::fill(&mut id)
                 .map_err(|_| Refusal::new(Code::Internal, "the server has no randomness"))?;
             let room = Room::new(name, terms, Log::new(LogId(id)), room::Settings::default(), now);
-            return Ok(Hall::new((room, shelf), from, None, None, depot, budget));
+            return Ok(Hall::new((room, shelf), maker, None, None, depot, budget));
         };
         let password = archive.password.map(Secret);
         terms.max_members = archive.max_members.unwrap_or(terms.max_members);
@@ -148,8 +192,31 @@ impl Server {
         if let Some(why) = &*lock(&self.failing) {
             room.handle_storage(false, why);
         }
-        Ok(Hall::new((room, shelf), from, password, Some(keeping), depot, budget))
+        Ok(Hall::new((room, shelf), maker, password, Some(keeping), depot, budget))
     }
+}
+
+/// What the store says of a room to whoever looks at it, who can do without.
+async fn answer<T>(
+    room: &RoomName,
+    asked: impl Future<Output = Result<T, StoreError>>,
+) -> Result<T, Refusal> {
+    match tokio::time::timeout(STORE_ANSWER, asked).await {
+        Ok(Ok(found)) => Ok(found),
+        Ok(Err(StoreError::Busy)) | Err(_) => Err(busy()),
+        Ok(Err(error)) => {
+            error!(%room, %error, "cannot tell whether this room is kept");
+            Err(busy())
+        }
+    }
+}
+
+fn no_such_room() -> Refusal {
+    Refusal::new(Code::Room, "there is no such room")
+}
+
+fn no_more_rooms() -> Refusal {
+    Refusal::new(Code::Full, "no more rooms can be made from here now")
 }
 
 /// The store cannot say anything of a room at present.

@@ -26,7 +26,9 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
-pub use types::{Archive, Commit, Founding, Health, Keep, Listed, OpenError, Record, RoomKey, StoreError};
+pub use types::{
+    Archive, Commit, Founding, Health, Keep, Known, Listed, OpenError, Record, RoomKey, StoreError,
+};
 
 use crate::id::{PublicKey, RoomName};
 use queue::{Answer, Queue, Range, Request, Write};
@@ -96,8 +98,9 @@ impl Store {
         self.ask(|answer| Request::Load(room.clone(), answer)).await
     }
 
-    /// Whether anything is kept of a room.
-    pub async fn knows(&self, room: &RoomName) -> Result<bool, StoreError> {
+    /// What has to be known of a room before it is worth loading; `None` where nothing is kept of it. Costs one look
+    /// into an index, and changes nothing.
+    pub async fn knows(&self, room: &RoomName) -> Result<Option<Known>, StoreError> {
         self.ask(|answer| Request::Knows(room.clone(), answer)).await
     }
 

@@ -118,9 +118,10 @@ enum Phase {
         until: Moment,
         nudge: Option<Moment>,
     },
-    /// The room is shown; the server is given up when nothing comes `until` then.
+    /// The room is shown; the server is given up when nothing comes `until` then, and when it is not `over` then.
     Looking {
         until: Moment,
+        over: Moment,
     },
     Up,
     Leaving {
@@ -291,7 +292,8 @@ impl Client {
     /// Bytes have come there.
     pub fn handle_rest(&mut self, now: Moment) {
         self.heartbeat.handle_received(now);
-        if let Phase::Looking { until } = &mut self.phase {
+        self.notice_pause(now);
+        if let Phase::Looking { until, .. } = &mut self.phase {
             *until = now + limits::SILENCE;
         }
         while self.is_connected() {
@@ -312,17 +314,35 @@ impl Client {
     /// The edge does not read, because the program is slow; the server's silence means nothing.
     pub fn handle_not_reading(&mut self, now: Moment) {
         self.heartbeat.handle_received(now);
+        if let Phase::Looking { until, over } = &mut self.phase {
+            *until = now + limits::SILENCE;
+            *over = (*over).max(*until);
+        }
+    }
+
+    /// Whoever notices only now that a look should have been over was stopped itself: that says nothing of the
+    /// server.
+    fn notice_pause(&mut self, now: Moment) {
+        if let Phase::Looking { until, over } = &mut self.phase {
+            let late = now.since((*until).min(*over));
+            if late > limits::PAUSE {
+                *until = now + limits::SILENCE;
+                *over = (*over + late).max(*until);
+            }
+        }
     }
 
     /// Time has passed.
     pub fn handle_timeout(&mut self, now: Moment) {
+        self.notice_pause(now);
         match self.phase {
             Phase::Greeting { until, .. } if until <= now => self.lose(Down::NoWelcome, None, now),
             Phase::Greeting { until, nudge: Some(at) } if at <= now => {
                 self.phase = Phase::Greeting { until, nudge: None };
                 self.say(&Control::Ping { id: 0 });
             }
-            Phase::Looking { until } if until <= now => self.lose(Down::Silent, None, now),
+            Phase::Looking { until, .. } if until <= now => self.lose(Down::Silent, None, now),
+            Phase::Looking { over, .. } if over <= now => self.lose(Down::Slow, None, now),
             Phase::Leaving { until } if until <= now => self.end(End::Left),
             Phase::Up => loop {
                 match self.heartbeat.handle_timeout(now) {
@@ -338,7 +358,8 @@ impl Client {
     /// When [`Self::handle_timeout`] or [`Self::want`] has news.
     pub fn poll_timeout(&self) -> Option<Moment> {
         match self.phase {
-            Phase::Waiting(until) | Phase::Looking { until } | Phase::Leaving { until } => Some(until),
+            Phase::Waiting(until) | Phase::Leaving { until } => Some(until),
+            Phase::Looking { until, over } => Some(until.min(over)),
             Phase::Greeting { until, nudge } => Some(nudge.map_or(until, |nudge| nudge.min(until))),
             Phase::Up => Some(self.heartbeat.poll_timeout()),
             Phase::Connecting | Phase::Ended => None,

@@ -1,20 +1,26 @@
 //! A look at a room: who is there and what is offered, without joining.
 
+use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::Stdio;
+use std::time::Duration;
 
+use confkit::id::{RoomName, Secret};
 use confkit::server::depot::{Depot, Keep};
+use confkit::server::store::{self, Founding, Store};
 use confkit::server::{self};
+use confkit::session::password;
+use confkit::time;
 use confkit::wire::control::{Control, Goodbye, Hello, Refusal};
 use confkit::wire::{Code, Frame, Kind, Part};
 use serde_json::{Value, json};
 
-use crate::support::files::{about, offer};
+use crate::support::files::{about, offer, piece, wants_offers};
 use crate::support::liar::{Liar, Lie};
 use crate::support::peer::{Host, Peer, hello};
 use crate::support::programs::{PATIENCE, Serve, program};
 use crate::support::scene::{Scene, output};
-use crate::support::talk::{Lines, Town};
+use crate::support::talk::{Lines, Town, wait_for};
 
 /// What a program of the person at `home` does in `room`: exit code, stdout and stderr.
 fn run(name: &str, home: &Path, room: &str, arguments: &[&str]) -> (i32, String, String) {
@@ -268,5 +274,171 @@ fn a_look_on_the_wire_is_state_offers_and_goodbye() {
         let told = operations(&peer.settle());
         let presence = |op: &&Control| matches!(op, Control::Member(_) | Control::MemberLeft { .. });
         assert_eq!(told.iter().find(presence), None);
+    }
+}
+
+/// Four who have offered so much that what a look tells of it does not fit into the kernel's buffers.
+fn crowd(host: &Host) -> Vec<Peer> {
+    let mut watcher = Peer::connect(host.address);
+    watcher.hello(wants_offers("Watcher"));
+    let about = format!("{{\"title\":\"{}\"}}", "x".repeat(4_000));
+    let mut crowd = Vec::new();
+    for n in 0..4 {
+        let (mut peer, _) = Peer::join(host.address, &format!("Ann {n}"));
+        for k in 1..=16 {
+            let number = peer.offer(&offer(n * 16 + k, None)).offer;
+            peer.send(piece(number, Part::About, 0, about.as_bytes()).bytes());
+            watcher
+                .wait(|op| matches!(op, Control::OfferState(state) if state.offer == number).then_some(()));
+        }
+        crowd.push(peer);
+    }
+    crowd
+}
+
+/// A connection that takes little at once.
+fn narrow(address: SocketAddr) -> Peer {
+    use rustix::net::{AddressFamily, SocketType, connect, socket, sockopt};
+    let socket = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+    sockopt::set_socket_recv_buffer_size(&socket, 4_096).unwrap();
+    connect(&socket, &address).unwrap();
+    Peer::over(TcpStream::from(socket))
+}
+
+/// One that has asked to look, and reads no more than the beginning of the answer.
+fn stuck(host: &Host) -> Peer {
+    let mut looker = narrow(host.address);
+    looker.look(wants_offers("Eve")).unwrap();
+    looker
+}
+
+#[test]
+fn w20_lookers_that_read_nothing_are_let_go_and_do_not_hold_up_a_stop() {
+    let depot = Depot::open(None, Keep::default()).unwrap();
+    let host = Host::with(server::Config { depot: Some(depot), ..server::Config::default() });
+    let crowd = crowd(&host);
+    let begun = time::now();
+    let held: Vec<Peer> = (0..32).map(|_| stuck(&host)).collect();
+    let refusal = Peer::connect(host.address).look(hello("Eve")).unwrap_err();
+    assert_eq!((refusal.code, refusal.retry_after_ms), (Code::RateLimited, Some(1_000)));
+    // Who comes in does not need the place of one that looks.
+    Peer::join(host.address, "Bob");
+    assert!(Peer::look_patiently(host.address, |_| hello("Eve")) > 0);
+    let waited = time::now().since(begun);
+    assert!(waited < Duration::from_secs(20), "as slowly as one may take it: {waited:?}");
+    drop(held);
+    let again = stuck(&host);
+    let stopping = time::now();
+    drop(host);
+    let took = time::now().since(stopping);
+    assert!(took < Duration::from_secs(3), "{took:?}");
+    drop((again, crowd));
+}
+
+/// A server that keeps these rooms, with this password.
+fn keeping(directory: &Path, rooms: &[RoomName], password: Option<[u8; 32]>) -> Host {
+    let (store, commits) = Store::open(directory, store::Keep::default(), 0).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    for room in rooms {
+        let founding = Founding { password, permanent: true, ..Founding::default() };
+        let _: store::Archive = runtime.block_on(store.found(room, founding)).unwrap();
+    }
+    Host::with(server::Config { store: Some((store, commits)), ..server::Config::default() })
+}
+
+#[test]
+fn nobody_guesses_a_password_by_looking_or_joining_and_a_right_one_costs_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let room: RoomName = "test".parse().unwrap();
+    let right = password::key("correct horse", &room);
+    let wrong = password::key("wrong", &room);
+    let host = keeping(directory.path(), &[room], Some(right.0));
+    let hello_with = |key: &Secret<32>, nonce: &Secret<32>| {
+        let password = Some(password::proof(key, nonce));
+        Hello { password, ..hello("Eve") }
+    };
+    let look = |key: &Secret<32>| {
+        let mut peer = Peer::connect(host.address);
+        let nonce = peer.challenge();
+        peer.look(hello_with(key, &nonce))
+    };
+    let join = |key: &Secret<32>| {
+        let mut peer = Peer::connect(host.address);
+        let nonce = peer.challenge();
+        peer.say(&Control::Hello(hello_with(key, &nonce)));
+        peer.refused().0
+    };
+    for _ in 0..40 {
+        look(&right).unwrap();
+    }
+    let first = time::now();
+    let mut guesses = 0;
+    loop {
+        let refusal = match guesses % 2 {
+            0 => look(&wrong).unwrap_err(),
+            _ => join(&wrong),
+        };
+        if refusal.code == Code::RateLimited {
+            break;
+        }
+        assert_eq!(refusal.code, Code::Password);
+        guesses += 1;
+    }
+    let limited = time::now();
+    let most = 21 + 2 * limited.since(first).as_secs() as usize + 1;
+    assert!((15..=most).contains(&guesses), "{guesses} of {most}");
+    // Not even the right one is told from a wrong one now.
+    let answer = look(&right);
+    let late = time::now().since(limited) > Duration::from_millis(300);
+    assert!(late || answer.is_err_and(|refusal| refusal.code == Code::RateLimited));
+    Peer::look_patiently(host.address, |nonce| hello_with(&right, nonce));
+}
+
+#[test]
+fn rooms_that_are_looked_at_do_not_count_for_who_looks() {
+    let directory = tempfile::tempdir().unwrap();
+    let rooms: Vec<RoomName> = (0..33).map(|n| format!("kept-{n}").parse().unwrap()).collect();
+    let host = keeping(directory.path(), &rooms, None);
+    let refused: usize = rooms
+        .iter()
+        .map(|room| Peer::look_patiently(host.address, |_| Hello { room: room.to_string(), ..hello("Eve") }))
+        .sum();
+    assert!(refused > 0, "20 at once are enough");
+    let enter = |room: &str| {
+        let mut peer = Peer::connect(host.address);
+        peer.hello(Hello { room: room.into(), ..hello("Eve") });
+        peer
+    };
+    let _new = enter("fresh");
+    // Whoever is the first to come in makes it.
+    let _inside: Vec<Peer> = rooms[..31].iter().map(|room| enter(room.as_str())).collect();
+    let mut one_more = Peer::connect(host.address);
+    one_more.say(&Control::Hello(Hello { room: rooms[31].to_string(), ..hello("Eve") }));
+    assert_eq!(one_more.refused().0.code, Code::Full);
+}
+
+#[test]
+fn a_room_that_was_looked_at_closes_again_and_stays_kept() {
+    for kept in ["--store", "--ephemeral"] {
+        let mut scene = Scene::new();
+        let log = scene.town.path("log");
+        scene.server = None;
+        let mut command = program("conf-serve", scene.town.home.path());
+        command.args(["127.0.0.1:0", "--room-grace", "1s", kept]);
+        if kept == "--store" {
+            command.arg(&scene.town.store);
+        }
+        command.arg("--log-file").arg(&log).stdout(Stdio::piped());
+        scene.server = Some(Serve::from_command(command));
+        scene.file("plan", 100);
+        assert_eq!(scene.send(&["plan"]).0, 0);
+        wait_for(&log, "room closed");
+        for _ in 0..2 {
+            std::fs::write(&log, "").unwrap();
+            let (code, list, why) = run("conf-recv", &scene.town.path("bob"), &scene.room(), &["--list"]);
+            assert!(code == 0 && list.contains("plan"), "{kept}: {list}{why}");
+            wait_for(&log, "looked");
+            wait_for(&log, "room closed");
+        }
     }
 }

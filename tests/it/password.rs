@@ -145,3 +145,42 @@ fn without_a_terminal_or_with_no_input_it_is_said_what_to_type() {
     ann.wait_for("--password-file");
     assert!(!ann.shown().contains(QUESTION));
 }
+
+#[test]
+fn a17_a_secret_that_others_can_read_is_refused_and_handed_over_as_the_manual_says() {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    let mut town = Town::new();
+    let (serve, room) = board(&mut town);
+    // As a container has it: a link to what everybody there can read.
+    let (secret, link) = (town.path("secret"), town.path("link"));
+    std::fs::write(&secret, "correct horse\n").unwrap();
+    std::fs::set_permissions(&secret, std::fs::Permissions::from_mode(0o444)).unwrap();
+    symlink(&secret, &link).unwrap();
+    let [list, host] = [env!("CARGO_BIN_EXE_conf-recv"), env!("CARGO_BIN_EXE_conf-serve")];
+    let port = serve.address.port();
+    let shell = |shell: &str, line: &str| {
+        let mut command = program("conf-recv", town.home.path());
+        let environment: Vec<_> = command
+            .get_envs()
+            .filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned())))
+            .collect();
+        command = std::process::Command::new(shell);
+        command.env_clear().env("PATH", std::env::var_os("PATH").unwrap()).envs(environment);
+        let output =
+            command.args(["-c", line]).env("CONF_ROOM", &room).stdin(Stdio::null()).output().unwrap();
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    for refused in [&secret, &link] {
+        let (code, said) = shell("sh", &format!("'{list}' --list --password-file {}", refused.display()));
+        assert_eq!(code, Some(9), "{said}");
+    }
+    let link = link.display();
+    for (name, line) in [
+        ("bash", format!("'{list}' --list --password-file <(cat {link})")),
+        ("sh", format!("cat {link} | '{list}' --list --password-file /dev/fd/3 3<&0 </dev/null")),
+        ("sh", format!("'{host}' room create other --port {port} --password-file - < {link}")),
+    ] {
+        let (code, said) = shell(name, &line);
+        assert_eq!(code, Some(0), "{line}: {said}");
+    }
+}

@@ -1,11 +1,35 @@
 //! How the members are shown to each other: one entry per person, however many programs that person runs.
 
-use super::{Link, Output, Person, Room};
+use std::collections::BTreeMap;
+
+use super::{Link, Output, Person, Room, Session};
 use crate::id::{ConnectionId, MemberId, Nick, PublicKey};
 use crate::limits;
 use crate::time::Moment;
 use crate::wire::Code;
 use crate::wire::control::{self, Control, Quality, Refusal, Status, TrackKind};
+
+/// What a member's programs come to.
+#[derive(Debug, Clone, Copy, Default)]
+struct Programs {
+    count: usize,
+    /// One of them is connected.
+    up: bool,
+    /// One of them receives pictures.
+    watching: bool,
+    /// One of them is served badly by the network.
+    poor: bool,
+}
+
+impl Programs {
+    fn add(&mut self, session: &Session, room: &Room) {
+        let video = |track| room.tracks.get(track).is_some_and(|t| t.source.kind == TrackKind::Video);
+        self.count += 1;
+        self.up |= matches!(session.link, Link::Up(_));
+        self.watching |= session.kinds.contains(&TrackKind::Video) || session.subscribed.iter().any(video);
+        self.poor |= session.quality == Quality::Poor;
+    }
+}
 
 impl Room {
     /// A member's program says something about its user.
@@ -137,15 +161,27 @@ impl Room {
 
     /// How a member is shown now; `None` when no session of it is left.
     pub(super) fn describe_member(&self, id: MemberId) -> Option<control::Member> {
+        let mut programs = Programs::default();
+        self.sessions.values().filter(|s| s.member == id).for_each(|session| programs.add(session, self));
+        self.describe_with(id, programs)
+    }
+
+    /// The same for all members, with one look at each session.
+    fn describe_members(&self) -> Vec<control::Member> {
+        let mut all: BTreeMap<MemberId, Programs> = BTreeMap::new();
+        for session in self.sessions.values() {
+            all.entry(session.member).or_default().add(session, self);
+        }
+        all.into_iter().filter_map(|(id, programs)| self.describe_with(id, programs)).collect()
+    }
+
+    fn describe_with(&self, id: MemberId, programs: Programs) -> Option<control::Member> {
         let member = self.members.get(&id)?;
-        let sessions: Vec<_> = self.sessions.values().filter(|s| s.member == id).collect();
-        if sessions.is_empty() {
+        if programs.count == 0 {
             return None;
         }
-        let up = |s: &&&super::Session| matches!(s.link, Link::Up(_));
-        let video = |track| self.tracks.get(track).is_some_and(|t| t.source.kind == TrackKind::Video);
         Some(control::Member {
-            state: match sessions.iter().any(|s| up(&s)) {
+            state: match programs.up {
                 true => control::Presence::Here,
                 false => control::Presence::Reconnecting,
             },
@@ -155,10 +191,8 @@ impl Room {
             muted: self.is_muted(id),
             away: member.away.clone(),
             typing: member.typing_until.is_some(),
-            watching: sessions
-                .iter()
-                .any(|s| s.kinds.contains(&TrackKind::Video) || s.subscribed.iter().any(video)),
-            connection: match sessions.iter().any(|s| s.quality == Quality::Poor) {
+            watching: programs.watching,
+            connection: match programs.poor {
                 true => Quality::Poor,
                 false => Quality::Good,
             },
@@ -194,7 +228,7 @@ impl Room {
     fn describe(&self) -> Vec<control::State> {
         /// A member or track takes at most about 1,000 bytes of the 64 KiB.
         const PART: usize = 50;
-        let members: Vec<_> = self.members.keys().filter_map(|id| self.describe_member(*id)).collect();
+        let members = self.describe_members();
         let tracks: Vec<_> = self.tracks.keys().map(|id| self.describe_track(*id)).collect();
         let (mut members, mut tracks) = (members.chunks(PART), tracks.chunks(PART));
         let mut room = Some(self.describe_room());

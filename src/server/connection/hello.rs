@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use tracing::{field, info};
+use tracing::{debug, field, info};
 
 use super::{Connection, Seat, Wish};
 use crate::id::{RoomName, Secret};
 use crate::limits;
 use crate::room::{Admitted, Join};
 use crate::server::Server;
+use crate::session::password;
 use crate::time;
 use crate::wire::Code;
 use crate::wire::control::{Control, Goodbye, Refusal, Welcome};
@@ -23,7 +24,7 @@ impl Connection {
             Ok(hall) => hall,
             Err(refusal) => return self.end(refusal),
         };
-        if let Err(refusal) = hall.check_password(hello.password.as_ref(), self.peer.nonce()) {
+        if let Err(refusal) = self.judge(hall.password(), hello.password.as_ref()) {
             return self.end(refusal);
         }
         let join = Join {
@@ -48,6 +49,7 @@ impl Connection {
                 info!(session = %admitted.session, client = hello.client, resumed = admitted.resumed, "joined");
                 self.peer.handle_admitted();
                 self.ticket.handle_admitted();
+                hall.handle_entered(self.ticket.source());
                 if hello.offers {
                     hall.watch(self.outbox.id);
                 }
@@ -60,22 +62,43 @@ impl Connection {
     /// Tells how the room is, without a seat in it, and ends. Until then the connection has its place among those
     /// that are not admitted.
     pub(super) async fn look(&mut self, Wish { room, hello, .. }: Wish) {
-        let shown = match self.server.known(&room, self.ticket.source()).await {
-            Ok(hall) => hall
-                .check_password(hello.password.as_ref(), self.peer.nonce())
-                .and_then(|()| hall.look(hello.key, hello.offers, &self.outbox)),
-            Err(refusal) => Err(refusal),
-        };
+        if let Err(refusal) = self.ticket.handle_look() {
+            return self.end(refusal);
+        }
+        let judge = |password: Option<&Secret<32>>| self.judge(password, hello.password.as_ref());
+        let known = self.server.known(&room, self.ticket.source(), judge).await;
+        let shown = known.and_then(|hall| hall.look(hello.key, hello.offers, &self.outbox));
         match shown {
             Ok(()) => {
                 tracing::Span::current().record("room", field::display(&room));
-                info!(client = hello.client, "looked");
+                match self.server.may_log_look() {
+                    true => info!(client = hello.client, "looked"),
+                    false => debug!(client = hello.client, "looked"),
+                }
                 self.peer.handle_shown();
                 let slowest = self.outbox.waiting() as u64 / limits::FRAME_RATE;
                 self.linger = limits::HELLO + Duration::from_secs(slowest);
                 self.outbox.goodbye(Goodbye::default());
             }
             Err(refusal) => self.end(refusal),
+        }
+    }
+
+    /// Whether somebody may come in, or look, as far as the password goes. Nobody can guess faster than
+    /// [`limits::TRIES`]: beyond that not even the right one is told from a wrong one.
+    fn judge(&self, password: Option<&Secret<32>>, proof: Option<&Secret<32>>) -> Result<(), Refusal> {
+        let Some(key) = password else { return Ok(()) };
+        let Some(proof) = proof else {
+            return Err(Refusal::new(Code::Password, "this room has a password"));
+        };
+        let (gate, source) = (&self.server.gate, self.ticket.source());
+        gate.charge(source, time::now())?;
+        match password::is_proof(key, proof, self.peer.nonce()) {
+            true => {
+                gate.give_back(source);
+                Ok(())
+            }
+            false => Err(Refusal::new(Code::Password, "the password is wrong")),
         }
     }
 }

@@ -43,6 +43,7 @@ pub(super) enum Command {
     Received(Arc<Stock>, PublicKey),
     Read(Wanted),
     Load(RoomName, oneshot::Sender<Option<Shelved>>),
+    Knows(RoomName, oneshot::Sender<Option<bool>>),
     RemoveRoom(RoomName, oneshot::Sender<bool>),
     Release(RoomName),
     Close(oneshot::Sender<()>),
@@ -121,6 +122,11 @@ impl Thread {
                 Command::Withdraw(stock, request, going) => self.withdraw(&mut batch, stock, request, going),
                 Command::Received(stock, key) => self.change(|index| index.receive(stock.row, &key)),
                 Command::Read(wanted) => self.read(wanted),
+                // Strangers ask that: it must not divide a batch, and what is in it may not come to be.
+                Command::Knows(room, answer) => {
+                    let rows = self.index.of_room(&room).inspect_err(|error| self.note(error));
+                    let _ = answer.send(rows.ok().map(|rows| !rows.is_empty()));
+                }
                 // What these tell must not be older than what came before them.
                 Command::Load(room, answer) => {
                     self.finish(std::mem::take(&mut batch));

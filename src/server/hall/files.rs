@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::Hall;
-use crate::id::{ConnectionId, OfferNumber, PublicKey};
+use crate::id::{ConnectionId, OfferNumber};
 use crate::server::depot::{Depot, News, Request, Stock};
 use crate::server::outbox::Outbox;
 use crate::server::shelf::{Output, Shelf};
@@ -132,13 +132,8 @@ impl Hall {
 }
 
 /// What a connection is told of the offers that only looks.
-pub(super) fn seen(
-    state: &State,
-    connection: ConnectionId,
-    key: Option<PublicKey>,
-    now: Moment,
-) -> impl Iterator<Item = bytes::Bytes> {
-    state.shelf.look(connection, key, &state.room, now).into_iter().filter_map(|output| match output {
+pub(super) fn seen(told: Vec<Output>) -> impl Iterator<Item = bytes::Bytes> {
+    told.into_iter().filter_map(|output| match output {
         Output::Send(_, operation) => Some(control(&operation)),
         Output::Pass(_, frame) => Some(frame),
         _ => None,

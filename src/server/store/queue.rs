@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, oneshot};
 
-use super::types::{Archive, Commit, Founding, Health, Keep, Listed, Record, RoomKey, StoreError};
+use super::types::{Archive, Commit, Founding, Health, Keep, Known, Listed, Record, RoomKey, StoreError};
 use crate::id::{PublicKey, RoomName};
 use crate::time::{self, Moment};
 
@@ -57,7 +57,7 @@ pub(super) type Answer<T> = oneshot::Sender<Result<T, StoreError>>;
 /// A question to the store's thread.
 pub(super) enum Request {
     Load(RoomName, Answer<Option<Archive>>),
-    Knows(RoomName, Answer<bool>),
+    Knows(RoomName, Answer<Option<Known>>),
     Found(RoomName, Box<Founding>, Answer<Archive>),
     Page(Range, Answer<(Vec<Record>, u64)>),
     Rooms(Answer<Vec<Listed>>),

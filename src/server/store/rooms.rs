@@ -3,7 +3,7 @@
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, Transaction, params};
 
 use super::queue::{Numbers, Write};
-use super::types::{Archive, Founding, Listed, RoomKey, StoreError};
+use super::types::{Archive, Founding, Known, Listed, RoomKey, StoreError};
 use super::{BLOCK, NEWEST, NEWEST_BYTES, SOURCES, messages};
 use crate::chat::Standing;
 use crate::id::{LogId, PublicKey, RoomName, SourceId};
@@ -236,6 +236,14 @@ pub(super) fn key(connection: &Connection, name: &RoomName) -> rusqlite::Result<
     connection
         .prepare_cached("SELECT key FROM room WHERE name = ?1")?
         .query_row([name.as_str()], |row| row.get(0).map(RoomKey))
+        .optional()
+}
+
+/// What is known of a room that is not loaded.
+pub(super) fn known(connection: &Connection, name: &RoomName) -> rusqlite::Result<Option<Known>> {
+    connection
+        .prepare_cached("SELECT password FROM room WHERE name = ?1")?
+        .query_row([name.as_str()], |row| row.get(0).map(|password| Known { password }))
         .optional()
 }
 

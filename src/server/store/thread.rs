@@ -140,8 +140,7 @@ impl Thread {
         match request {
             Request::Load(name, answer) => reply(answer, self.load(&name)),
             Request::Knows(name, answer) => {
-                let key = rooms::key(&self.database.connection, &name);
-                reply(answer, key.map(|key| key.is_some()).map_err(Into::into));
+                reply(answer, rooms::known(&self.database.connection, &name).map_err(Into::into));
             }
             Request::Found(name, about, answer) => reply(answer, self.found(&name, &about)),
             Request::Page(range, answer) => reply(answer, self.page(&range)),

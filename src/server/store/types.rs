@@ -83,6 +83,13 @@ pub struct Archive {
     pub sources: Vec<Standing>,
 }
 
+/// A room that is not loaded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Known {
+    /// The key derived from its password.
+    pub password: Option<[u8; 32]>,
+}
+
 /// A message as it is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {

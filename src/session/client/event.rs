@@ -142,6 +142,9 @@ pub enum Down {
     /// Nothing came for [`SILENCE`](crate::limits::SILENCE).
     #[error("the server does not answer any more")]
     Silent,
+    /// It did not show the room within [`LOOK`](crate::limits::LOOK).
+    #[error("the server takes too long to show the room")]
+    Slow,
     /// No welcome came.
     #[error("nothing there answered as a conf-serve would")]
     NoWelcome,

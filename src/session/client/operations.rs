@@ -18,7 +18,7 @@ impl Client {
             (Control::Challenge { nonce }, Phase::Greeting { .. }) => self.handle_challenge(&nonce),
             (Control::Welcome(welcome), Phase::Greeting { .. }) => self.handle_welcome(welcome),
             (Control::State(part), Phase::Greeting { .. }) if self.profile.look => {
-                self.phase = Phase::Looking { until: now + limits::SILENCE };
+                self.phase = Phase::Looking { until: now + limits::SILENCE, over: now + limits::LOOK };
                 self.state = State::default();
                 self.events.push_back(Event::Looking);
                 self.handle_shown(Control::State(part), now);

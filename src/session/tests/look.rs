@@ -183,3 +183,58 @@ fn a_stopping_server_is_looked_at_again_when_it_said_so() {
     let [Event::Looking, Event::State(state)] = &events[..] else { panic!("{events:?}") };
     assert_eq!(state.members.len(), 1, "nothing is left of the first time");
 }
+
+/// One that has been shown the first part.
+fn shown() -> Client {
+    let (mut client, _) = looking(true);
+    hear(&mut client, state());
+    events(&mut client);
+    client
+}
+
+#[test]
+fn whoever_does_not_read_or_was_stopped_does_not_blame_the_server() {
+    for pause in [limits::SILENCE, limits::LOOK, Duration::from_secs(36_000)] {
+        let mut client = shown();
+        let woken = client.poll_timeout().unwrap() + pause;
+        client.handle_timeout(woken);
+        assert!(events(&mut client).is_empty(), "what has come is not read yet");
+        client.handle_bytes(Frame::control(&offered(), 0).bytes(), woken);
+        assert!(matches!(events(&mut client)[..], [Event::OfferState(_)]));
+        // The bytes may be found before the timer.
+        let until = client.poll_timeout().unwrap();
+        client.handle_bytes(Frame::control(&offered(), 0).bytes(), until + pause);
+        assert!(matches!(events(&mut client)[..], [Event::OfferState(_)]));
+        // Silence after that is silence.
+        client.handle_timeout(client.poll_timeout().unwrap());
+        assert!(matches!(events(&mut client)[..], [Event::Ended(End::Unreachable(Down::Silent))]));
+
+        let mut client = shown();
+        let mut now = START;
+        while now < START + limits::LOOK + pause {
+            now = client.poll_timeout().unwrap();
+            client.handle_not_reading(now);
+            client.handle_timeout(now);
+            assert!(events(&mut client).is_empty());
+        }
+    }
+}
+
+#[test]
+fn w20_a_server_that_trickles_does_not_keep_who_looks_for_ever() {
+    let mut client = shown();
+    let answer = Frame::control(&offered(), 0).bytes().repeat(2);
+    let mut seconds = 0;
+    let why = loop {
+        let now = START + Duration::from_secs(seconds as u64);
+        client.handle_timeout(now);
+        match client.poll_event() {
+            Some(Event::Ended(End::Unreachable(why))) => break why,
+            Some(Event::OfferState(_)) | None => {}
+            other => panic!("{other:?}"),
+        }
+        client.handle_bytes(&answer[seconds..=seconds], now);
+        seconds += 1;
+    };
+    assert_eq!((seconds, why.to_string()), (300, "the server takes too long to show the room".into()));
+}

@@ -9,7 +9,7 @@ use confkit::id::{Secret, TrackId};
 use confkit::server;
 use confkit::session::Key;
 use confkit::wire::control::{Control, Hello, PROTOCOL, Publish, Refusal, Source, TrackKind, Welcome};
-use confkit::wire::{Frame, Incoming, Kind, Media, Parser, Rendition};
+use confkit::wire::{Code, Frame, Incoming, Kind, Media, Parser, Rendition};
 use tokio_util::sync::CancellationToken;
 
 /// Longest wait for something that must come.
@@ -96,6 +96,33 @@ impl Peer {
             }
         }
         panic!("no place in 4 s");
+    }
+
+    /// Looks at a room: its first part, or why there is none.
+    pub fn look(&mut self, hello: Hello) -> Result<(), Refusal> {
+        self.say(&Control::Hello(Hello { look: true, ..hello }));
+        self.wait(|op| match op {
+            Control::State(_) => Some(Ok(())),
+            Control::Error(refusal) => Some(Err(refusal)),
+            _ => None,
+        })
+    }
+
+    /// Looks as soon as the server lets it, and how often it did not; nothing else may keep it from that.
+    pub fn look_patiently(address: SocketAddr, hello: impl Fn(&Secret<32>) -> Hello) -> usize {
+        for refused in 0..200 {
+            let mut peer = Self::connect(address);
+            let nonce = peer.challenge();
+            match peer.look(hello(&nonce)) {
+                Ok(()) => return refused,
+                Err(refusal) => {
+                    assert_eq!(refusal.code, Code::RateLimited);
+                    assert!(refusal.retry_after_ms.is_some_and(|wait| (1..=1_000).contains(&wait)));
+                    std::thread::sleep(Duration::from_millis(100));
+                }
+            }
+        }
+        panic!("no look in 20 s");
     }
 
     /// Says hello and waits for the welcome and all of the state.
