@@ -244,6 +244,14 @@ impl Sender {
                     self.memory.begin_anew()?;
                     self.ask().await;
                 }
+                // It was given up while there was no connection.
+                Some(OFFER)
+                    if refusal.code == Code::Offer
+                        && self.number.is_some()
+                        && self.job.layout.total().is_none() =>
+                {
+                    return Err(Error::Lost);
+                }
                 Some(OFFER | SEAL) => return Err(Error::Refused(refusal)),
                 _ => {}
             }
