@@ -46,7 +46,10 @@ const MEANINGS: [(u8, &str); 13] = [
     (Exit::Connect as u8, "Cannot connect, or not in time; for conf-serve: cannot listen."),
     (Exit::Authentication as u8, "The password or the identity is wrong."),
     (Exit::Refused as u8, "Refused; or there is no such room, or nobody was there to do it with."),
-    (Exit::Integrity as u8, "What arrived is not what was sent, or what was to be sent has changed."),
+    (
+        Exit::Integrity as u8,
+        "What arrived is not what was sent, or what was to be sent has changed or is lost.",
+    ),
     (Exit::Incomplete as u8, "Broken off; the same command goes on."),
     (Exit::Device as u8, "A device is not available, or a stream is of a kind that cannot be used."),
     (Exit::File as u8, "A local file: no space, exists already, no permission."),

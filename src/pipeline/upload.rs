@@ -155,8 +155,11 @@ pub enum Error {
     /// It is there no more.
     #[error("the offer is gone: {}; the same command offers it anew", gone(*.0))]
     Gone(Going),
-    /// The server has lost what came through a pipe.
-    #[error("the server has lost what it had of this, and a pipe cannot be read again")]
+    /// The server has lost what came through a pipe, or has given it up while there was no connection.
+    #[error(
+        "the server does not have what was sent of this any more, and a pipe cannot be read again; \
+         run the whole command again, with what writes into the pipe"
+    )]
     Lost,
     /// The connection does not come back, and what was sent is kept.
     #[error("broken off: {0}; the same command goes on from there")]
@@ -204,9 +207,16 @@ pub async fn run(
         Former::Nothing => None,
         Former::Replaced(former) => Some(former),
         Former::Changed(former) => {
-            let taken = take_back(Which::Changed(former), config).await.is_ok();
+            let taken = take_back(Which::Changed(former), config, &stop).await.is_ok();
             if taken {
                 memory.forget();
+            } else if stop.is_cancelled() {
+                let what = &job.title;
+                report(News::Note(&format!(
+                    "stopped; {what} has changed since it was broken off, and what was sent of it is not taken \
+                     back yet"
+                )));
+                return Ok(None);
             }
             return Err(Error::Changed { name: job.title, when: "since it was broken off", taken });
         }
@@ -240,28 +250,34 @@ enum Which {
 
 /// Takes back the offer of this number.
 pub async fn withdraw(offer: OfferNumber, config: Config) -> Result<(), Error> {
-    take_back(Which::Numbered(offer), config).await
+    take_back(Which::Numbered(offer), config, &CancellationToken::new()).await
 }
 
-/// See [`Which`]. What is replaced by something else is taken back over the session that sends that.
-async fn take_back(which: Which, config: Config) -> Result<(), Error> {
+/// See [`Which`]. What is replaced by something else is taken back over the session that sends that. When `stop` is
+/// cancelled it is not waited for any more.
+async fn take_back(which: Which, config: Config, stop: &CancellationToken) -> Result<(), Error> {
     const REQUEST: u64 = 1;
     let offers = matches!(which, Which::Changed(_));
     let (handle, mut events) = client::connect(Config { offers, ..config });
     let mut asked = false;
     let mut limit = None;
     let result = loop {
-        let event = match limit {
-            // How long it takes to connect is limited there, and a person may be typing a password.
-            None => events.next().await,
-            Some(limit) => match tokio::time::timeout_at(limit, events.next()).await {
-                Ok(event) => event,
-                Err(_) => break Err(Error::Unknowing),
-            },
+        // How long it takes to connect is limited there, and a person may be typing a password.
+        let over = async {
+            match limit {
+                None => std::future::pending().await,
+                Some(limit) => tokio::time::sleep_until(limit).await,
+            }
+        };
+        let event = tokio::select! {
+            // Who has asked for that needs no other reason.
+            () = stop.cancelled() => break Err(Error::Silent),
+            () = over => break Err(Error::Unknowing),
+            event = events.next() => event,
         };
         match event {
             Some(Event::Up { .. }) => {
-                limit = Some(tokio::time::Instant::now() + limits::ANSWER);
+                limit.get_or_insert_with(|| tokio::time::Instant::now() + limits::ANSWER);
                 if let Which::Numbered(offer) = which {
                     handle.withdraw(REQUEST, offer).await;
                 }
@@ -275,8 +291,12 @@ async fn take_back(which: Which, config: Config) -> Result<(), Error> {
                 asked = true;
             }
             Some(Event::OffersListed) if offers && !asked => break Ok(()),
-            // The session decides how long it tries to come back.
-            Some(Event::Down { .. }) => (limit, asked) = (None, false),
+            // The session decides how long it tries to come back, where this is all that the user wants. Else there
+            // is one limit for all of it: a server that has gone does not keep anybody.
+            Some(Event::Down { .. }) => {
+                asked = false;
+                limit = limit.filter(|_| offers);
+            }
             Some(Event::Done { id: REQUEST }) | None => break Ok(()),
             Some(Event::Refused(refusal)) if refusal.id == Some(REQUEST) => {
                 break Err(Error::Refused(refusal));
@@ -285,9 +305,11 @@ async fn take_back(which: Which, config: Config) -> Result<(), Error> {
             Some(_) => {}
         }
     };
-    let both = async { tokio::join!(handle.close(), async { while events.next().await.is_some() {} }) };
-    // The request is answered; a goodbye that does not get through changes nothing.
-    let _ = tokio::time::timeout(sender::LEAVE, both).await;
+    let well = result.is_ok();
+    let closing = async { if well { handle.close().await } else { handle.close_now().await } };
+    let both = async { tokio::join!(closing, async { while events.next().await.is_some() {} }) };
+    // What counts is answered, or is not going to be; a goodbye that does not get through changes nothing.
+    let _ = tokio::time::timeout(if well { sender::LEAVE } else { sender::LEAVE_NOW }, both).await;
     result
 }
 
@@ -347,6 +369,11 @@ impl Job {
             manifest,
             chunk_size,
         })
+    }
+
+    /// It cannot be read again, also where its end has been seen and its size is known.
+    fn is_pipe(&self) -> bool {
+        self.manifest.total().is_none()
     }
 
     fn input(&self, what: What) -> read::Input {

@@ -83,6 +83,8 @@ pub struct Admitted {
 /// Who is behind a connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Person {
+    /// The session.
+    pub session: SessionId,
     /// The member.
     pub member: MemberId,
     /// Its key; guests have none.

@@ -242,27 +242,8 @@ impl Depot {
 
     /// The same with another way to synchronise, which may fail.
     pub fn open_with(directory: Option<&Path>, keep: Keep, sync: Sync) -> Result<(Self, Reports), OpenError> {
-        use std::os::unix::fs::DirBuilderExt;
         let directory = directory.map(|directory| directory.join("files"));
-        if let Some(directory) = &directory {
-            let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory);
-            made.map_err(|error| OpenError::Io { path: directory.clone(), error })?;
-        }
-        let index = index::Index::open(directory.as_deref())?;
-        let (reports, told) = mpsc::channel(REPORTS);
-        let inner = Arc::new(Inner {
-            keep,
-            vault: Vault::new(directory.clone()),
-            commands: Queue::new(REQUESTS),
-            jobs: Queue::new(REQUESTS),
-            wanted: Queue::new(REQUESTS),
-            reports,
-            sync,
-            used: AtomicU64::new(0),
-            offers: AtomicUsize::new(0),
-            failing: Mutex::default(),
-        });
-        let thread = thread::Thread::new(Arc::clone(&inner), index)?;
+        let (inner, thread, told) = prepare(directory.as_deref(), keep, sync)?;
         let writer = writer::Writer::new(Arc::clone(&inner));
         let path = directory.unwrap_or_default();
         let spawn = |name: &str, work: Box<dyn FnOnce() + Send>| {
@@ -428,6 +409,35 @@ impl Inner {
     fn report(&self, stock: &Stock, news: News) {
         self.tell(stock.room.clone(), news);
     }
+}
+
+/// The depot in this directory, with the thread that owns its index, which is not running yet.
+fn prepare(
+    directory: Option<&Path>,
+    keep: Keep,
+    sync: Sync,
+) -> Result<(Arc<Inner>, thread::Thread, mpsc::Receiver<Report>), OpenError> {
+    use std::os::unix::fs::DirBuilderExt;
+    if let Some(directory) = directory {
+        let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory);
+        made.map_err(|error| OpenError::Io { path: directory.into(), error })?;
+    }
+    let index = index::Index::open(directory)?;
+    let (reports, told) = mpsc::channel(REPORTS);
+    let inner = Arc::new(Inner {
+        keep,
+        vault: Vault::new(directory.map(Path::to_owned)),
+        commands: Queue::new(REQUESTS),
+        jobs: Queue::new(REQUESTS),
+        wanted: Queue::new(REQUESTS),
+        reports,
+        sync,
+        used: AtomicU64::new(0),
+        offers: AtomicUsize::new(0),
+        failing: Mutex::default(),
+    });
+    let thread = thread::Thread::new(Arc::clone(&inner), index)?;
+    Ok((inner, thread, told))
 }
 
 fn units(bytes: usize) -> u32 {

@@ -83,6 +83,7 @@ impl Shelf {
                 stock: Some(stock),
                 waiting: Vec::new(),
                 uploaders: BTreeSet::new(),
+                sessions: BTreeSet::new(),
                 until: Some(earlier.until + limits::PIPE_GRACE),
                 hosted: earlier.hosts,
                 received: received.into_iter().map(Who::Key).collect(),
@@ -145,8 +146,6 @@ impl Shelf {
         for (number, entry) in &mut self.offers {
             entry.waiting.retain(|request| request.connection != connection);
             if entry.uploaders.remove(&connection) && entry.uploaders.is_empty() {
-                // So long the session of its sender lives; another one would have to begin anew.
-                entry.until = Some(now + room.grace());
                 left.push(*number);
             }
         }
@@ -208,9 +207,15 @@ impl Shelf {
             let message = "there is an offer of this id with another size, chunk size or receiver";
             return Err(Refusal::new(Code::Conflict, message));
         }
+        if entry.is_hopeless(room, now) {
+            // The depot has been asked to forget it, or is asked in the next round.
+            return Err(Refusal::new(Code::Offer, "the session in which this offer was begun is over"));
+        }
         let first = entry.uploaders.is_empty() && !entry.is_sealed();
         if !entry.is_sealed() {
             entry.uploaders.insert(request.connection);
+            entry.sessions.retain(|session| room.is_alive(*session));
+            entry.sessions.insert(person.session);
             entry.until = None;
         }
         match &entry.stock {
@@ -306,6 +311,7 @@ impl Shelf {
             about: None,
             waiting: vec![request],
             uploaders: [request.connection].into(),
+            sessions: [person.session].into(),
             until: None,
             hosted: true,
             received: BTreeSet::new(),
@@ -425,10 +431,19 @@ impl Shelf {
         connection: ConnectionId,
         seal: Seal,
         room: &Room,
+        now: Moment,
     ) -> Option<Arc<Stock>> {
-        let own =
-            |entry: &&Entry| room.person(connection).is_some_and(|person| Who::of(&person) == entry.owner);
-        let stock = self.offers.get(&seal.offer).filter(own).and_then(|entry| entry.stock.clone());
+        let own = |entry: &&mut Entry| {
+            room.person(connection).is_some_and(|person| Who::of(&person) == entry.owner)
+        };
+        let entry = self.offers.get_mut(&seal.offer).filter(own);
+        let stock = entry.and_then(|entry| {
+            if !entry.is_hopeless(room, now) {
+                // Its sender may leave now: the depot says what becomes of it.
+                entry.until = Some(now + room.grace());
+            }
+            entry.stock.clone()
+        });
         if stock.is_none() {
             let refusal = Refusal::new(Code::Offer, "there is no such offer of yours");
             self.refuse(Request { connection, id: seal.id }, refusal);

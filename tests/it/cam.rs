@@ -176,6 +176,28 @@ fn a_keyframe_comes_when_the_reader_asks_for_one() {
 }
 
 #[test]
+fn what_a_killed_one_has_left_the_next_one_removes() {
+    let home = tempfile::tempdir().unwrap();
+    let start = || {
+        let mut command = cam("--video test:clock --size 320x240 --fps 30");
+        let mut child = command.env("TMPDIR", home.path()).env_remove("XDG_RUNTIME_DIR").spawn().unwrap();
+        frames(&mut child, |frames| frames.len() > 1);
+        child
+    };
+    let left = || std::fs::read_dir(home.path()).unwrap().count();
+    let (mut killed, living) = (start(), start());
+    assert_eq!(left(), 2);
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+    assert_eq!(left(), 2);
+    let last = start();
+    assert_eq!(left(), 2, "its own, and that of the one that lives");
+    ended(&stop(living), 0);
+    ended(&stop(last), 0);
+    assert_eq!(left(), 0);
+}
+
+#[test]
 fn signals_end_it_with_their_code() {
     use rustix::process::{Pid, Signal, kill_process};
     for (signal, code) in [(Signal::INT, 130), (Signal::TERM, 143)] {

@@ -7,12 +7,14 @@ use std::process::Command;
 
 use confkit::limits;
 use confkit::net::client::Event;
+use confkit::time;
 use confkit::transfer::Kind;
 use confkit::wire::offer::Going;
 use portable_pty::{CommandBuilder, PtySize, native_pty_system};
 use rustix::process::Signal;
 use serde_json::Value;
 
+use crate::support::liar::fleeting;
 use crate::support::programs::{PATIENCE, Running, program};
 use crate::support::scene::{Scene, content, output};
 use crate::support::taker::Taker;
@@ -89,6 +91,29 @@ async fn f21_a_pipe_is_sent_as_it_comes_and_has_no_size_before_its_end() {
 }
 
 #[tokio::test]
+async fn f21_a_pipe_that_the_server_has_lost_says_that_it_begins_at_the_beginning() {
+    for ended in [true, false] {
+        let mut scene = Scene::new();
+        let mut taker = Taker::join(&scene.room(), "Bob").await;
+        let mut command = scene.command(&scene.room(), &["--stdin-name", "db.sql"]);
+        command.stdin(std::process::Stdio::piped());
+        let mut send = Running::start(command);
+        send.feed(&content(1, 2 * CHUNK));
+        taker.state(|state| state.kept == 2).await;
+        scene.server = None;
+        if ended {
+            drop(send.child.stdin.take());
+        }
+        fs::remove_dir_all(scene.town.store.join("files")).unwrap();
+        scene.server = Some(scene.town.serve());
+        let said = send.stderr();
+        assert!(said.contains("run the whole command again, with what writes into the pipe"), "{said}");
+        // Not 7: the same command would send the middle of it.
+        assert_eq!(send.wait(PATIENCE), 6);
+    }
+}
+
+#[tokio::test]
 async fn f21_pipes_of_no_and_of_whole_chunks_end_where_they_end() {
     let scene = Scene::new();
     let mut taker = Taker::join(&scene.room(), "Bob").await;
@@ -134,6 +159,45 @@ async fn f20_a_source_that_changed_since_the_break_is_never_mixed() {
     assert_eq!(taker.find(gone).await, (second, Going::Withdrawn));
     let mut late = Taker::join(&scene.room(), "Cy").await;
     assert!(late.take().await.files == [other]);
+}
+
+#[tokio::test]
+async fn f20_a_server_that_goes_while_a_changed_source_is_taken_back_keeps_nobody() {
+    let scene = Scene::new();
+    let mut taker = Taker::join(&scene.room(), "Bob").await;
+    scene.file("a", 2 * MIB);
+    let cable = scene.cable();
+    let send = scene.start(&cable.room(), &["--limit-rate", "1M", "a"]);
+    let first = taker.state(|state| state.kept > 1).await.offer;
+    drop(send);
+    fs::write(scene.path("a"), content(7, 2 * MIB)).unwrap();
+    let again = || {
+        let (address, gone) = fleeting();
+        cable.lead_to(address);
+        let send = scene.start(&cable.room(), &["a"]);
+        gone.join().unwrap();
+        send
+    };
+    let (mut send, since) = (again(), time::now());
+    send.signal(Signal::INT);
+    assert_eq!(send.wait(PATIENCE), 130);
+    assert!(time::now().since(since) < limits::ANSWER, "the first one is enough");
+    let said = send.stderr();
+    assert!(said.contains("not taken back yet"), "{said}");
+    let mut send = again();
+    assert_eq!(send.wait(PATIENCE), 6);
+    let said = send.stderr();
+    assert!(said.contains("--restart sends it anew"), "{said}");
+
+    // When it is there again nothing has been forgotten.
+    cable.lead_to(scene.server.as_ref().unwrap().address);
+    let (code, _, said) = output(scene.command(&cable.room(), &["a"]));
+    assert!(code == 6 && said.contains("is taken back"), "{code}: {said}");
+    let gone = |event| match event {
+        Event::OfferGone { offer, reason } => Some((offer, reason)),
+        _ => None,
+    };
+    assert_eq!(taker.find(gone).await, (first, Going::Changed));
 }
 
 #[tokio::test]

@@ -228,13 +228,13 @@ pub(in crate::cli) fn conclude(
             ended(end, address)?;
             return Ok(None);
         }
-        Error::Changed { .. } => Exit::Integrity,
+        // The same command would go on with the middle of a pipe.
+        Error::Changed { .. } | Error::Lost => Exit::Integrity,
         Error::List(_) => Exit::Usage,
         Error::Read(..) | Error::Io(_) => Exit::File,
         Error::BrokenOff(_) | Error::Silent => Exit::Incomplete,
         Error::Unknowing => Exit::Protocol,
         Error::Nobody { .. } | Error::Gone(_) => Exit::Refused,
-        Error::Lost => Exit::Connect,
         Error::Full(_) => Exit::Refused,
         Error::Refused(refusal) => match refusal.code {
             Code::Protocol | Code::BadHeader | Code::Version | Code::Unknown => Exit::Protocol,

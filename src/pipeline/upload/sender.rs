@@ -30,7 +30,7 @@ use crate::wire::{Frame, Part, Piece};
 /// How long leaving may take.
 pub(super) const LEAVE: Duration = Duration::from_secs(8);
 /// And when it has failed, or the user does not want to wait.
-const LEAVE_NOW: Duration = Duration::from_secs(1);
+pub(super) const LEAVE_NOW: Duration = Duration::from_secs(1);
 /// Between two reports.
 const REPORT: Duration = Duration::from_millis(200);
 
@@ -258,6 +258,7 @@ impl Sender {
                 match event {
                     Event::Done { id: talk::WITHDRAW } => return true,
                     Event::OfferGone { offer, .. } if offer == number => return true,
+                    Event::Refused(refusal) if refusal.id == Some(talk::WITHDRAW) => return false,
                     Event::Down { .. } => return false,
                     _ => {}
                 }

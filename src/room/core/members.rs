@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Link, Output, Person, Room, Session};
-use crate::id::{ConnectionId, MemberId, Nick, PublicKey};
+use crate::id::{ConnectionId, MemberId, Nick, PublicKey, SessionId};
 use crate::limits;
 use crate::time::Moment;
 use crate::wire::Code;
@@ -77,10 +77,11 @@ impl Room {
 
     /// Who is behind a connection.
     pub fn person(&self, connection: ConnectionId) -> Option<Person> {
-        let id = self.member_of(connection)?;
+        let session = *self.connections.get(&connection)?;
+        let id = self.sessions.get(&session)?.member;
         let member = self.members.get(&id)?;
         let (host, muted) = (self.is_host(id), self.is_muted(id));
-        Some(Person { member: id, key: member.key, name: member.name.clone(), host, muted })
+        Some(Person { session, member: id, key: member.key, name: member.name.clone(), host, muted })
     }
 
     /// A member's key, where there is such a member; guests have none.
@@ -93,6 +94,11 @@ impl Room {
     pub fn holder_of(&self, key: &PublicKey) -> Option<MemberId> {
         let holder = self.members.iter().find(|(_, member)| member.key.as_ref() == Some(key))?;
         self.key_of(*holder.0).map(|_| *holder.0)
+    }
+
+    /// Whether a session lives: it is connected, or may still be resumed.
+    pub fn is_alive(&self, session: SessionId) -> bool {
+        self.sessions.contains_key(&session)
     }
 
     /// The member to whom a connection belongs.

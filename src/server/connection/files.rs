@@ -76,13 +76,16 @@ impl Connection {
         }
         let most = if piece.part == Part::About { limits::ABOUT } else { limits::PIECE };
         if frame.payload().is_empty() || frame.payload().len() > most {
+            stock.miss(piece.part);
             let message = format!("a piece of {} has 1 to {most} bytes", piece.part.as_str());
             return self.outbox.send(&refuse(Code::Conflict, &message));
         }
         if !frame.is_intact() {
+            stock.miss(piece.part);
             return self.outbox.send(&refuse(Code::Checksum, "a piece did not match its checksum"));
         }
         if !depot.piece(&stock, self.outbox.id, frame) {
+            stock.miss(piece.part);
             self.outbox.send(&refuse(Code::RateLimited, "the server is busy"));
         }
     }

@@ -145,6 +145,15 @@ impl Index {
         old.query_map([micros(before)], |line| line.get(0).map(Row))?.collect()
     }
 
+    /// Offers that are not complete and whose senders cannot come back to them when nobody is in their room any more:
+    /// pipes, and what guests have begun.
+    pub(super) fn orphans(&self) -> rusqlite::Result<Vec<Row>> {
+        let mut open = self
+            .connection
+            .prepare_cached("SELECT key FROM offer WHERE sealed = 0 AND (size IS NULL OR owner IS NULL)")?;
+        open.query_map([], |line| line.get(0).map(Row))?.collect()
+    }
+
     /// The offers of a room, in order, and the last number that was given there.
     pub(super) fn load(&self, room: &RoomName) -> rusqlite::Result<(u32, Vec<Found>)> {
         let last = self

@@ -54,6 +54,8 @@ pub(in crate::server) struct Holding {
     pub(in crate::server) sums: u32,
     /// The manifest is complete: what came before the first chunk is in the index.
     pub(in crate::server) listed: bool,
+    /// A piece of the manifest has come and was not taken: a chunk says nothing of its end any more, only the seal.
+    pub(in crate::server) torn: bool,
     pub(in crate::server) sealed: bool,
     pub(in crate::server) gone: Option<Going>,
 }
@@ -94,6 +96,13 @@ impl Stock {
         let result = change(&mut self.holding());
         self.changed.notify_waiters();
         result
+    }
+
+    /// A piece that is no chunk has come and was not taken.
+    pub(in crate::server) fn miss(&self, part: Part) {
+        if part == Part::Manifest {
+            self.change(|holding| holding.torn = true);
+        }
     }
 
     /// Waits until `ready` finds what it wants.

@@ -31,6 +31,8 @@ const CHECKPOINT: u64 = 128 * 1024 * 1024;
 const QUIET: Duration = Duration::from_secs(1);
 /// Time between two looks for what has expired.
 const PRUNE: Duration = Duration::from_secs(60);
+/// What is forgotten at once because nobody can complete it.
+const PRUNED: usize = 100;
 
 /// What the thread is to do.
 pub(super) enum Command {
@@ -56,6 +58,7 @@ pub(super) struct Thread {
     stocks: BTreeMap<Row, Arc<Stock>>,
     /// Offers of which more is on disk than the index knows, and how many bytes.
     ahead: HashMap<Row, u64>,
+    started: Moment,
     pruned: Option<Moment>,
 }
 
@@ -79,6 +82,7 @@ struct Told {
 
 impl Thread {
     pub(super) fn new(inner: Arc<Inner>, index: Index) -> Result<Self, OpenError> {
+        let started = time::now();
         let database = |error| OpenError::Database { file: "index.db".into(), error };
         let rows = index.rows().map_err(database)?;
         if let Err(error) = inner.vault.clean(&rows) {
@@ -87,7 +91,7 @@ impl Thread {
         let used = rows.iter().map(|row| inner.vault.bytes(*row)).sum();
         inner.used.store(used, Ordering::Relaxed);
         inner.offers.store(rows.len(), Ordering::Relaxed);
-        Ok(Self { inner, index, stocks: BTreeMap::new(), ahead: HashMap::new(), pruned: None })
+        Ok(Self { inner, index, stocks: BTreeMap::new(), ahead: HashMap::new(), started, pruned: None })
     }
 
     pub(super) fn run(mut self) {
@@ -102,13 +106,13 @@ impl Thread {
                 let _ = closed.send(());
                 return;
             }
-            self.prune();
+            self.prune(time::now());
         }
         self.checkpoint(0);
     }
 
     /// Does what has come; `Some` when that was to close.
-    fn work(&mut self, commands: Vec<Command>) -> Option<oneshot::Sender<()>> {
+    pub(super) fn work(&mut self, commands: Vec<Command>) -> Option<oneshot::Sender<()>> {
         let mut batch = Batch::default();
         let mut closed = None;
         for command in commands {
@@ -196,6 +200,7 @@ impl Thread {
             () => None,
         };
         if let Some((code, message)) = fault {
+            stock.miss(piece.part);
             return batch.news.push(Told { room, done: refuse(code, message), failed: None });
         }
         match self.index.add_piece(stock.row, piece.part, piece.index, frame.bytes()) {
@@ -211,6 +216,7 @@ impl Thread {
             }
             Err(error) => {
                 self.note(&error);
+                stock.miss(piece.part);
                 batch.news.push(Told {
                     room,
                     done: refuse(Code::Quota, "the server cannot store it"),
@@ -256,6 +262,7 @@ impl Thread {
             *self.ahead.entry(stock.row).or_default() +=
                 u64::from(chunks.count()) * u64::from(stock.chunk_size);
         }
+        let listed = self.list(&kept, &pieces);
         let sealed: Vec<Told> = seals
             .into_iter()
             .map(|(stock, request, seal)| self.seal(stock, request, seal, &pieces))
@@ -269,7 +276,6 @@ impl Thread {
         if done {
             removed.into_iter().for_each(|row| self.forget(row));
         }
-        let listed: Vec<Arc<Stock>> = kept.iter().map(|(stock, _)| Arc::clone(stock)).collect();
         for (stock, chunks) in kept {
             self.inner.report(&stock, News::Kept(Arc::clone(&stock), chunks));
         }
@@ -277,8 +283,10 @@ impl Thread {
             match (done, failed) {
                 (true, _) => self.settle(room, news),
                 (false, failed) => {
-                    if let News::Created(_, stock) = news {
-                        self.inner.vault.remove(stock.row);
+                    match news {
+                        News::Created(_, stock) => self.inner.vault.remove(stock.row),
+                        News::Piece(stock, part, _) => stock.miss(part),
+                        _ => {}
                     }
                     if let Some(failed) = failed {
                         self.inner.tell(room, failed);
@@ -286,11 +294,33 @@ impl Thread {
                 }
             }
         }
-        for stock in listed.iter().filter(|stock| done && !stock.holding().listed) {
-            // The pieces of its manifest came before its first chunk.
+        for stock in listed.iter().filter(|_| done) {
             stock.change(|holding| holding.listed = true);
         }
         self.checkpoint(CHECKPOINT);
+    }
+
+    /// Offers whose manifest is complete with this batch: the pieces of it came before the first chunk, and none is
+    /// missing. The chunks are noted together with those pieces, so that an index that knows of a chunk has them
+    /// all, whenever the server is killed.
+    fn list(
+        &mut self,
+        kept: &[(Arc<Stock>, Ranges)],
+        pieces: &HashMap<Row, (u32, u32, bool)>,
+    ) -> Vec<Arc<Stock>> {
+        let complete = |stock: &Stock| {
+            let holding = stock.holding();
+            let manifest = pieces.get(&stock.row).map_or(holding.manifest, |counts| counts.0);
+            !holding.listed && !holding.torn && manifest > 0
+        };
+        let listed = kept.iter().map(|(stock, _)| stock).filter(|stock| complete(stock));
+        let listed: Vec<Arc<Stock>> = listed.cloned().collect();
+        let wall = time::wall();
+        for stock in &listed {
+            let kept = stock.holding().kept.clone();
+            self.change(|index| index.keep(stock.row, &kept, wall));
+        }
+        listed
     }
 
     /// Puts a file's chunks on disk; those that are.
@@ -412,13 +442,14 @@ impl Thread {
         self.inner.tell(room, news);
     }
 
-    /// Tells the index what is on disk of offers with more than `most` bytes that it does not know of.
+    /// Tells the index what is on disk of offers with more than `most` bytes that it does not know of. Of those
+    /// whose manifest may miss something it is found in their files at the next start.
     fn checkpoint(&mut self, most: u64) {
         let due: Vec<Row> =
             self.ahead.iter().filter(|(_, bytes)| **bytes > most).map(|(row, _)| *row).collect();
         let wall = time::wall();
         for row in &due {
-            if let Some(stock) = self.stocks.get(row) {
+            if let Some(stock) = self.stocks.get(row).filter(|stock| stock.holding().listed) {
                 let kept = stock.holding().kept.clone();
                 self.change(|index| index.keep(*row, &kept, wall));
             }
@@ -448,10 +479,12 @@ impl Thread {
                     let holding = Holding { chunks: record.chunks, sealed: record.sealed, ..holding };
                     let stock =
                         Stock::new(row, room.clone(), record.number, record.chunk_size, record.size, holding);
-                    self.look(&stock);
                     stock.change(|holding| {
+                        // What is only in the file says nothing: the server may have been killed before the pieces
+                        // that came before it were in the index.
                         holding.listed = !holding.kept.is_empty() && holding.manifest > 0;
                     });
+                    self.look(&stock);
                     if let Some(chunks) = record.chunks.filter(|_| record.sealed) {
                         let total = self.total(&stock, chunks);
                         stock.change(|holding| holding.total = total);
@@ -508,9 +541,9 @@ impl Thread {
         !rows.is_empty()
     }
 
-    /// Forgets what nothing has come to for too long.
-    fn prune(&mut self) {
-        let now = time::now();
+    /// Forgets what nothing has come to for too long, and what nobody can complete any more: of rooms that are open
+    /// their shelf says that.
+    pub(super) fn prune(&mut self, now: Moment) {
         if self.pruned.is_some_and(|at| now.since(at) < PRUNE) {
             return;
         }
@@ -521,6 +554,14 @@ impl Thread {
         let mut batch = Batch::default();
         for row in old {
             self.gone(&mut batch, row, Going::Expired);
+        }
+        if now.since(self.started) >= limits::PIPE_GRACE {
+            let open = self.index.orphans().inspect_err(|error| self.note(error)).unwrap_or_default();
+            let hopeless: Vec<Row> =
+                open.into_iter().filter(|row| !self.stocks.contains_key(row)).take(PRUNED).collect();
+            for row in hopeless {
+                self.gone(&mut batch, row, Going::Broken);
+            }
         }
         self.finish(batch);
     }

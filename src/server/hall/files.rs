@@ -35,9 +35,9 @@ impl Hall {
 
     /// A sender says that its offer is complete.
     pub(in crate::server) fn seal(&self, connection: ConnectionId, seal: Seal) {
-        self.shelve(|shelf, room, _| {
+        self.shelve(|shelf, room, now| {
             let request = Request { connection, id: seal.id };
-            let stock = shelf.handle_seal(connection, seal, room);
+            let stock = shelf.handle_seal(connection, seal, room, now);
             if let (Some(stock), Some(depot)) = (stock, &self.depot)
                 && !depot.seal(&stock, request, seal)
             {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::id::{ConnectionId, MemberId, PublicKey};
+use crate::id::{ConnectionId, MemberId, PublicKey, SessionId};
 use crate::room::{Person, Room};
 use crate::server::depot::{Record, Request, Stock};
 use crate::time::Moment;
@@ -33,7 +33,11 @@ pub(super) struct Entry {
     /// Requests that wait for the depot.
     pub(super) waiting: Vec<Request>,
     pub(super) uploaders: BTreeSet<ConnectionId>,
-    /// Until when its sender may come back, where nobody sends it now.
+    /// Sessions in which it was offered: one that is not complete and cannot be read again lives as long as they do.
+    /// Those that are over are forgotten with the next one.
+    pub(super) sessions: BTreeSet<SessionId>,
+    /// Until when it is waited for whether or not such a session lives: for its sender after a restart, and for the
+    /// depot, which may yet say that it is complete.
     pub(super) until: Option<Moment>,
     /// Hosts may take it back: they are hosts of the room in which it was offered.
     pub(super) hosted: bool,
@@ -80,7 +84,8 @@ impl Entry {
         self.stock.as_ref().is_some_and(|stock| stock.holding().sealed)
     }
 
-    /// Whether nobody can complete it any more: what guests have begun who are gone, and pipes whose senders stay away.
+    /// Whether nobody can complete it any more: what guests have begun who are gone, and pipes
+    /// of sessions that are over.
     pub(super) fn is_hopeless(&self, room: &Room, now: Moment) -> bool {
         if self.is_sealed() {
             return false;
@@ -90,7 +95,8 @@ impl Entry {
             Who::Guest(_) => self.owner.member(room).is_none(),
             Who::Key(_) => false,
         };
-        nobody || self.is_open_pipe() && self.until.is_some_and(|until| now >= until)
+        let over = !self.sessions.iter().any(|session| room.is_alive(*session));
+        nobody || self.is_open_pipe() && over && self.until.is_none_or(|until| now >= until)
     }
 
     /// Whether only the program that began it can finish it: what came out of a pipe does not come again.

@@ -18,20 +18,26 @@ fn room() -> Room {
     let name: RoomName = "test".parse().unwrap();
     let mut room = Room::new(name, Terms::default(), Log::new(LogId([1; 8])), Settings::default(), at(0));
     for (connection, key, name) in [(1, ANN, "Ann"), (2, BOB, "Bob")] {
-        let join = Join {
-            connection: ConnectionId(connection),
-            name: name.parse().unwrap(),
-            key: Some(key),
-            resume: None,
-            token: Secret([connection as u8; 16]),
-            subscribe: vec![],
-            messages: None,
-            wall: 0,
-        };
-        room.handle_join(join, at(0)).unwrap();
-        room.handle_welcomed(ConnectionId(connection), None, at(0));
+        join(&mut room, connection, key, name, None, at(0));
     }
     room
+}
+
+/// Somebody comes in over a connection whose token is its number, or goes on with the session of such a token.
+fn join(room: &mut Room, connection: u64, key: PublicKey, name: &str, resume: Option<u8>, now: Moment) {
+    let join = Join {
+        connection: ConnectionId(connection),
+        name: name.parse().unwrap(),
+        key: Some(key),
+        resume: resume.map(|token| Secret([token; 16])),
+        token: Secret([connection as u8; 16]),
+        subscribe: vec![],
+        messages: None,
+        wall: 0,
+    };
+    let admitted = room.handle_join(join, now).unwrap();
+    assert_eq!(admitted.resumed, resume.is_some());
+    room.handle_welcomed(ConnectionId(connection), None, now);
 }
 
 /// Ann's offers as an earlier life of the server has left them: a file and a pipe, which are not complete, and a
@@ -72,10 +78,19 @@ fn taken(shelf: &mut Shelf) -> Vec<(u32, Going)> {
     taken.collect()
 }
 
-fn again(shelf: &mut Shelf, room: &Room, now: Moment) {
+/// Offers the pipe again; what is answered.
+fn again(shelf: &mut Shelf, room: &Room, connection: u64, now: Moment) -> Result<(), Code> {
     let offer = Offer { id: 9, offer: OfferId([2; 16]), chunk_size: limits::CHUNK_MIN, size: None, to: None };
-    let request = Request { connection: ConnectionId(1), id: 9 };
+    let request = Request { connection: ConnectionId(connection), id: 9 };
     shelf.handle_offer(request, &offer, || None, room, now);
+    let mut answers = std::iter::from_fn(|| shelf.poll_output());
+    answers
+        .find_map(|output| match output {
+            Output::Send(_, Control::Offered(offered)) if offered.id == 9 => Some(Ok(())),
+            Output::Send(_, Control::Error(refusal)) if refusal.id == Some(9) => Some(Err(refusal.code)),
+            _ => None,
+        })
+        .expect("an answer")
 }
 
 #[test]
@@ -102,16 +117,49 @@ fn listed(shelf: &mut Shelf, room: &Room, now: Moment) -> Vec<u32> {
 
 #[test]
 fn f21_a_pipe_whose_session_is_over_is_given_up_soon_and_told_to_nobody_any_more() {
-    let (room, mut shelf) = (room(), shelf(true));
-    again(&mut shelf, &room, at(1_000));
+    let (mut room, mut shelf) = (room(), shelf(true));
+    assert_eq!(again(&mut shelf, &room, 1, at(1_000)), Ok(()));
     shelf.handle_timeout(&room, at(2_000));
     assert_eq!(taken(&mut shelf), [], "its sender is there");
+    room.handle_broken(ConnectionId(1), at(2_000));
     shelf.handle_gone(ConnectionId(1), &room, at(2_000));
+    room.handle_timeout(at(2_029));
     assert_eq!(listed(&mut shelf, &room, at(2_029)), [1, 2, 3]);
+    room.handle_timeout(at(2_030));
     shelf.handle_timeout(&room, at(2_030));
     assert_eq!(taken(&mut shelf), [(2, Going::Broken)]);
     // The depot has yet to say that it is gone.
     assert_eq!(listed(&mut shelf, &room, at(2_030)), [1, 3]);
+    // So nobody may go on with it, to be told in the next moment that it is gone.
+    join(&mut room, 3, ANN, "Ann", None, at(2_031));
+    assert_eq!(again(&mut shelf, &room, 3, at(2_031)), Err(Code::Offer));
+    assert!(shelf.upload(ConnectionId(3), OfferNumber(2)).is_none());
+    shelf.handle_timeout(&room, at(2_040));
+    assert_eq!(taken(&mut shelf), [(2, Going::Broken)], "it is over, whoever has come");
+}
+
+#[test]
+fn f21_a_pipe_whose_sender_says_goodbye_is_given_up_at_once() {
+    let (mut room, mut shelf) = (room(), shelf(true));
+    // Within the time for which it would have been waited for after the restart.
+    assert_eq!(again(&mut shelf, &room, 1, at(1_000)), Ok(()));
+    room.handle_goodbye(ConnectionId(1), at(1_001));
+    shelf.handle_gone(ConnectionId(1), &room, at(1_001));
+    assert_eq!(taken(&mut shelf), [(2, Going::Broken)]);
+}
+
+#[test]
+fn f21_a_pipe_whose_sender_seals_it_and_leaves_at_once_is_not_given_up_before_the_depot_has_looked() {
+    let (mut room, mut shelf) = (room(), shelf(true));
+    assert_eq!(again(&mut shelf, &room, 1, at(1_000)), Ok(()));
+    let seal = Seal { id: 8, offer: OfferNumber(2), chunks: 1, manifest: 1, sums: 1 };
+    assert!(shelf.handle_seal(ConnectionId(1), seal, &room, at(1_100)).is_some());
+    room.handle_goodbye(ConnectionId(1), at(1_100));
+    shelf.handle_gone(ConnectionId(1), &room, at(1_100));
+    assert_eq!(taken(&mut shelf), []);
+    // It was not complete.
+    shelf.handle_timeout(&room, at(1_131));
+    assert_eq!(taken(&mut shelf), [(2, Going::Broken)]);
 }
 
 #[test]
@@ -161,14 +209,21 @@ fn who_opens_a_room_again_is_not_host_of_what_others_have_left_there() {
 
 #[test]
 fn f21_a_pipe_whose_sender_comes_back_in_time_goes_on() {
-    let (room, mut shelf) = (room(), shelf(true));
+    let (mut room, mut shelf) = (room(), shelf(true));
     shelf.handle_timeout(&room, at(1_000));
-    again(&mut shelf, &room, at(1_015));
+    assert_eq!(again(&mut shelf, &room, 1, at(1_015)), Ok(()));
     shelf.handle_timeout(&room, at(2_000));
     assert_eq!(taken(&mut shelf), []);
+    room.handle_broken(ConnectionId(1), at(2_001));
     shelf.handle_gone(ConnectionId(1), &room, at(2_001));
-    shelf.handle_timeout(&room, at(2_020));
-    again(&mut shelf, &room, at(2_025));
+    // At the last moment, and the offer a moment after it.
+    room.handle_timeout(at(2_030));
+    join(&mut room, 3, ANN, "Ann", Some(1), at(2_030));
+    room.handle_timeout(at(2_033));
+    shelf.handle_timeout(&room, at(2_033));
+    assert_eq!(taken(&mut shelf), [], "its session lives");
+    assert_eq!(again(&mut shelf, &room, 3, at(2_034)), Ok(()));
+    room.handle_timeout(at(2_200));
     shelf.handle_timeout(&room, at(2_200));
     assert_eq!(taken(&mut shelf), []);
 }

@@ -33,7 +33,7 @@ struct Traffic {
 #[derive(Clone)]
 pub struct Cable {
     pub address: SocketAddr,
-    server: SocketAddr,
+    server: Arc<Mutex<SocketAddr>>,
     way: Way,
     traffic: Arc<(Mutex<Traffic>, Condvar)>,
 }
@@ -52,6 +52,7 @@ impl Cable {
     fn lay(server: SocketAddr, way: Way) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
+        let server = Arc::new(Mutex::new(server));
         let cable = Self { address, server, way, traffic: Arc::default() };
         let this = cable.clone();
         std::thread::spawn(move || {
@@ -65,6 +66,11 @@ impl Cable {
     /// The address of a room at the other end.
     pub fn room(&self) -> String {
         format!("conf://{}/main", self.address)
+    }
+
+    /// Whoever connects from now on comes to another server.
+    pub fn lead_to(&self, server: SocketAddr) {
+        *self.server.lock().unwrap() = server;
     }
 
     /// Cuts every connection as soon as so many bytes more have gone.
@@ -110,7 +116,8 @@ impl Cable {
     }
 
     fn carry(&self, client: TcpStream) {
-        let Ok(server) = TcpStream::connect(self.server) else { return };
+        let server = *self.server.lock().unwrap();
+        let Ok(server) = TcpStream::connect(server) else { return };
         let _ = (client.set_nodelay(true), server.set_nodelay(true));
         let ends = [&client, &server].map(|end| end.try_clone().unwrap());
         self.traffic.0.lock().unwrap().open.extend(ends);

@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 
 use confkit::id::{MemberId, OfferId, OfferNumber, Secret, SessionId};
 use confkit::wire::control::{Control, State, Welcome};
@@ -96,12 +97,24 @@ impl Liar {
     }
 }
 
-/// Until the peer has had enough.
-fn serve(mut peer: Peer, lies: &Mutex<Vec<Lie>>) -> Option<()> {
-    let say = |peer: &mut Peer, operation: Control| {
-        peer.socket.write_all(Frame::control(&operation, 0).bytes()).ok()
-    };
-    say(&mut peer, Control::Challenge { nonce: Secret([7; 32]) })?;
+/// A server that lets one peer in, and is gone: its address, and what ends when it is.
+pub fn fleeting() -> (SocketAddr, JoinHandle<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let gone = std::thread::spawn(move || {
+        let (socket, _) = listener.accept().unwrap();
+        welcome(&mut Peer::over(socket)).expect("a peer that comes in");
+    });
+    (address, gone)
+}
+
+fn say(peer: &mut Peer, operation: Control) -> Option<()> {
+    peer.socket.write_all(Frame::control(&operation, 0).bytes()).ok()
+}
+
+/// Lets a peer in.
+fn welcome(peer: &mut Peer) -> Option<()> {
+    say(peer, Control::Challenge { nonce: Secret([7; 32]) })?;
     while !matches!(peer.next()?.operation(), Ok(Control::Hello(_))) {}
     let welcome = Welcome {
         protocol: 1,
@@ -117,8 +130,13 @@ fn serve(mut peer: Peer, lies: &Mutex<Vec<Lie>>) -> Option<()> {
         grace_ms: 30_000,
         log: None,
     };
-    say(&mut peer, Control::Welcome(welcome))?;
-    say(&mut peer, Control::State(State::default()))?;
+    say(peer, Control::Welcome(welcome))?;
+    say(peer, Control::State(State::default()))
+}
+
+/// Until the peer has had enough.
+fn serve(mut peer: Peer, lies: &Mutex<Vec<Lie>>) -> Option<()> {
+    welcome(&mut peer)?;
     let states: Vec<OfferState> = lies.lock().unwrap().iter().map(|lie| lie.state.clone()).collect();
     for state in &states {
         say(&mut peer, Control::OfferState(state.clone()))?;

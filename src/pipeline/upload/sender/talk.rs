@@ -151,7 +151,7 @@ impl Sender {
             Some(_) => Ranges::new(),
         };
         self.flow.handle_stored(stored, compare);
-        if self.job.layout.total().is_none() && self.flow.has_lost() {
+        if self.job.is_pipe() && self.flow.has_lost() {
             return Err(Error::Lost);
         }
         if self.before.is_none() {
@@ -243,6 +243,10 @@ impl Sender {
                 {
                     self.memory.begin_anew()?;
                     self.ask().await;
+                }
+                // It was given up while there was no connection.
+                Some(OFFER) if refusal.code == Code::Offer && self.number.is_some() && self.job.is_pipe() => {
+                    return Err(Error::Lost);
                 }
                 Some(OFFER | SEAL) => return Err(Error::Refused(refusal)),
                 _ => {}
