@@ -3,6 +3,8 @@
 //! It takes what has come since the last time, does it in order, and tells about it when it is on disk.
 //! One commit and one synchronisation of each file serve for all.
 
+mod load;
+
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
@@ -10,10 +12,10 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use super::index::{Extras, Index, Record};
+use super::index::{Index, Record};
 use super::reader::Wanted;
 use super::stock::{Holding, Row, Stock};
-use super::{Inner, Kept, News, OpenError, Request, Shelved, vault};
+use super::{Inner, News, OpenError, Request, Shelved};
 use crate::id::{ConnectionId, PublicKey, RoomName};
 use crate::limits;
 use crate::time::{self, Moment};
@@ -410,15 +412,6 @@ impl Thread {
         Told { room, done: News::Sealed(stock, request), failed: Some(failed) }
     }
 
-    /// Bytes of a sealed offer that had no size before.
-    fn total(&self, stock: &Stock, chunks: u32) -> Option<u64> {
-        let Some(last) = chunks.checked_sub(1).filter(|_| stock.size.is_none()) else {
-            return stock.size.or(Some(0));
-        };
-        let length = vault::length(&*self.inner.vault.file(stock.row).ok()?, stock, last)?;
-        Some(u64::from(last) * u64::from(stock.chunk_size) + length as u64)
-    }
-
     /// News that has come true changes what is there, then it is told.
     fn settle(&mut self, room: RoomName, news: News) {
         match &news {
@@ -457,79 +450,6 @@ impl Thread {
         match self.index.commit() {
             Ok(()) => self.ahead.retain(|row, _| !due.contains(row)),
             Err(error) => self.note(&error),
-        }
-    }
-
-    fn load(&mut self, room: &RoomName) -> Option<Shelved> {
-        let (last, found) = self.index.load(room).inspect_err(|error| self.note(error)).ok()?;
-        let mut offers = Vec::new();
-        for (row, record, extras) in found {
-            // A guest that never finished cannot come back to it.
-            if !record.sealed && record.owner.is_none() && !self.stocks.contains_key(&row) {
-                self.change(|index| index.remove(row));
-                self.forget(row);
-                continue;
-            }
-            let Extras { kept, about, manifest, sums, received } = extras;
-            let stock = match self.stocks.get(&row) {
-                Some(stock) => Arc::clone(stock),
-                None => {
-                    let holding =
-                        Holding { kept, about: about.is_some(), manifest, sums, ..Holding::default() };
-                    let holding = Holding { chunks: record.chunks, sealed: record.sealed, ..holding };
-                    let stock =
-                        Stock::new(row, room.clone(), record.number, record.chunk_size, record.size, holding);
-                    stock.change(|holding| {
-                        // What is only in the file says nothing: the server may have been killed before the pieces
-                        // that came before it were in the index.
-                        holding.listed = !holding.kept.is_empty() && holding.manifest > 0;
-                    });
-                    self.look(&stock);
-                    if let Some(chunks) = record.chunks.filter(|_| record.sealed) {
-                        let total = self.total(&stock, chunks);
-                        stock.change(|holding| holding.total = total);
-                    }
-                    let stock = Arc::new(stock);
-                    self.stocks.insert(row, Arc::clone(&stock));
-                    stock
-                }
-            };
-            offers.push(Kept { record, stock, about, received });
-        }
-        if let Err(error) = self.index.commit() {
-            self.note(&error);
-        }
-        Some(Shelved { last, offers })
-    }
-
-    /// Looks at an offer's file: finds what the index does not know, and forgets what is not there.
-    fn look(&mut self, stock: &Stock) {
-        stock.add_bytes(self.inner.vault.bytes(stock.row));
-        let mut holding = stock.holding();
-        let file = self.inner.vault.file(stock.row);
-        let there = match &file {
-            Ok(file) => vault::below_end(file, stock),
-            Err(_) => 0,
-        };
-        let before = holding.kept.count();
-        holding.kept.remove(there..u32::MAX);
-        if holding.kept.count() < before {
-            tracing::error!(room = %stock.room, offer = %stock.number, "the file of an offer is shorter than it was");
-            holding.sealed = false;
-        }
-        let Ok(file) = file else { return };
-        if !holding.sealed {
-            match vault::recover(&file, stock, &holding.kept) {
-                Ok(found) => holding.kept.join(&found),
-                Err(error) => {
-                    tracing::warn!(%error, offer = %stock.number, "cannot look through the file of an offer")
-                }
-            }
-            let last = holding.kept.end().checked_sub(1);
-            if let (Some(last), None) = (last, stock.size) {
-                let length = vault::length(&file, stock, last);
-                holding.short = length.filter(|length| *length < stock.chunk_size as usize).map(|_| last);
-            }
         }
     }
 
