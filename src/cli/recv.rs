@@ -13,7 +13,7 @@ use std::time::Duration;
 use clap::{Parser, ValueEnum};
 use tokio_util::sync::CancellationToken;
 
-use self::get::Getter;
+use self::get::{Getter, Named};
 pub(super) use self::list::one;
 pub(super) use self::memory::Memory;
 use super::progress::{self, Direction, Style};
@@ -289,8 +289,12 @@ fn discard_here(args: &Recv, name: &str) -> Result<bool, Failure> {
             return Err(Failure::new(Exit::Refused, format!("{shown}{} stays", crate::files::sink::PART)));
         }
     }
+    let received = left.is_received();
     left.remove().map_err(failed)?;
-    let _ = writeln!(std::io::stderr(), "removed what was received of {shown}");
+    let _ = match received {
+        true => writeln!(std::io::stderr(), "removed what was received of {shown}"),
+        false => writeln!(std::io::stderr(), "removed {shown}{}", crate::files::sink::PART),
+    };
     Ok(true)
 }
 
@@ -303,8 +307,9 @@ async fn discard(
     what: &str,
 ) -> Result<(), Failure> {
     let rules = crate::transfer::Rules { hidden: true };
+    let named = Named::of(room, offer);
     let gone = match download::list(room, offer, address.room.as_str(), rules).await {
-        Ok(listed) => get::plain_place(args, listed).and_then(download::Target::discard),
+        Ok(listed) => get::place(args, listed, &named).and_then(download::Target::discard),
         Err(error) => Err(error),
     };
     match gone.map_err(|error| told(error, address, None))? {
@@ -360,6 +365,7 @@ fn exit_of(error: &Error) -> Exit {
         Error::Missing | Error::Silent | Error::Interrupted => Exit::Incomplete,
         Error::Stuck | Error::Sink(_) | Error::Exists(..) | Error::Space { .. } => Exit::File,
         Error::Io(error) if is_reader_gone(error) => Exit::Done,
+        Error::Io(error) if output::is_lost(error) => Exit::File,
         Error::Io(_) => Exit::Other,
         Error::Several(_) => Exit::Usage,
         Error::Damaged { .. } => Exit::Integrity,

@@ -36,11 +36,30 @@ pub(super) struct Getter<'a> {
 }
 
 /// What one wants to know of an offer for messages.
-struct Named {
+pub(super) struct Named {
     number: String,
     title: String,
     from: String,
     kind: Kind,
+}
+
+impl Named {
+    pub(super) fn of(room: &Room, offer: OfferId) -> Self {
+        match room.offer(offer) {
+            Some(offer) => Self {
+                number: offer.state.offer.to_string(),
+                title: offer.title().to_owned(),
+                from: offer.state.name.clone(),
+                kind: offer.about.as_ref().map(|about| about.kind).unwrap_or_default(),
+            },
+            None => Self {
+                number: "OFFER".into(),
+                title: "?".into(),
+                from: "somebody".into(),
+                kind: Kind::default(),
+            },
+        }
+    }
 }
 
 /// What came of an offer.
@@ -147,7 +166,7 @@ impl Getter<'_> {
     /// Receives one.
     async fn get(&mut self, offer: OfferId) -> anyhow::Result<()> {
         self.wait_for_description(offer).await;
-        let named = self.named(offer);
+        let named = Named::of(self.room, offer);
         let mut display = Display::new(self.args.progress, Direction::Receive, &self.args.common);
         let mut came = Came::default();
         let got = self.receive(offer, &named, &mut display, &mut came).await;
@@ -296,7 +315,7 @@ impl Getter<'_> {
         display: &mut Display,
         came: &mut Came,
     ) -> Result<Got, Not> {
-        let (manifest, size, files) = (listed.manifest.clone(), listed.bytes(), listed.files());
+        let (size, files) = (listed.bytes(), listed.files());
         let left_out = listed.left_out();
         if left_out > 0 {
             let again = self.again(named);
@@ -311,25 +330,28 @@ impl Getter<'_> {
             ));
         }
         let target = place(self.args, listed, named)?;
-        let target = tokio::select! {
+        let copies = self.unasked() == Some(IfExists::Rename);
+        let mut target = tokio::select! {
             () = self.stop.cancelled() => return Err(Error::Interrupted.into()),
-            target = download::compare(self.room, target) => target?,
+            target = download::compare(self.room, target, copies) => target?,
         };
-        let wanted = self.args.if_exists != Some(Existing::Rename);
-        let same = if wanted { target.same() } else { Vec::new() };
-        if wanted && target.is_there() {
-            display.note(&format!("{}: all of it is there already, and is the same", named.title));
+        if target.is_there() || target.copy().is_some() {
+            let place = target.copy().filter(|_| !target.is_there());
+            let place = place.map(|place| format!(" as {}", text::scrub(&place.display().to_string(), 4096)));
+            let place = place.unwrap_or_default();
+            display.note(&format!("{}: all of it is there already{place}, and is the same", named.title));
             return Ok(if left_out > 0 { Got::Partly(Vec::new()) } else { Got::Whole(Vec::new()) });
         }
+        target.check()?;
+        let if_exists = self.ask(named, &target, display).await?;
+        target.choose(if_exists);
+        let same = target.same();
         if !same.is_empty() {
             let plural = if same.len() == 1 { "file is" } else { "files are" };
             display.note(&format!("{} {plural} there already, and the same", same.len()));
         }
-        target.check()?;
-        let if_exists = self.ask(named, &target, display).await?;
         self.begin(display, named, files, size, target.before());
         came.bytes = target.before();
-        let name = target.path();
         let mut report = |note: Note<'_>| show(display, &note, came);
         let most = self.args.max_size;
         let outcome = download::run(self.room, target, if_exists, most, self.stop, &mut report).await?;
@@ -343,16 +365,6 @@ impl Getter<'_> {
         };
         for file in &received {
             display.file(&file.path, file.size, &id::hex(&file.md5));
-        }
-        if let ([only], [_]) = (received.as_slice(), manifest.files())
-            && only.place.file_name() != name.file_name()
-        {
-            let (place, taken) = (only.place.display().to_string(), name.display().to_string());
-            display.note(&format!(
-                "{} was taken, so it is {}",
-                text::scrub(&taken, 4096),
-                text::scrub(&place, 4096)
-            ));
         }
         let left = files.saturating_sub(received.len() + same.len());
         if left > 0 {
@@ -370,18 +382,25 @@ impl Getter<'_> {
                 return Err(Not::Declined);
             }
         }
-        let chosen: Option<IfExists> = self.args.if_exists.unwrap_or(Existing::Ask).into();
-        Ok(match chosen {
-            Some(chosen) => chosen,
-            None if target.in_the_way().is_empty() => IfExists::Fail,
-            None if asking => {
+        match self.unasked() {
+            Some(chosen) => Ok(chosen),
+            None if target.in_the_way().is_empty() => Ok(IfExists::Fail),
+            None => {
                 display.pause();
                 let chosen = ask::existing(self.room, self.stop, target).await?;
-                chosen.ok_or(Not::Declined)?
+                chosen.ok_or(Not::Declined)
             }
+        }
+    }
+
+    /// What happens to files in the way, where nobody is asked about it.
+    fn unasked(&self) -> Option<IfExists> {
+        let chosen: Option<IfExists> = self.args.if_exists.unwrap_or(Existing::Ask).into();
+        chosen.or_else(|| match ask::can_ask(&self.args.common) {
+            true => None,
             // Nobody comes to type it again.
-            None if self.args.watch => IfExists::Rename,
-            None => IfExists::Fail,
+            false if self.args.watch => Some(IfExists::Rename),
+            false => Some(IfExists::Fail),
         })
     }
 
@@ -463,23 +482,6 @@ impl Getter<'_> {
         Ok(())
     }
 
-    fn named(&self, offer: OfferId) -> Named {
-        match self.room.offer(offer) {
-            Some(offer) => Named {
-                number: offer.state.offer.to_string(),
-                title: offer.title().to_owned(),
-                from: offer.state.name.clone(),
-                kind: offer.about.as_ref().map(|about| about.kind).unwrap_or_default(),
-            },
-            None => Named {
-                number: "OFFER".into(),
-                title: "?".into(),
-                from: "somebody".into(),
-                kind: Kind::default(),
-            },
-        }
-    }
-
     fn say(&self, text: &str) {
         if !self.args.common.quiet {
             let _ = std::io::stderr().write_all(text.as_bytes());
@@ -487,28 +489,16 @@ impl Getter<'_> {
     }
 }
 
-/// A place for an offer, as the options say. Texts all have the same name, so among others they are numbered.
-fn place(args: &Recv, listed: Listed, named: &Named) -> Result<Target, Error> {
-    if named.kind == Kind::Text && (args.all || args.watch) {
-        let directory = match args.output.as_deref() {
-            Some(path) => Directory::open_or_make(path)?,
-            None => Directory::open(Path::new("."))?,
-        };
-        let name = format!("text-{}.txt", named.number);
-        return Target::look(listed, directory, Some(&name));
-    }
-    plain_place(args, listed)
-}
-
-/// The same for what has a name of its own.
-pub(super) fn plain_place(args: &Recv, listed: Listed) -> Result<Target, Error> {
-    let Some(path) = args.output.as_deref() else {
-        return Target::look(listed, Directory::open(Path::new("."))?, None);
-    };
+/// A place for an offer, as the options say. Texts all have the same name, so in a directory they are numbered.
+pub(super) fn place(args: &Recv, listed: Listed, named: &Named) -> Result<Target, Error> {
     let single = matches!(listed.manifest.files(), [file] if file.path.components().len() == 1);
+    let name = (named.kind == Kind::Text && single).then(|| format!("text-{}.txt", named.number));
+    let Some(path) = args.output.as_deref() else {
+        return Target::look(listed, Directory::open(Path::new("."))?, name.as_deref());
+    };
     let slash = path.as_os_str().as_encoded_bytes().ends_with(b"/");
     if path.is_dir() || slash || !single || args.all || args.watch || args.offers.len() > 1 {
-        return Target::look(listed, Directory::open_or_make(path)?, None);
+        return Target::look(listed, Directory::open_or_make(path)?, name.as_deref());
     }
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let name = path.file_name().and_then(|name| name.to_str()).ok_or_else(|| {
