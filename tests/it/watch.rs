@@ -125,7 +125,7 @@ fn at_a_terminal_bars_stand_below_each_other_and_go_when_they_are_done() {
     let mut first = slow(&scene, "first", 2 * CHUNK);
     let mut second = slow(&scene, "second", CHUNK);
     bob.wait("two of them", |screen| {
-        let shown: Vec<String> = screen.rows(0, screen.size().1).collect();
+        let shown: Vec<String> = screen.rows(0, screen.size().1.get()).collect();
         let row = |text: &str| shown.iter().position(|line| line.starts_with(text));
         row("first").is_some_and(|at| row("second").is_some_and(|other| at.abs_diff(other) == 2))
     });
