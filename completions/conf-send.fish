@@ -4,7 +4,7 @@ conf\t'Frames, as conf-cam writes them'
 h264\t'H.264 with start codes (Annex B)'
 y4m\t'Uncompressed pictures'"
 complete -c conf-send -l fps -d 'Pictures per second of raw H.264, where the stream does not say' -r
-complete -c conf-send -l stdin-name -d 'Send what comes through the pipe as a file of this name; it cannot be resumed' -r
+complete -c conf-send -l stdin-name -d 'Send what comes through the pipe as a file of this name, in chunks of 256 KiB: a slow pipe is seen when one is full; it cannot be resumed' -r
 complete -c conf-send -l text -d 'Send a text; - for what comes in through the pipe' -r
 complete -c conf-send -l to -d 'For one member only, who has to be in the room' -r
 complete -c conf-send -l limit-rate -d 'Send at most so many bytes per second: 500K, 2M' -r

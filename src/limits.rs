@@ -182,6 +182,8 @@ pub const PIECE: usize = 256 * 1024;
 pub const PIECES: u32 = 64;
 /// Bytes of the disk that files leave free, where a twentieth of it is more.
 pub const STORE_FREE: u64 = 512 * 1024 * 1024;
+/// Transfers of files that a program runs at a time: more only share the same disk and the same network.
+pub const TRANSFERS: usize = 3;
 /// Offers of a room.
 pub const OFFERS: usize = 256;
 /// Offers of a member that are not complete.

@@ -86,23 +86,45 @@ static HELD_BACK: Mutex<Option<Vec<String>>> = Mutex::new(None);
 /// Bars that are drawn on stderr; a line goes above them.
 static BARS: Mutex<Option<MultiProgress>> = Mutex::new(None);
 
-/// Writes lines for stderr above these bars, until there are none.
-pub(super) fn draw_around(bars: Option<MultiProgress>) {
-    *BARS.lock().unwrap_or_else(PoisonError::into_inner) = bars;
+/// The bars of all that this program shows, made at the first call. Lines for stderr go above them.
+pub(super) fn bars(make: impl FnOnce() -> MultiProgress) -> MultiProgress {
+    BARS.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(make).clone()
 }
 
-/// Does something else on the terminal, which the bars leave alone meanwhile.
-pub(super) fn without_bars<T>(work: impl FnOnce() -> T) -> T {
+/// Writes something above the bars, on whatever it is that is the terminal.
+pub(super) fn above_bars<T>(write: impl FnOnce() -> T) -> T {
+    let bars = BARS.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    match bars {
+        Some(bars) => bars.suspend(write),
+        None => write(),
+    }
+}
+
+/// Bars that are away until this is dropped.
+pub(super) struct Away(Option<MultiProgress>);
+
+/// Takes the bars away, so that something else can use the terminal.
+pub(super) fn bars_away() -> Away {
     let bars = BARS.lock().unwrap_or_else(PoisonError::into_inner).clone();
     if let Some(bars) = &bars {
         let _ = bars.clear();
         bars.set_draw_target(ProgressDrawTarget::hidden());
     }
-    let result = work();
-    if let Some(bars) = &bars {
-        bars.set_draw_target(ProgressDrawTarget::stderr());
+    Away(bars)
+}
+
+impl Drop for Away {
+    fn drop(&mut self) {
+        if let Some(bars) = &self.0 {
+            bars.set_draw_target(ProgressDrawTarget::stderr());
+        }
     }
-    result
+}
+
+/// Does something else on the terminal, which the bars leave alone meanwhile.
+pub(super) fn without_bars<T>(work: impl FnOnce() -> T) -> T {
+    let _away = bars_away();
+    work()
 }
 
 /// Keeps lines for stderr back until [`release`], where stderr is a terminal that would show them amid
@@ -127,9 +149,7 @@ impl Write for Stderr {
             Some(held) if held.len() < HELD => held.push(String::from_utf8_lossy(bytes).into_owned()),
             Some(_) => {}
             None => {
-                let bars = BARS.lock().unwrap_or_else(PoisonError::into_inner).clone();
-                let write = || drop(io::stderr().write_all(bytes));
-                bars.map_or_else(write, |bars| bars.suspend(write));
+                above_bars(|| drop(io::stderr().write_all(bytes)));
             }
         }
         Ok(bytes.len())

@@ -2,7 +2,8 @@
 //!
 //! Call [`Display::begin`] once, [`Display::show`] as often as there are figures (it limits itself),
 //! [`Display::file`] for each file that is whole, and [`Display::end`] at the end. What is drawn on a
-//! terminal is gone afterwards, except for the last line. Lines of the log go above the bars.
+//! terminal is gone afterwards, except for the last line. Lines of the log go above the bars, and those of several
+//! transfers stand below each other.
 
 pub(super) mod json;
 pub(super) mod line;
@@ -94,6 +95,10 @@ pub struct Display {
     /// When the next line may come.
     next: Moment,
     last: Figures,
+    /// The room's number of the offer.
+    offer: Option<u64>,
+    /// Others are shown beside it.
+    several: bool,
 }
 
 enum Kind {
@@ -121,9 +126,6 @@ impl Display {
             Style::Auto | Style::Bar if terminal => Kind::Bars(Bars::new()),
             Style::Auto | Style::Bar | Style::Plain => Kind::Plain,
         };
-        if let Kind::Bars(bars) = &kind {
-            logging::draw_around(Some(bars.all.clone()));
-        }
         let now = time::now();
         let next = if matches!(kind, Kind::Json) { now } else { now + LINE_EVERY };
         Self {
@@ -134,11 +136,20 @@ impl Display {
             title: String::new(),
             next,
             last: Figures::default(),
+            offer: None,
+            several: false,
         }
+    }
+
+    /// Which offer it is about, and whether others may be shown beside it.
+    pub fn about(mut self, offer: Option<u64>, several: bool) -> Self {
+        (self.offer, self.several) = (offer, several);
+        self
     }
 
     /// The transfer begins.
     pub fn begin(&mut self, begin: &Begin<'_>) {
+        self.offer = begin.offer.or(self.offer);
         self.started = time::now();
         self.title = line::name(begin.title);
         self.next = self.started + LINE_EVERY;
@@ -167,11 +178,13 @@ impl Display {
             Kind::Plain | Kind::Json if now < self.next => {}
             Kind::Plain => {
                 self.next = now + LINE_EVERY;
-                let _ = writeln!(io::stderr(), "{}", shown.plain());
+                let title = if self.several { format!("{}: ", self.title) } else { String::new() };
+                let _ = writeln!(io::stderr(), "{title}{}", shown.plain());
             }
             Kind::Json => {
                 self.next = now + JSON_EVERY;
                 self.tell(&Told::Progress {
+                    offer: self.offer,
                     state: json::state(figures.doing),
                     bytes: figures.done,
                     size: figures.total,
@@ -188,23 +201,16 @@ impl Display {
 
     /// A file is whole.
     pub fn file(&mut self, path: &str, size: u64, md5: &str) {
-        self.tell(&Told::File { path, size, md5 });
+        self.tell(&Told::File { offer: self.offer, path, size, md5 });
     }
 
     /// Something that the user should know; above the bars, and not with `--quiet`.
     pub fn note(&mut self, message: &str) {
         match &self.kind {
             Kind::None => {}
-            Kind::Json => self.tell(&Told::Note { message }),
+            Kind::Json => self.tell(&Told::Note { offer: self.offer, message }),
             Kind::Plain => drop(writeln!(io::stderr(), "{message}")),
             Kind::Bars(bars) => bars.all.suspend(|| drop(writeln!(io::stderr(), "{message}"))),
-        }
-    }
-
-    /// Clears what is drawn, so that something else can use the terminal; the next figures draw again.
-    pub fn pause(&mut self) {
-        if let Kind::Bars(bars) = &self.kind {
-            let _ = bars.all.clear();
         }
     }
 
@@ -216,6 +222,7 @@ impl Display {
         self.clear();
         if matches!(self.kind, Kind::Json) {
             self.tell(&Told::End {
+                offer: self.offer,
                 result: result(ending.exit),
                 exit: ending.exit,
                 bytes: figures.done,
@@ -225,7 +232,8 @@ impl Display {
                 message: ending.message,
             });
         } else if ending.exit == 0 && !ending.idle && !matches!(self.kind, Kind::None) {
-            let _ = writeln!(io::stderr(), "{}", self.summary(&figures, moved, seconds));
+            let summary = self.summary(&figures, moved, seconds);
+            logging::above_bars(|| drop(writeln!(io::stderr(), "{summary}")));
         }
     }
 
@@ -260,9 +268,10 @@ impl Display {
 
     fn clear(&self) {
         if let Kind::Bars(bars) = &self.kind {
-            logging::draw_around(None);
-            bars.file.finish_and_clear();
-            bars.total.finish_and_clear();
+            for bar in [&bars.file, &bars.total] {
+                bar.finish_and_clear();
+                bars.all.remove(bar);
+            }
             let _ = bars.all.clear();
         }
     }
@@ -277,7 +286,8 @@ impl Drop for Display {
 impl Bars {
     fn new() -> Self {
         let hertz = (1000 / DRAW_EVERY.as_millis()) as u8;
-        let all = MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(hertz));
+        let target = || ProgressDrawTarget::stderr_with_hz(hertz);
+        let all = logging::bars(|| MultiProgress::with_draw_target(target()));
         let style = ProgressStyle::with_template("{msg}").expect("the template is one that indicatif knows");
         let bar = || all.add(ProgressBar::no_length().with_style(style.clone()));
         let (file, total) = (bar(), bar());

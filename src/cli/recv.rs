@@ -1,5 +1,6 @@
 //! `conf-recv`: its options, which offers are meant, and how it ends.
 
+mod all;
 mod ask;
 mod get;
 mod list;
@@ -8,12 +9,12 @@ mod said;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
-use tokio_util::sync::CancellationToken;
 
-use self::get::Getter;
+use self::get::{Errand, Getter, Named};
 pub(super) use self::list::one;
 pub(super) use self::memory::Memory;
 use super::progress::{self, Direction, Style};
@@ -157,33 +158,27 @@ pub fn recv(args: Recv) -> anyhow::Result<()> {
     // Who only wants to see the list need not be seen by the others.
     let look = args.list.is_some();
     let config = Config { look, ..args.meeting.config(&args.common, "conf-recv", Vec::new())? };
-    let address = config.address.clone();
     let stop = signal::install()?;
     // Beyond `ulimit -f` a write fails instead of ending the program without a word.
     signal_hook::flag::register(signal_hook::consts::SIGXFSZ, std::sync::Arc::default())?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-    let mut ended = false;
+    let errand = Arc::new(Errand::new(args, config.address.clone(), stop));
     let done = runtime.block_on(async {
-        let mut room = Room::join(config);
-        let done = serve(&args, &mut room, &address, &stop, &mut ended).await;
+        let mut room = Room::join(config.clone());
+        let done = serve(&errand, &mut room, config).await;
         room.leave().await;
         done
     });
-    if let (Err(error), false, Style::Json) = (&done, ended, args.progress) {
-        progress::end_before_it_began(Direction::Receive, &args.common, error);
+    if let (Err(error), false, Style::Json) = (&done, errand.has_ended(), errand.args.progress) {
+        progress::end_before_it_began(Direction::Receive, &errand.args.common, error);
     }
     // A thread may be waiting for an answer of somebody who has gone.
     runtime.shutdown_background();
     done
 }
 
-async fn serve(
-    args: &Recv,
-    room: &mut Room,
-    address: &Address,
-    stop: &CancellationToken,
-    ended: &mut bool,
-) -> anyhow::Result<()> {
+async fn serve(errand: &Arc<Errand>, room: &mut Room, config: Config) -> anyhow::Result<()> {
+    let Errand { args, address, stop, .. } = &**errand;
     loop {
         let listed = tokio::select! {
             () = stop.cancelled() => return Ok(()),
@@ -199,8 +194,8 @@ async fn serve(
             Err(_) => {}
         }
     }
-    let memory = Memory::load();
     if let Some(form) = args.list {
+        let memory = errand.memory();
         let only: Option<Vec<OfferId>> = args.new.then(|| fresh(room, &memory).collect());
         let shown = |offer: &&Offer| only.as_ref().is_none_or(|only| only.contains(&offer.state.offer_id));
         let offers = room.offers().iter().filter(shown);
@@ -215,12 +210,14 @@ async fn serve(
         let offer = named(room, what)?.state.offer_id;
         return Ok(discard(args, room, address, offer, what).await?);
     }
-    let mut getter = Getter { args, room, address, stop, memory, ended };
-    if args.all || args.watch {
-        return getter.all().await;
+    if args.watch {
+        return all::Watch::new(errand, room, config).run().await;
     }
-    let chosen = chosen(args, getter.room, &getter.memory)?;
-    getter.each(&chosen).await
+    if args.all {
+        return all::all(Getter { errand, room }).await;
+    }
+    let chosen = chosen(args, room, &errand.memory())?;
+    all::each(Getter { errand, room }, &chosen).await
 }
 
 /// The offers that are meant.
@@ -289,8 +286,12 @@ fn discard_here(args: &Recv, name: &str) -> Result<bool, Failure> {
             return Err(Failure::new(Exit::Refused, format!("{shown}{} stays", crate::files::sink::PART)));
         }
     }
+    let received = left.is_received();
     left.remove().map_err(failed)?;
-    let _ = writeln!(std::io::stderr(), "removed what was received of {shown}");
+    let _ = match received {
+        true => writeln!(std::io::stderr(), "removed what was received of {shown}"),
+        false => writeln!(std::io::stderr(), "removed {shown}{}", crate::files::sink::PART),
+    };
     Ok(true)
 }
 
@@ -303,8 +304,9 @@ async fn discard(
     what: &str,
 ) -> Result<(), Failure> {
     let rules = crate::transfer::Rules { hidden: true };
+    let named = Named::of(room, offer);
     let gone = match download::list(room, offer, address.room.as_str(), rules).await {
-        Ok(listed) => get::plain_place(args, listed).and_then(download::Target::discard),
+        Ok(listed) => get::place(args, listed, &named).and_then(download::Target::discard),
         Err(error) => Err(error),
     };
     match gone.map_err(|error| told(error, address, None))? {
@@ -360,6 +362,7 @@ fn exit_of(error: &Error) -> Exit {
         Error::Missing | Error::Silent | Error::Interrupted => Exit::Incomplete,
         Error::Stuck | Error::Sink(_) | Error::Exists(..) | Error::Space { .. } => Exit::File,
         Error::Io(error) if is_reader_gone(error) => Exit::Done,
+        Error::Io(error) if output::is_lost(error) => Exit::File,
         Error::Io(_) => Exit::Other,
         Error::Several(_) => Exit::Usage,
         Error::Damaged { .. } => Exit::Integrity,

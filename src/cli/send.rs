@@ -68,7 +68,8 @@ struct StreamOptions {
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Options for files")]
 struct FileOptions {
-    /// Send what comes through the pipe as a file of this name; it cannot be resumed
+    /// Send what comes through the pipe as a file of this name, in chunks of 256 KiB: a slow pipe is seen when one is
+    /// full; it cannot be resumed
     #[arg(long, value_name = "NAME", conflicts_with_all = ["resume", "restart", "exclude", "dry_run"])]
     stdin_name: Option<String>,
     /// Send a text; - for what comes in through the pipe

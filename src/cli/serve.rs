@@ -32,6 +32,10 @@ use crate::{limits, net, server};
 /// Host meetings on this machine: one TCP port, no accounts, nothing to configure.
 #[derive(Debug, Clone, Parser)]
 #[command(name = "conf-serve", version, before_long_help = EXAMPLES)]
+// Else --port would stand beside ADDR:PORT as if both were the same.
+#[command(
+    override_usage = "conf-serve [OPTIONS] [ADDR:PORT]\n       conf-serve --status [--port PORT]\n       conf-serve <COMMAND>"
+)]
 #[command(args_conflicts_with_subcommands = true)]
 pub struct Serve {
     /// Where to listen: an address, a port, or both; port 0 takes a free one.

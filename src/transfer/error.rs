@@ -29,7 +29,7 @@ pub enum Error {
     #[error("the name \"{0}\" is not accepted: {1}")]
     Name(String, &'static str),
     /// A name that begins with a dot.
-    #[error("\"{0}\" is hidden: its name begins with a dot")]
+    #[error("\"{0}\" begins with a dot, so it is hidden")]
     Hidden(String),
     /// Two that a file system may take for the same.
     #[error("\"{0}\" and \"{1}\" are the same on some systems; leave one out, or send an archive")]

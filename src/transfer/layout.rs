@@ -101,6 +101,18 @@ impl Layout {
         self.start(range.end).min(end).saturating_sub(self.start(range.start).min(end))
     }
 
+    /// The same of those files only that are `wanted`.
+    pub fn bytes_of(&self, range: Range<u32>, wanted: &[bool]) -> u64 {
+        if !wanted.contains(&false) {
+            return self.bytes(range);
+        }
+        let (from, to) = (self.start(range.start), self.start(range.end).min(self.end()));
+        let first = self.starts.partition_point(|&at| at <= from).saturating_sub(1);
+        let files = (first..wanted.len()).take_while(|&file| self.starts[file] < to);
+        let bytes = |file: usize| self.starts[file + 1].min(to).saturating_sub(self.starts[file].max(from));
+        files.filter(|&file| wanted[file]).map(bytes).sum()
+    }
+
     /// Where in the stream a chunk begins.
     pub fn start(&self, chunk: u32) -> u64 {
         u64::from(chunk) * u64::from(self.chunk_size)
@@ -197,6 +209,12 @@ mod tests {
         assert_eq!(layout.chunks_within(4, 0..1), 1..2);
         assert_eq!(layout.chunks_within(4, SIZE - 1..SIZE), 2..3);
         assert_eq!(layout.bytes(0..9), 2 * SIZE + 1);
+        let wanted = [false, false, true, true, true, true];
+        assert_eq!(
+            [0..9, 0..1, 0..2, 2..9].map(|range| layout.bytes_of(range, &wanted)),
+            [SIZE + 2, 1, SIZE + 1, 1]
+        );
+        assert_eq!(layout.bytes_of(0..9, &[true; 6]), 2 * SIZE + 1);
     }
 
     #[test]

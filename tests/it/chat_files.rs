@@ -87,6 +87,13 @@ fn what_is_offered_is_seen_listed_and_fetched_without_touching_what_is_there() {
     wait_for_words(&ann, "in new place/my report.bin, MD5");
     assert!(fs::read(ann.path("new place/my report.bin")).unwrap() == bytes);
     assert_eq!(fs::read_dir(ann.path("")).unwrap().count(), 3);
+    // What is there is not fetched once more.
+    ann.enter("/get 1 new\\ place/");
+    wait_for_words(&ann, "#1 my report.bin: everything is there already");
+    ann.enter("/get 1");
+    ann.wait("it said twice", |screen| words(screen).matches("everything is there already").count() == 2);
+    assert_eq!(fs::read_dir(ann.path("new place")).unwrap().count(), 1);
+    assert_eq!(fs::read_dir(ann.path("")).unwrap().count(), 3);
     // What was received is not new for conf-recv either; the offer goes when its owner says so.
     let (code, _, said) = output(bo(&town, "conf-send", &serve.room, &["--withdraw", "1"]));
     assert_eq!(code, 0, "{said}");

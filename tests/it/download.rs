@@ -49,6 +49,7 @@ fn f06_an_output_that_is_a_directory_gets_the_file_under_its_own_name() {
     assert_eq!(code, 0, "{said}");
     assert_eq!(names(&place), ["a"]);
     // The same through a link that the user has named; and one that is no directory stays what it is.
+    fs::write(place.join("a"), "mine").unwrap();
     symlink(&place, scene.town.path("got/link")).unwrap();
     let (code, _, said) = scene.receive("got", &["--yes", "--if-exists", "rename", "-o", "link", "1"]);
     assert_eq!(code, 0, "{said}");

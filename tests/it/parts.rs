@@ -36,7 +36,7 @@ fn f04_f19_what_is_in_the_way_of_a_part_is_told_and_goes_with_discard() {
         assert!(ended.said.contains("--yes removes it all the same"), "{}", ended.said);
         assert!(part.symlink_metadata().is_ok());
         let ended = scene.recv(&["--discard", "a", "-o", "in", "--yes"]);
-        assert_eq!(ended.code, 0, "{}", ended.said);
+        assert_eq!((ended.code, ended.said.as_str()), (0, "removed a.part\n"));
         assert!(part.symlink_metadata().is_err());
         fs::remove_file(scene.bobs("in/a")).unwrap();
     }
@@ -97,6 +97,8 @@ fn f07_of_a_directory_with_hidden_files_the_rest_is_received() {
         names.sort();
         names
     };
+    // How much that was is about what was received.
+    assert!(ended.said.contains("fetched src/: 684 KiB in "), "{}", ended.said);
     assert_eq!(names("src"), [".env", "main.rs"]);
     assert!(fs::read(scene.bobs("src/main.rs")).unwrap() == whole);
     assert_eq!(fs::read_to_string(scene.bobs("src/.env")).unwrap(), "mine");
@@ -121,6 +123,7 @@ fn f07_where_all_is_hidden_it_is_refused_with_the_option_that_takes_it() {
         assert_eq!(ended.code, 5, "{}", ended.said);
         let hint = format!("conf-recv {number} --allow-hidden receives it all the same");
         assert!(ended.said.contains(&hint), "{}", ended.said);
+        assert_eq!(ended.said.matches("offer").count(), 1, "{}", ended.said);
         assert_eq!(scene.recv(&[number, "--allow-hidden"]).code, 0);
     }
     assert!(scene.bobs(".env").exists() && scene.bobs(".git/config").exists());

@@ -295,6 +295,101 @@ fn f08_what_is_there_already_and_the_same_is_not_received_again() {
 }
 
 #[test]
+fn f08_what_is_the_same_is_not_received_under_another_name() {
+    let scene = Scene::new();
+    let whole = scene.file("r.bin", 3 * CHUNK);
+    scene.file("d/a", 10);
+    scene.file("d/b", 20);
+    assert_eq!(scene.sent(&["r.bin"]).code, 0);
+    assert_eq!(scene.sent(&["d"]).code, 0);
+    let names = || {
+        let mut names: Vec<_> = fs::read_dir(scene.bobs("in"))
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    };
+    let rename = |number: &str| {
+        let ended = scene.recv(&[number, "-o", "in/", "--if-exists", "rename"]);
+        assert_eq!(ended.code, 0, "{}", ended.said);
+        ended.said
+    };
+    for number in ["1", "2"] {
+        assert!(rename(number).contains("fetched"));
+        let said = rename(number);
+        assert!(said.contains("all of it is there already, and is the same"), "{said}");
+        assert!(!said.contains("fetched") && !said.contains("taken"), "{said}");
+    }
+    assert_eq!(names(), ["d", "r.bin"]);
+    // What is missing of a directory comes to what is there.
+    fs::remove_file(scene.bobs("in/d/b")).unwrap();
+    let said = rename("2");
+    assert!(said.contains("1 file is there already, and the same") && !said.contains("taken"), "{said}");
+    assert!(said.contains("fetched d/: 20 B"), "{said}");
+    assert_eq!(names(), ["d", "r.bin"]);
+    // What is another gets another name, and a directory has all of it there.
+    fs::write(scene.bobs("in/r.bin"), "mine").unwrap();
+    fs::write(scene.bobs("in/d/b"), "mine").unwrap();
+    assert!(rename("1").contains("in/r.bin was taken, so it is in/r (1).bin"));
+    assert!(rename("2").contains("in/d was taken, so it is in/d (1)"));
+    assert_eq!(names(), ["d", "d (1)", "r (1).bin", "r.bin"]);
+    assert!(fs::read(scene.bobs("in/r (1).bin")).unwrap() == whole);
+    for file in ["a", "b"] {
+        let copy = fs::read(scene.bobs("in/d (1)").join(file)).unwrap();
+        assert!(copy == fs::read(scene.path("d").join(file)).unwrap(), "{file}");
+    }
+    assert_eq!(fs::read_to_string(scene.bobs("in/d/b")).unwrap(), "mine");
+    // It has that name already.
+    assert!(rename("1").contains("all of it is there already as in/r (1).bin, and is the same"));
+    assert!(rename("2").contains("all of it is there already as in/d (1), and is the same"));
+    assert_eq!(names(), ["d", "d (1)", "r (1).bin", "r.bin"]);
+}
+
+#[test]
+fn a_directory_of_one_file_has_its_own_name_and_that_is_no_news() {
+    let scene = Scene::new();
+    scene.file("sub/s", 10);
+    assert_eq!(scene.sent(&["sub"]).code, 0);
+    let ended = scene.recv(&["sub/", "-o", "s1", "-y"]);
+    assert_eq!(ended.code, 0, "{}", ended.said);
+    assert!(scene.bobs("s1/sub/s").exists() && !ended.said.contains("taken"), "{}", ended.said);
+}
+
+#[test]
+fn f12_a_stdout_that_takes_nothing_is_how_it_ends() {
+    let scene = Scene::new();
+    scene.file("p.sql", CHUNK);
+    assert_eq!(scene.sent(&["--text", "hey"]).code, 0);
+    assert_eq!(scene.sent(&["p.sql"]).code, 0);
+    for arguments in [&["1"][..], &["p.sql", "-o", "-"], &["--list"], &["p.sql", "-o", "in/"]] {
+        let mut command = scene.recv_command(arguments);
+        command.stdin(Stdio::null()).stderr(Stdio::piped());
+        command.stdout(fs::OpenOptions::new().write(true).open("/dev/full").unwrap());
+        let ended = command.output().unwrap();
+        let said = String::from_utf8_lossy(&ended.stderr);
+        assert_eq!(ended.status.code(), Some(9), "{arguments:?}: {said}");
+        assert!(said.contains("cannot write to stdout: No space left"), "{arguments:?}: {said}");
+    }
+}
+
+#[test]
+fn a_text_in_a_directory_is_called_by_its_number() {
+    let scene = Scene::new();
+    assert_eq!(scene.sent(&["--text", "hey Bob"]).code, 0);
+    fs::create_dir_all(scene.bobs("there")).unwrap();
+    for directory in ["there", "new/"] {
+        let ended = scene.recv(&["1", "-o", directory, "-y"]);
+        assert_eq!(ended.code, 0, "{}", ended.said);
+        let path = scene.bobs(directory).join("text-1.txt");
+        assert_eq!(fs::read_to_string(path).unwrap(), "hey Bob", "{directory}");
+    }
+    // A name that the user has chosen counts.
+    assert_eq!(scene.recv(&["1", "-o", "mine.txt", "-y"]).code, 0);
+    assert_eq!(fs::read_to_string(scene.bobs("mine.txt")).unwrap(), "hey Bob");
+}
+
+#[test]
 fn f12_a_complete_pipe_has_a_size() {
     let scene = Scene::new();
     let mut command = scene.command(&scene.room(), &["--stdin-name", "p"]);

@@ -14,6 +14,7 @@ use portable_pty::{CommandBuilder, PtySize, native_pty_system};
 use rustix::process::Signal;
 use serde_json::Value;
 
+use crate::support::hands::Taking;
 use crate::support::liar::fleeting;
 use crate::support::programs::{PATIENCE, Running, program};
 use crate::support::scene::{Scene, content, output};
@@ -282,6 +283,39 @@ async fn f33_with_wait_it_ends_when_somebody_has_all_of_it() {
     assert_eq!(send.wait(PATIENCE), 0, "{}", send.stderr());
 }
 
+#[test]
+fn f33_with_wait_what_somebody_has_already_is_not_waited_for() {
+    let scene = Scene::new();
+    scene.file("a", CHUNK);
+    scene.file("d/b", 10);
+    for (number, path) in [("1", "a"), ("2", "d")] {
+        assert_eq!(scene.sent(&[path]).code, 0);
+        let ended = scene.recv(&[number]);
+        assert_eq!(ended.code, 0, "{}", ended.said);
+        // Also when it is asked for once more.
+        for _ in 0..2 {
+            let again = scene.sent(&["--wait", path]);
+            assert_eq!(again.code, 0, "{}", again.said);
+            assert!(again.said.contains(&format!("as offer {number}")), "{}", again.said);
+        }
+    }
+}
+
+#[tokio::test]
+async fn f33_with_wait_what_was_received_during_a_break_is_not_waited_for() {
+    let scene = Scene::new();
+    scene.file("a", CHUNK);
+    let mut taker = Taker::join(&scene.room(), "Bob").await;
+    let waiting = Taking::start(scene.command(&scene.room(), &["--wait", "a"]));
+    taker.state(|state| state.sealed).await;
+    waiting.running.signal(Signal::INT);
+    let ended = waiting.end();
+    assert_eq!(ended.code, 130, "{}", ended.said);
+    assert!(ended.said.contains("nobody has received all of it yet"), "{}", ended.said);
+    assert_eq!(scene.recv(&["1"]).code, 0);
+    assert_eq!(scene.sent(&["--wait", "a"]).code, 0);
+}
+
 #[tokio::test]
 async fn what_is_for_one_member_is_told_to_nobody_else() {
     let scene = Scene::new();
@@ -373,7 +407,8 @@ fn progress_as_json_is_lines_of_objects() {
     let end = told.last().unwrap();
     assert_eq!((&end["result"], &end["exit"], &end["again"]), (&"done".into(), &0.into(), &0.into()));
     assert_eq!(end["bytes"], CHUNK + 5);
-    assert!(of("progress").iter().all(|object| object.as_object().unwrap().len() == 10));
+    assert!(of("progress").iter().all(|object| object.as_object().unwrap().len() == 11));
+    assert!(file["offer"] == 1 && end["offer"] == 1);
 
     let (code, _, said) = scene.send(&["--progress", "json", "--to", "Nobody", "d"]);
     let told: Value =

@@ -21,12 +21,13 @@ use tokio_util::sync::CancellationToken;
 use crate::cli::progress::meter::Meter;
 use crate::cli::{Exit, Failure};
 use crate::id::{OfferId, OfferNumber};
+use crate::limits;
 use crate::net::client::Config;
 use crate::pipeline::figures::{Doing, Figures};
 use crate::time;
 
-/// Transfers that run at a time: more only share the same disk and the same network.
-const AT_ONCE: usize = 3;
+/// Transfers that run at a time.
+const AT_ONCE: usize = limits::TRANSFERS;
 /// Transfers that wait for their turn.
 const WAITING: usize = 100;
 /// Reports that wait to be looked at; more are dropped.

@@ -20,6 +20,7 @@ pub(super) enum Told<'a> {
         before: u64,
     },
     Progress {
+        offer: Option<u64>,
         state: &'static str,
         bytes: u64,
         size: Option<u64>,
@@ -31,14 +32,17 @@ pub(super) enum Told<'a> {
         limit: Option<&'static str>,
     },
     File {
+        offer: Option<u64>,
         path: &'a str,
         size: u64,
         md5: &'a str,
     },
     Note {
+        offer: Option<u64>,
         message: &'a str,
     },
     End {
+        offer: Option<u64>,
         result: &'static str,
         exit: u8,
         bytes: u64,

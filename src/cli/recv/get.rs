@@ -1,18 +1,20 @@
-//! Offers, one after the other, from the room to where they belong.
+//! An offer, from the room to where it belongs.
 
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
 use super::memory::Memory;
 use super::said::{self, Harmless};
-use super::{Existing, Recv, ask, fresh, told};
+use super::{Existing, Recv, ask, told};
 use crate::cli::output::{Content, Output};
 use crate::cli::progress::{Begin, Direction, Display, Ending};
 use crate::cli::send::sums;
-use crate::cli::{Exit, Failure, output, signal};
+use crate::cli::{Exit, Failure, logging, output, signal};
 use crate::files::sink::Directory;
 use crate::id::OfferId;
 use crate::pipeline::download::{self, Error, IfExists, Listed, Note, Outcome, Received, Room, Target};
@@ -24,23 +26,73 @@ use crate::{id, text};
 /// How long one waits for the description of an offer that is there.
 const DESCRIBED: Duration = Duration::from_secs(5);
 
+/// What all that is received in one run has in common.
+pub(super) struct Errand {
+    pub(super) args: Recv,
+    pub(super) address: Address,
+    pub(super) stop: CancellationToken,
+    memory: Mutex<Memory>,
+    /// One question at a time.
+    asking: tokio::sync::Mutex<()>,
+    /// The end of an offer has been told.
+    ended: AtomicBool,
+}
+
+impl Errand {
+    pub(super) fn new(args: Recv, address: Address, stop: CancellationToken) -> Self {
+        let asking = tokio::sync::Mutex::new(());
+        let memory = Mutex::new(Memory::load());
+        Self { args, address, stop, memory, asking, ended: AtomicBool::new(false) }
+    }
+
+    /// What was received before.
+    pub(super) fn memory(&self) -> MutexGuard<'_, Memory> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether the end of an offer has been told.
+    pub(super) fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn say(&self, text: &str) {
+        if !self.args.common.quiet {
+            let _ = std::io::stderr().write_all(text.as_bytes());
+        }
+    }
+}
+
 /// Receives offers.
 pub(super) struct Getter<'a> {
-    pub(super) args: &'a Recv,
+    pub(super) errand: &'a Errand,
     pub(super) room: &'a mut Room,
-    pub(super) address: &'a Address,
-    pub(super) stop: &'a CancellationToken,
-    pub(super) memory: Memory,
-    /// The end of an offer has been told.
-    pub(super) ended: &'a mut bool,
 }
 
 /// What one wants to know of an offer for messages.
-struct Named {
+pub(super) struct Named {
     number: String,
     title: String,
     from: String,
     kind: Kind,
+}
+
+impl Named {
+    pub(super) fn of(room: &Room, offer: OfferId) -> Self {
+        match room.offer(offer) {
+            Some(offer) => Self {
+                number: offer.state.offer.to_string(),
+                title: offer.title().to_owned(),
+                from: offer.state.name.clone(),
+                kind: offer.about.as_ref().map(|about| about.kind).unwrap_or_default(),
+            },
+            None => Self {
+                number: "OFFER".into(),
+                title: "?".into(),
+                from: "somebody".into(),
+                kind: Kind::default(),
+            },
+        }
+    }
 }
 
 /// What came of an offer.
@@ -76,79 +128,13 @@ struct Came {
 }
 
 impl Getter<'_> {
-    /// Receives these; the first error ends it.
-    pub(super) async fn each(&mut self, chosen: &[OfferId]) -> anyhow::Result<()> {
-        for offer in chosen {
-            self.get(*offer).await?;
-            if self.stop.is_cancelled() {
-                break;
-            }
-        }
-        Ok(())
-    }
-
-    /// Receives everything that is new, and with `--watch` what comes. What goes wrong with one does not keep the
-    /// others; the first such thing is how the program ends.
-    pub(super) async fn all(&mut self) -> anyhow::Result<()> {
-        let mut failed: Vec<anyhow::Error> = Vec::new();
-        let mut tried = std::collections::BTreeSet::new();
-        let mut waiting = false;
-        while !self.stop.is_cancelled() {
-            let next = fresh(self.room, &self.memory).find(|offer| !tried.contains(offer));
-            if let Some(offer) = next {
-                tried.insert(offer);
-                if let Err(error) = self.get(offer).await {
-                    if !matches!(
-                        exit(&error),
-                        Exit::Refused | Exit::Integrity | Exit::Incomplete | Exit::File | Exit::Usage
-                    ) {
-                        return Err(error);
-                    }
-                    // The only one is the message with which the program ends.
-                    if self.args.watch || self.is_left(&tried) || !failed.is_empty() {
-                        let _ = writeln!(std::io::stderr(), "conf-recv: {error:#}");
-                    }
-                    failed.push(error);
-                }
-                continue;
-            }
-            if !self.args.watch {
-                break;
-            }
-            if tried.is_empty() && !std::mem::replace(&mut waiting, true) {
-                self.say("waiting for what comes; Ctrl-C ends it\n");
-            }
-            tokio::select! {
-                () = self.stop.cancelled() => {}
-                happened = self.room.next() => drop(happened.map_err(|error| told(error, self.address, None))?),
-            }
-        }
-        if tried.is_empty() && !self.args.watch {
-            self.say("there is nothing new\n");
-        }
-        let count = failed.len();
-        match failed.into_iter().next() {
-            None => Ok(()),
-            // It has been told of each, and what comes next is how it goes on.
-            Some(_) if self.args.watch => Ok(()),
-            Some(only) if tried.len() == 1 => Err(only),
-            Some(first) => {
-                let message = format!("{count} of {} offers were not received", tried.len());
-                Err(Failure::new(exit(&first), message).into())
-            }
-        }
-    }
-
-    /// Whether there is something new beside what was tried.
-    fn is_left(&self, tried: &std::collections::BTreeSet<OfferId>) -> bool {
-        tried.len() > 1 || fresh(self.room, &self.memory).any(|offer| !tried.contains(&offer))
-    }
-
     /// Receives one.
-    async fn get(&mut self, offer: OfferId) -> anyhow::Result<()> {
+    pub(super) async fn get(&mut self, offer: OfferId) -> anyhow::Result<()> {
         self.wait_for_description(offer).await;
-        let named = self.named(offer);
-        let mut display = Display::new(self.args.progress, Direction::Receive, &self.args.common);
+        let named = Named::of(self.room, offer);
+        let args = &self.errand.args;
+        let mut display = Display::new(args.progress, Direction::Receive, &args.common)
+            .about(named.number.parse().ok(), args.watch);
         let mut came = Came::default();
         let got = self.receive(offer, &named, &mut display, &mut came).await;
         let interrupted = matches!(got, Err(Not::Failed(Error::Interrupted)));
@@ -174,11 +160,11 @@ impl Getter<'_> {
             (None, false) => 0,
         };
         // Text on a terminal is all that one wants to see there.
-        let text = named.kind == Kind::Text && self.args.output.is_none();
+        let text = named.kind == Kind::Text && self.errand.args.output.is_none();
         let idle = came.bytes == 0 && display.moved() == 0 || text;
         let message = failure.as_ref().map(|failure| failure.message.as_str());
         display.end(&Ending { exit: code, message, idle });
-        *self.ended = true;
+        self.errand.ended.store(true, Ordering::Relaxed);
         self.sums(&files)?;
         failure.map_or(Ok(()), |failure| Err(failure.into()))
     }
@@ -211,11 +197,11 @@ impl Getter<'_> {
         let hidden = matches!(error, Error::Judged(crate::transfer::Error::Hidden(_)));
         let again = self.again(named);
         let kept = came.bytes > 0 && !self.is_streaming(named);
-        let mut failure = told(error, self.address, kept.then_some(again.as_str()));
+        let mut failure = told(error, &self.errand.address, kept.then_some(again.as_str()));
         if about {
             failure.message = format!("offer {}, {}: {}", named.number, named.title, failure.message);
         }
-        if exists && (self.args.all || self.args.watch) {
+        if exists && (self.errand.args.all || self.errand.args.watch) {
             failure.message += &format!("; {again} --if-exists rename receives it beside that");
         }
         if hidden {
@@ -238,10 +224,10 @@ impl Getter<'_> {
     /// The command that receives the rest of an offer.
     fn again(&self, named: &Named) -> String {
         let mut command = format!("conf-recv {}", named.number);
-        if let Some(output) = &self.args.output {
+        if let Some(output) = &self.errand.args.output {
             command += &format!(" -o {}", text::quoted(&text::scrub(&output.display().to_string(), 4096)));
         }
-        if self.args.allow_hidden {
+        if self.errand.args.allow_hidden {
             command += " --allow-hidden";
         }
         command
@@ -249,8 +235,8 @@ impl Getter<'_> {
 
     /// Whether it goes to stdout.
     fn is_streaming(&self, named: &Named) -> bool {
-        let output = self.args.output.as_deref();
-        let one = !self.args.all && !self.args.watch;
+        let output = self.errand.args.output.as_deref();
+        let one = !self.errand.args.all && !self.errand.args.watch;
         output == Some(Path::new("-")) || output.is_none() && one && named.kind == Kind::Text
     }
 
@@ -261,17 +247,17 @@ impl Getter<'_> {
         display: &mut Display,
         came: &mut Came,
     ) -> Result<Got, Not> {
-        let rules = Rules { hidden: self.args.allow_hidden };
+        let rules = Rules { hidden: self.errand.args.allow_hidden };
         let listed = tokio::select! {
-            () = self.stop.cancelled() => return Err(Error::Interrupted.into()),
-            listed = download::list(self.room, offer, self.address.room.as_str(), rules) => listed?,
+            () = self.errand.stop.cancelled() => return Err(Error::Interrupted.into()),
+            listed = download::list(self.room, offer, self.errand.address.room.as_str(), rules) => listed?,
         };
-        if let Some(most) = self.args.max_size
+        if let Some(most) = self.errand.args.max_size
             && listed.bytes().is_some_and(|size| size > most)
         {
             return Err(Error::Large { most, size: listed.bytes() }.into());
         }
-        let said = self.args.watch && self.args.output.is_none() && named.kind == Kind::Text;
+        let said = self.errand.args.watch && self.errand.args.output.is_none() && named.kind == Kind::Text;
         let got = if said && listed.is_short() {
             self.say_text(&listed, named, display, came).await?;
             Got::Streamed
@@ -281,7 +267,7 @@ impl Getter<'_> {
         } else {
             self.fetch(listed, named, display, came).await?
         };
-        self.memory.add(offer, self.address.room.as_str());
+        self.errand.memory().add(offer, self.errand.address.room.as_str());
         if !matches!(got, Got::Partly(_)) {
             self.room.received(offer).await;
         }
@@ -296,7 +282,7 @@ impl Getter<'_> {
         display: &mut Display,
         came: &mut Came,
     ) -> Result<Got, Not> {
-        let (manifest, size, files) = (listed.manifest.clone(), listed.bytes(), listed.files());
+        let (size, files) = (listed.bytes(), listed.files());
         let left_out = listed.left_out();
         if left_out > 0 {
             let again = self.again(named);
@@ -310,29 +296,33 @@ impl Getter<'_> {
                 named.title
             ));
         }
-        let target = place(self.args, listed, named)?;
-        let target = tokio::select! {
-            () = self.stop.cancelled() => return Err(Error::Interrupted.into()),
-            target = download::compare(self.room, target) => target?,
+        let target = place(&self.errand.args, listed, named)?;
+        let copies = self.unasked() == Some(IfExists::Rename);
+        let mut target = tokio::select! {
+            () = self.errand.stop.cancelled() => return Err(Error::Interrupted.into()),
+            target = download::compare(self.room, target, copies) => target?,
         };
-        let wanted = self.args.if_exists != Some(Existing::Rename);
-        let same = if wanted { target.same() } else { Vec::new() };
-        if wanted && target.is_there() {
-            display.note(&format!("{}: all of it is there already, and is the same", named.title));
+        if target.is_there() || target.copy().is_some() {
+            let place = target.copy().filter(|_| !target.is_there());
+            let place = place.map(|place| format!(" as {}", text::scrub(&place.display().to_string(), 4096)));
+            let place = place.unwrap_or_default();
+            display.note(&format!("{}: all of it is there already{place}, and is the same", named.title));
             return Ok(if left_out > 0 { Got::Partly(Vec::new()) } else { Got::Whole(Vec::new()) });
         }
+        target.check()?;
+        let if_exists = self.ask(named, &target).await?;
+        target.choose(if_exists);
+        let same = target.same();
         if !same.is_empty() {
             let plural = if same.len() == 1 { "file is" } else { "files are" };
             display.note(&format!("{} {plural} there already, and the same", same.len()));
         }
-        target.check()?;
-        let if_exists = self.ask(named, &target, display).await?;
         self.begin(display, named, files, size, target.before());
         came.bytes = target.before();
-        let name = target.path();
         let mut report = |note: Note<'_>| show(display, &note, came);
-        let most = self.args.max_size;
-        let outcome = download::run(self.room, target, if_exists, most, self.stop, &mut report).await?;
+        let most = self.errand.args.max_size;
+        let outcome =
+            download::run(self.room, target, if_exists, most, &self.errand.stop, &mut report).await?;
         let received = match outcome {
             Outcome::Skipped => {
                 display
@@ -344,16 +334,6 @@ impl Getter<'_> {
         for file in &received {
             display.file(&file.path, file.size, &id::hex(&file.md5));
         }
-        if let ([only], [_]) = (received.as_slice(), manifest.files())
-            && only.place.file_name() != name.file_name()
-        {
-            let (place, taken) = (only.place.display().to_string(), name.display().to_string());
-            display.note(&format!(
-                "{} was taken, so it is {}",
-                text::scrub(&taken, 4096),
-                text::scrub(&place, 4096)
-            ));
-        }
         let left = files.saturating_sub(received.len() + same.len());
         if left > 0 {
             display.note(&format!("{left} of {files} files stay as they were"));
@@ -362,26 +342,39 @@ impl Getter<'_> {
     }
 
     /// Whether the user wants it, and what is to happen to files in the way.
-    async fn ask(&mut self, named: &Named, target: &Target, display: &mut Display) -> Result<IfExists, Not> {
-        let asking = ask::can_ask(&self.args.common);
-        if asking && !self.args.yes && target.before() == 0 {
-            display.pause();
-            if !ask::accept(self.room, self.stop, &named.from, &named.title, target).await? {
-                return Err(Not::Declined);
+    async fn ask(&mut self, named: &Named, target: &Target) -> Result<IfExists, Not> {
+        let asking = ask::can_ask(&self.errand.args.common);
+        let accepting = asking && !self.errand.args.yes && target.before() == 0;
+        let choosing = self.unasked().is_none() && !target.in_the_way().is_empty();
+        if !accepting && !choosing {
+            return Ok(self.unasked().unwrap_or(IfExists::Fail));
+        }
+        let _turn = tokio::select! {
+            () = self.errand.stop.cancelled() => return Err(Error::Interrupted.into()),
+            turn = self.room.during(self.errand.asking.lock()) => turn,
+        };
+        let _away = logging::bars_away();
+        if accepting && !ask::accept(self.room, &self.errand.stop, &named.from, &named.title, target).await? {
+            return Err(Not::Declined);
+        }
+        match self.unasked() {
+            Some(chosen) => Ok(chosen),
+            None if target.in_the_way().is_empty() => Ok(IfExists::Fail),
+            None => {
+                let chosen = ask::existing(self.room, &self.errand.stop, target).await?;
+                chosen.ok_or(Not::Declined)
             }
         }
-        let chosen: Option<IfExists> = self.args.if_exists.unwrap_or(Existing::Ask).into();
-        Ok(match chosen {
-            Some(chosen) => chosen,
-            None if target.in_the_way().is_empty() => IfExists::Fail,
-            None if asking => {
-                display.pause();
-                let chosen = ask::existing(self.room, self.stop, target).await?;
-                chosen.ok_or(Not::Declined)?
-            }
+    }
+
+    /// What happens to files in the way, where nobody is asked about it.
+    fn unasked(&self) -> Option<IfExists> {
+        let chosen: Option<IfExists> = self.errand.args.if_exists.unwrap_or(Existing::Ask).into();
+        chosen.or_else(|| match ask::can_ask(&self.errand.args.common) {
+            true => None,
             // Nobody comes to type it again.
-            None if self.args.watch => IfExists::Rename,
-            None => IfExists::Fail,
+            false if self.errand.args.watch => Some(IfExists::Rename),
+            false => Some(IfExists::Fail),
         })
     }
 
@@ -394,7 +387,7 @@ impl Getter<'_> {
         came: &mut Came,
     ) -> Result<(), Error> {
         let text = named.kind == Kind::Text;
-        let content = if text { Content::Text } else { Content::Binary { force: self.args.force } };
+        let content = if text { Content::Text } else { Content::Binary { force: self.errand.args.force } };
         let terminal = std::io::stdout().is_terminal();
         let out = Output::open(None, content).map_err(|failure| Error::Io(std::io::Error::other(failure)))?;
         let out: Box<dyn Write + Send> =
@@ -402,8 +395,8 @@ impl Getter<'_> {
         let [_] = listed.manifest.files() else { return Err(Error::Several(listed.manifest.files().len())) };
         self.begin(display, named, 1, listed.size, 0);
         let mut report = |note: Note<'_>| show(display, &note, came);
-        let most = self.args.max_size;
-        let file = download::stream(self.room, listed, out, most, self.stop, &mut report).await?;
+        let most = self.errand.args.max_size;
+        let file = download::stream(self.room, listed, out, most, &self.errand.stop, &mut report).await?;
         display.file(&file.path, file.size, &id::hex(&file.md5));
         Ok(())
     }
@@ -418,14 +411,14 @@ impl Getter<'_> {
     ) -> Result<(), Error> {
         self.begin(display, named, 1, listed.size, 0);
         let mut report = |note: Note<'_>| show(display, &note, came);
-        let read = download::read(self.room, listed, self.stop, &mut report).await?;
+        let read = download::read(self.room, listed, &self.errand.stop, &mut report).await?;
         let mut out = output::stdout()?;
-        out.write_all(said::by(&named.from, &named.number, &read).as_bytes())?;
-        Ok(out.flush()?)
+        let said = said::by(&named.from, &named.number, &read);
+        Ok(logging::above_bars(|| out.write_all(said.as_bytes()))?)
     }
 
     /// What an offer is called comes right behind the news of it.
-    async fn wait_for_description(&mut self, offer: OfferId) {
+    pub(super) async fn wait_for_description(&mut self, offer: OfferId) {
         let described = async {
             while self.room.offer(offer).is_some_and(|offer| !offer.described) {
                 if self.room.next().await.is_err() {
@@ -434,7 +427,7 @@ impl Getter<'_> {
             }
         };
         tokio::select! {
-            () = self.stop.cancelled() => {}
+            () = self.errand.stop.cancelled() => {}
             // A server that keeps it to itself is told of by what follows.
             _ = tokio::time::timeout(DESCRIBED, described) => {}
         }
@@ -452,63 +445,27 @@ impl Getter<'_> {
 
     /// What came, with its MD5, as `md5sum` prints it.
     fn sums(&self, files: &[Received]) -> std::io::Result<()> {
-        if self.args.common.quiet || files.is_empty() {
+        if self.errand.args.common.quiet || files.is_empty() {
             return Ok(());
         }
         let mut out = output::stdout()?;
         let terminal = std::io::stdout().is_terminal();
-        for file in files {
-            out.write_all(&sums::line(&file.md5, &file.place, terminal))?;
-        }
-        Ok(())
-    }
-
-    fn named(&self, offer: OfferId) -> Named {
-        match self.room.offer(offer) {
-            Some(offer) => Named {
-                number: offer.state.offer.to_string(),
-                title: offer.title().to_owned(),
-                from: offer.state.name.clone(),
-                kind: offer.about.as_ref().map(|about| about.kind).unwrap_or_default(),
-            },
-            None => Named {
-                number: "OFFER".into(),
-                title: "?".into(),
-                from: "somebody".into(),
-                kind: Kind::default(),
-            },
-        }
-    }
-
-    fn say(&self, text: &str) {
-        if !self.args.common.quiet {
-            let _ = std::io::stderr().write_all(text.as_bytes());
-        }
+        let lines: Vec<u8> =
+            files.iter().flat_map(|file| sums::line(&file.md5, &file.place, terminal)).collect();
+        logging::above_bars(|| out.write_all(&lines))
     }
 }
 
-/// A place for an offer, as the options say. Texts all have the same name, so among others they are numbered.
-fn place(args: &Recv, listed: Listed, named: &Named) -> Result<Target, Error> {
-    if named.kind == Kind::Text && (args.all || args.watch) {
-        let directory = match args.output.as_deref() {
-            Some(path) => Directory::open_or_make(path)?,
-            None => Directory::open(Path::new("."))?,
-        };
-        let name = format!("text-{}.txt", named.number);
-        return Target::look(listed, directory, Some(&name));
-    }
-    plain_place(args, listed)
-}
-
-/// The same for what has a name of its own.
-pub(super) fn plain_place(args: &Recv, listed: Listed) -> Result<Target, Error> {
-    let Some(path) = args.output.as_deref() else {
-        return Target::look(listed, Directory::open(Path::new("."))?, None);
-    };
+/// A place for an offer, as the options say. Texts all have the same name, so in a directory they are numbered.
+pub(super) fn place(args: &Recv, listed: Listed, named: &Named) -> Result<Target, Error> {
     let single = matches!(listed.manifest.files(), [file] if file.path.components().len() == 1);
+    let name = (named.kind == Kind::Text && single).then(|| format!("text-{}.txt", named.number));
+    let Some(path) = args.output.as_deref() else {
+        return Target::look(listed, Directory::open(Path::new("."))?, name.as_deref());
+    };
     let slash = path.as_os_str().as_encoded_bytes().ends_with(b"/");
     if path.is_dir() || slash || !single || args.all || args.watch || args.offers.len() > 1 {
-        return Target::look(listed, Directory::open_or_make(path)?, None);
+        return Target::look(listed, Directory::open_or_make(path)?, name.as_deref());
     }
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let name = path.file_name().and_then(|name| name.to_str()).ok_or_else(|| {
@@ -527,9 +484,4 @@ fn show(display: &mut Display, note: &Note<'_>, came: &mut Came) {
         Note::Message(message) => display.note(message),
         Note::Part(path) => came.part = Some(path.to_path_buf()),
     }
-}
-
-/// The code with which an error ends the program.
-fn exit(error: &anyhow::Error) -> Exit {
-    error.downcast_ref::<Failure>().map_or(Exit::Other, |failure| failure.exit)
 }

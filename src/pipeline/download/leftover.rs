@@ -59,6 +59,11 @@ impl Leftover {
         }
     }
 
+    /// Whether something of an offer was received into it, for all that is known.
+    pub fn is_received(&self) -> bool {
+        self.journal && !matches!(self.part, Found::Foreign(_))
+    }
+
     /// Removes it.
     pub fn remove(self) -> Result<(), Error> {
         match self.part {

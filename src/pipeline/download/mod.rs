@@ -13,6 +13,7 @@ mod disk;
 mod fetch;
 mod leftover;
 mod patience;
+mod present;
 mod record;
 mod room;
 mod run;
@@ -36,11 +37,12 @@ use crate::{limits, text};
 
 pub use fetch::fetch_list;
 pub use leftover::Leftover;
+pub use present::compare;
 pub use room::{Happened, Room};
 pub use run::{Note, Outcome, Received, run};
 pub use shown::read;
 pub use stream::stream;
-pub use target::{IfExists, Target, compare};
+pub use target::{IfExists, Target};
 
 /// What is in an offer, judged.
 #[derive(Debug, Clone)]
@@ -92,7 +94,7 @@ pub enum Error {
     #[error("the server refused: {0}")]
     Refused(Refusal),
     /// What is in it is not taken.
-    #[error("this offer is not accepted: {0}")]
+    #[error("not accepted: {0}")]
     Judged(#[from] transfer::Error),
     /// It cannot be written.
     #[error("{0}")]

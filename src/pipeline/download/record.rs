@@ -166,9 +166,9 @@ impl Record {
         Ok(())
     }
 
-    /// Bytes that are safe.
-    pub(super) fn bytes(&self, layout: &Layout) -> u64 {
-        self.journal.chunks().iter().map(|range| layout.bytes(range)).sum()
+    /// Bytes that are safe, of the files that are wanted.
+    pub(super) fn bytes(&self, layout: &Layout, wanted: &[bool]) -> u64 {
+        self.journal.chunks().iter().map(|range| layout.bytes_of(range, wanted)).sum()
     }
 
     /// It is not needed any more.
@@ -183,9 +183,9 @@ impl Found {
         self.md5s.keys().map(|chunk| *chunk..*chunk + 1).collect()
     }
 
-    /// Bytes that are safe.
-    pub(super) fn bytes(&self, layout: &Layout) -> u64 {
-        self.kept().iter().map(|range| layout.bytes(range)).sum()
+    /// Bytes that are safe, of the files that are wanted.
+    pub(super) fn bytes(&self, layout: &Layout, wanted: &[bool]) -> u64 {
+        self.kept().iter().map(|range| layout.bytes_of(range, wanted)).sum()
     }
 }
 

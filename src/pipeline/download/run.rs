@@ -14,6 +14,7 @@ use super::target::{Opened, Place};
 use super::{Error, Happened, IfExists, Listed, Room, Target, whole};
 use crate::pipeline::figures::{Bound, Doing, Figures, Moving};
 use crate::pipeline::offers::Change;
+use crate::text;
 use crate::time::{self, Moment};
 use crate::transfer;
 use crate::transfer::download::Damaged;
@@ -25,6 +26,8 @@ use crate::wire::{Code, Frame, Part};
 const TICK: Duration = Duration::from_millis(100);
 /// Without a byte for so long, one says why.
 const QUIET: Duration = Duration::from_secs(1);
+/// Bytes of a path that is named.
+const PATH: usize = 4096;
 /// Chunks that are named where something is wrong with them.
 const NAMED: usize = 8;
 
@@ -131,7 +134,7 @@ impl<'a> Run<'a> {
         report: &'a mut (dyn FnMut(Note<'_>) + Send),
     ) -> Result<Self, Error> {
         let Opened { listed, place, mut record, mut found } = opened;
-        let there = found.bytes(&listed.layout);
+        let there = found.bytes(&listed.layout, &place.wanted);
         let mut figures = Figures {
             doing: Doing::Checking,
             done: there,
@@ -161,10 +164,7 @@ impl<'a> Run<'a> {
         let layout = &listed.layout;
         let mut chunks = Download::new(layout.chunks(), layout.chunk_size(), kept);
         if let Some(wanted) = wanted_chunks(&listed, &place.wanted) {
-            let mut all = chunks.kept().clone();
-            all.join(&wanted);
-            let bytes = all.iter().map(|range| layout.bytes(range)).sum();
-            figures.total = figures.total.map(|_| bytes);
+            figures.total = layout.chunks().map(|all| layout.bytes_of(0..all, &place.wanted));
             chunks = chunks.only(wanted);
         }
         let disk = Disk::start(Begin {
@@ -397,7 +397,8 @@ impl<'a> Run<'a> {
     }
 
     fn done(&self) -> u64 {
-        self.chunks.kept().iter().map(|range| self.listed.layout.bytes(range)).sum()
+        let (layout, wanted) = (&self.listed.layout, &self.place.wanted);
+        self.chunks.kept().iter().map(|range| layout.bytes_of(range, wanted)).sum()
     }
 
     fn tick(&mut self) -> Result<(), Error> {
@@ -475,21 +476,25 @@ impl<'a> Run<'a> {
         let record = self.disk.finish().await;
         if let (Err(_), Some(record)) = (&whole, &record) {
             // Some of it was still on its way to the disk.
-            self.figures.done = record.bytes(&self.listed.layout);
+            self.figures.done = record.bytes(&self.listed.layout, &self.place.wanted);
             (self.report)(Note::Figures(&self.figures));
         }
         let (sums, Some(record)) = (whole?, record) else {
             return Err(std::io::Error::other("the journal cannot be written").into());
         };
-        let Self { place, listed, room, .. } = self;
-        let files = room
+        let Self { place, listed, room, report, .. } = self;
+        let (files, renamed) = room
             .during(blocking(move || {
                 whole::settle(place.part.stage(), &place.wanted, &sums)?;
                 let now = i64::try_from(time::wall() / 1_000_000).unwrap_or(i64::MAX);
-                let places = place.put(record, &listed, now)?;
-                Ok(received(&listed.manifest, places, &sums))
+                let put = place.put(record, &listed, now)?;
+                Ok((received(&listed.manifest, put.places, &sums), put.renamed))
             }))
             .await?;
+        for (taken, place) in renamed {
+            let shown = |path: &Path| text::scrub(&path.display().to_string(), PATH);
+            report(Note::Message(&format!("{} was taken, so it is {}", shown(&taken), shown(&place))));
+        }
         Ok(Outcome::Whole { files })
     }
 }

@@ -1,28 +1,21 @@
 //! Where an offer goes: its part, what is in the way, and what is done about that.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
-use std::io::Read;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::fetch::fetch_list;
 use super::record::{Found, Left, Record};
-use super::run::blocking;
 use super::taken::{Taken, create, is_busy};
-use super::{Error, Listed, Room};
+use super::{Error, Listed};
 use crate::files::sink::{self, Directory, Existing, Item, Part, There};
 use crate::transfer::name::key;
-use crate::transfer::{Chain, Entry, Manifest, Sums};
-use crate::wire;
+use crate::transfer::{Entry, Manifest};
 
 /// Names that are tried before it is given up to find a free one.
 pub(super) const NUMBERS: u32 = 100;
 /// What a file takes on the disk besides its bytes, about.
 const BLOCK: u64 = 4096;
-/// What is read at once.
-const READ: usize = 1024 * 1024;
 /// Files of those in the way that are named.
 const NAMED: usize = 8;
 
@@ -46,15 +39,17 @@ pub struct Target {
     pub(super) directory: Directory,
     /// The name of the file, or that of the tree's part.
     base: String,
-    tree: bool,
+    pub(super) tree: bool,
     found: Option<Left>,
-    in_the_way: Vec<String>,
+    pub(super) in_the_way: Vec<String>,
     /// What has the name of a single file, where it is nothing that could be replaced.
-    foreign: Option<&'static str>,
+    pub(super) foreign: Option<&'static str>,
     /// Files that are there already and are what would come.
-    same: Vec<bool>,
+    pub(super) same: Vec<bool>,
+    /// Under this name all of it is there, too: it was received before when its own was taken.
+    pub(super) copy: Option<String>,
     /// The name that a single file will have, if nothing takes it meanwhile.
-    name: String,
+    pub(super) name: String,
 }
 
 /// A part that is ready to be written to.
@@ -77,6 +72,15 @@ pub(super) struct Opened {
     pub(super) place: Place,
     pub(super) record: Record,
     pub(super) found: Found,
+}
+
+/// Where everything is now.
+#[derive(Debug)]
+pub(super) struct Put {
+    /// Each file, in the order of the manifest; nothing for those that were not received.
+    pub(super) places: Vec<Option<PathBuf>>,
+    /// What was to be called one way and is called another.
+    pub(super) renamed: Vec<(PathBuf, PathBuf)>,
 }
 
 /// How the files of a tree get their names; written down before the first one does.
@@ -112,6 +116,7 @@ impl Target {
             in_the_way: Vec::new(),
             foreign: None,
             same,
+            copy: None,
             listed,
         };
         target.find()?;
@@ -199,47 +204,16 @@ impl Target {
         })
     }
 
-    /// Files that are there already, and are what would come: they need not be received.
-    pub fn same(&self) -> Vec<PathBuf> {
-        let files = self.listed.manifest.files().iter().zip(&self.same).filter(|(_, same)| **same);
-        files.map(|(file, _)| self.place_of(file)).collect()
-    }
-
-    /// Whether everything is there already.
-    pub fn is_there(&self) -> bool {
-        let directories = self.listed.manifest.directories().iter().filter(|made| self.listed.takes(made));
-        let mut made = directories.map(|made| self.directory.look_along(made.path.components()));
-        let files = self.listed.manifest.files().iter().zip(&self.same);
-        let mut files = files.filter(|(file, _)| self.listed.takes(file)).peekable();
-        files.peek().is_some()
-            && files.all(|(_, same)| *same)
-            && made.all(|there| matches!(there, Ok(There::Directory)))
-    }
-
-    fn place_of(&self, file: &Entry) -> PathBuf {
-        match self.tree {
-            true => below(&self.directory, file.path.components()),
-            false => self.directory.path(&self.name),
+    /// What happens to files in the way is known now. A directory that gets another name is received with all that
+    /// is in it.
+    pub fn choose(&mut self, if_exists: IfExists) {
+        if if_exists != IfExists::Rename || !self.tree {
+            return;
         }
-    }
-
-    /// Looks which of the files that are in the way are what would come.
-    fn compare(&mut self, sums: &Sums) {
-        let files = self.listed.manifest.files().iter().zip(sums.files()).zip(&mut self.same);
-        for ((file, sum), same) in files {
-            if !self.listed.takes(file) {
-                continue;
-            }
-            let single = [self.name.clone()];
-            let path = if self.tree { file.path.components() } else { &single };
-            // What cannot be read is not known to be the same.
-            let Ok(Some(there)) = self.directory.read_along(path) else { continue };
-            *same = is_the_same(&there, sum.size, sum.md5).unwrap_or(false);
+        let tops: BTreeSet<&str> = self.in_the_way.iter().filter_map(|path| path.split('/').next()).collect();
+        for (file, same) in self.listed.manifest.files().iter().zip(&mut self.same) {
+            *same &= !tops.contains(file.path.components()[0].as_str());
         }
-        let known = self.listed.manifest.files().iter().zip(&self.same).filter(|(_, same)| **same);
-        let known: BTreeSet<String> = known.map(|(file, _)| file.path.to_string()).collect();
-        let tree = self.tree;
-        self.in_the_way.retain(|path| if tree { !known.contains(path) } else { known.is_empty() });
     }
 
     /// Files that are there under the names of those that would be received.
@@ -262,7 +236,13 @@ impl Target {
 
     /// Bytes that are there from an earlier run.
     pub fn before(&self) -> u64 {
-        self.found.as_ref().map_or(0, |left| left.found.bytes(&self.listed.layout))
+        self.found.as_ref().map_or(0, |left| left.found.bytes(&self.listed.layout, &self.wanted()))
+    }
+
+    /// Which files are received, as far as it depends on what is there.
+    fn wanted(&self) -> Vec<bool> {
+        let files = self.listed.manifest.files().iter().zip(&self.same);
+        files.map(|(file, same)| self.listed.takes(file) && !same).collect()
     }
 
     /// Whether it can be written there, before anybody is asked whether it should.
@@ -289,14 +269,11 @@ impl Target {
     }
 
     /// Makes the place, with what is to happen to files in the way; nothing where nothing is left to receive.
-    pub(super) fn open(self, if_exists: IfExists) -> Result<Option<Opened>, Error> {
-        let files = self.listed.manifest.files().iter();
-        let mut wanted: Vec<bool> = files.map(|file| self.listed.takes(file)).collect();
-        if if_exists != IfExists::Rename {
-            if let Some(what) = self.foreign {
-                return Err(foreign(&self.directory, &self.name, what));
-            }
-            wanted.iter_mut().zip(&self.same).for_each(|(wanted, same)| *wanted &= !same);
+    pub(super) fn open(mut self, if_exists: IfExists) -> Result<Option<Opened>, Error> {
+        self.choose(if_exists);
+        let mut wanted = self.wanted();
+        if let Some(what) = self.foreign.filter(|_| if_exists != IfExists::Rename) {
+            return Err(foreign(&self.directory, &self.name, what));
         }
         if !self.in_the_way.is_empty() {
             match if_exists {
@@ -344,23 +321,21 @@ impl Target {
 }
 
 impl Place {
-    /// Gives what is whole and safe its names; where each file is now, in the order of the manifest.
-    pub(super) fn put(
-        self,
-        record: Record,
-        listed: &Listed,
-        now: i64,
-    ) -> Result<Vec<Option<PathBuf>>, Error> {
+    /// Gives what is whole and safe its names.
+    pub(super) fn put(self, record: Record, listed: &Listed, now: i64) -> Result<Put, Error> {
         let manifest = &listed.manifest;
         let Self { directory, part, tree, wanted, if_exists, name } = self;
-        let placed = if tree {
+        let put = if tree {
             put_tree(&directory, part, listed, &wanted, if_exists, now)?
         } else {
             let mtime = manifest.files().first().and_then(|file| file.mtime);
-            vec![Some(put_single(&directory, &part, &name, mtime, if_exists, now)?)]
+            let place = put_single(&directory, &part, &name, mtime, if_exists, now)?;
+            let meant = directory.path(&name);
+            let renamed = if place == meant { Vec::new() } else { vec![(meant, place.clone())] };
+            Put { places: vec![Some(place)], renamed }
         };
         record.discard()?;
-        Ok(placed)
+        Ok(put)
     }
 }
 
@@ -397,7 +372,7 @@ fn put_tree(
     wanted: &[bool],
     if_exists: IfExists,
     now: i64,
-) -> Result<Vec<Option<PathBuf>>, Error> {
+) -> Result<Put, Error> {
     let manifest = &listed.manifest;
     let how = match part.placing()? {
         Some(how) => serde_json::from_slice(&how).unwrap_or_default(),
@@ -424,7 +399,8 @@ fn put_tree(
         let place = || below(directory, path);
         (!how.left_out.contains(&(number as u32))).then(place)
     };
-    Ok(paths.iter().enumerate().map(place).collect())
+    let renamed = how.names.iter().map(|(name, other)| (directory.path(name), directory.path(other)));
+    Ok(Put { places: paths.iter().enumerate().map(place).collect(), renamed: renamed.collect() })
 }
 
 impl How {
@@ -500,42 +476,8 @@ pub(super) fn numbered(name: &str, number: u32) -> String {
 }
 
 /// Where a path of several names is, for people.
-fn below(directory: &Directory, path: &[String]) -> PathBuf {
+pub(super) fn below(directory: &Directory, path: &[String]) -> PathBuf {
     path[1..].iter().fold(directory.path(&path[0]), |above, name| above.join(name))
-}
-
-/// Whether what is in a file is what would come.
-fn is_the_same(file: &File, size: u64, md5: [u8; 16]) -> std::io::Result<bool> {
-    if file.metadata()?.len() != size {
-        return Ok(false);
-    }
-    let mut sum = Chain::new();
-    let mut buffer = vec![0; READ];
-    // A file that grows meanwhile is another one.
-    let mut bytes = file.take(size.saturating_add(1));
-    loop {
-        match bytes.read(&mut buffer)? {
-            0 => break,
-            count => sum.update(&buffer[..count]),
-        }
-    }
-    Ok(sum.length() == size && sum.finish() == md5)
-}
-
-/// Looks which of the files in the way are what the offer has, where its sums are known: what is the same need not be
-/// received.
-pub async fn compare(room: &mut Room, mut target: Target) -> Result<Target, Error> {
-    let sealed = room.offer(target.listed.id).is_some_and(|offer| offer.state.sealed);
-    if target.in_the_way.is_empty() || target.foreign.is_some() || !sealed {
-        return Ok(target);
-    }
-    let pieces = fetch_list(room, target.listed.id, wire::Part::Sums).await?;
-    let sums = Sums::judge(&pieces, &target.listed.manifest)?;
-    room.during(blocking(move || {
-        target.compare(&sums);
-        Ok(target)
-    }))
-    .await
 }
 
 /// What the part of several files is called: after the first of them, and never hidden, whatever that is.
@@ -549,7 +491,7 @@ fn tree_name(manifest: &Manifest) -> String {
     }
 }
 
-fn entries(manifest: &Manifest) -> impl Iterator<Item = &Entry> {
+pub(super) fn entries(manifest: &Manifest) -> impl Iterator<Item = &Entry> {
     manifest.files().iter().chain(manifest.directories())
 }
 

@@ -372,7 +372,7 @@ fn f16_a_file_has_its_name_when_it_is_whole_and_not_before() {
     let record = finish(disk).unwrap();
     assert!(!name.exists());
     let placed = opened.place.put(record, &bench.listed, 1).unwrap();
-    assert_eq!(placed, [Some(name.clone())]);
+    assert_eq!(placed.places, [Some(name.clone())]);
     assert_eq!(fs::read(name).unwrap(), stream);
     assert_eq!(fs::read_dir(bench.dir.path()).unwrap().count(), 1, "nothing else stays");
 }
@@ -399,7 +399,7 @@ fn f08_what_is_there_decides_with_the_user_what_is_received() {
         let placed = opened.place.put(record, &bench.listed, 1).unwrap();
         assert_eq!(fs::read_to_string(bench.path("file 1")).unwrap(), mine);
         if let Some(other) = other {
-            assert_eq!(placed[1].as_deref(), Some(bench.path(other).as_path()));
+            assert_eq!(placed.places[1].as_deref(), Some(bench.path(other).as_path()));
             assert_eq!(fs::read_to_string(bench.path(other)).unwrap(), "3456");
             for file in ["file 0", "file 2", other] {
                 fs::remove_file(bench.path(file)).unwrap();

@@ -78,7 +78,11 @@ impl Room {
             while self.members() >= most && self.evict(|session| gone.contains(&session.member), now) {}
         }
         match self.members() >= most {
-            true => Err(Refusal::new(Code::Full, format!("the room is full: {} members", self.members()))),
+            true => {
+                let members = self.members();
+                let plural = if members == 1 { "" } else { "s" };
+                Err(Refusal::new(Code::Full, format!("the room is full: {members} member{plural}")))
+            }
             false => Ok(()),
         }
     }

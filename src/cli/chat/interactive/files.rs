@@ -163,7 +163,7 @@ impl Table<'_> {
                 self.say(Event::Notice(format!("{title}: {text}")));
             }
             News::Ended { id, about, end } => {
-                if let (End::Whole(_) | End::Text(_), Job::Get(get)) = (&end, &about.job) {
+                if let (End::Whole(_) | End::Text(_) | End::Skipped, Job::Get(get)) = (&end, &about.job) {
                     self.memory.add(get.offer, self.address.room.as_str());
                     if let Some(offer) = self.board.offers().by_id(get.offer) {
                         let seen = self.seen(offer);

@@ -177,7 +177,7 @@ impl Pipe {
 
     fn handle_end(&mut self, id: u32, about: &About, end: End) {
         self.files.next.remove(&id);
-        if let (End::Whole(_), Job::Get(get)) = (&end, &about.job) {
+        if let (End::Whole(_) | End::Skipped, Job::Get(get)) = (&end, &about.job) {
             self.files.memory.add(get.offer, self.address.room.as_str());
         }
         let title = crate::text::for_log(about.title.as_bytes(), 100);

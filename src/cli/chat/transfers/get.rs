@@ -20,7 +20,7 @@ pub(super) async fn run(job: Get, config: Config, stop: CancellationToken, tell:
     let mut room = Room::join(config);
     let mut whole = true;
     let fetched = fetch(&job, &mut room, address.room.as_str(), &stop, &tell, &mut whole).await;
-    if whole && matches!(fetched, Ok(End::Whole(_) | End::Text(_))) {
+    if whole && matches!(fetched, Ok(End::Whole(_) | End::Text(_) | End::Skipped)) {
         room.received(job.offer).await;
     }
     room.leave().await;
@@ -76,6 +76,14 @@ async fn fetch(
     let directory = job.directory.clone();
     let target = room.during(tokio::task::spawn_blocking(move || look(listed, directory)));
     let target = target.await.map_err(|error| Error::Io(io::Error::other(error)))??;
+    let target = tokio::select! {
+        () = stop.cancelled() => return Err(Error::Interrupted),
+        target = download::compare(room, target, true) => target?,
+    };
+    if target.is_there() || target.copy().is_some() {
+        return Ok(End::Skipped);
+    }
+    target.check()?;
     tell.tell(begun(target.before()));
     match download::run(room, target, IfExists::Rename, None, stop, &mut report).await? {
         Outcome::Skipped => Ok(End::Skipped),
@@ -93,7 +101,5 @@ fn look(listed: Listed, directory: PathBuf) -> Result<Target, Error> {
         true => Directory::open(std::path::Path::new("."))?,
         false => Directory::open_or_make(&directory)?,
     };
-    let target = Target::look(listed, directory, None)?;
-    target.check()?;
-    Ok(target)
+    Target::look(listed, directory, None)
 }

@@ -170,7 +170,7 @@ impl Sender {
                 report(News::Note(&note));
             } else if self.wishes.resume && !self.memory.is_resumed() {
                 report(News::Note("nothing is remembered of an earlier run: this begins at the beginning"));
-            } else if let Some(percent) = self.percent().filter(|_| self.memory.is_resumed()) {
+            } else if let Some(percent) = self.percent().filter(|at| self.memory.is_resumed() && *at > 0) {
                 report(News::Note(&format!("going on from where it broke off, at {percent} %")));
             }
         }
@@ -223,7 +223,8 @@ impl Sender {
             self.replacing = true;
             self.handle.withdraw(WITHDRAW, state.offer).await;
         }
-        if Some(state.offer) == self.number && state.offer_id == self.memory.offer() {
+        // What was sent by an earlier run is told before its number is answered, and never again.
+        if state.offer_id == self.memory.offer() {
             self.received = state.received;
             self.listed = true;
         }
@@ -242,6 +243,7 @@ impl Sender {
                     if matches!(refusal.code, Code::Denied | Code::Conflict) && self.memory.is_sent() =>
                 {
                     self.memory.begin_anew()?;
+                    self.received = 0;
                     self.ask().await;
                 }
                 // It was given up while there was no connection.
