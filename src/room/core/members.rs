@@ -1,5 +1,6 @@
 //! How the members are shown to each other: one entry per person, however many programs that person runs.
 
+use super::entering::free_name;
 use super::{Link, Output, Person, Room};
 use crate::id::{ConnectionId, MemberId, Nick, PublicKey};
 use crate::limits;
@@ -26,9 +27,11 @@ impl Room {
         let Some(id) = self.member_of(connection) else { return };
         let answer = match name.parse::<Nick>() {
             Ok(wish) => {
-                let (name, look) = self.free_name(&wish, Some(id));
                 if let Some(member) = self.members.get_mut(&id) {
-                    (member.name, member.look) = (name, look);
+                    // Nobody is in their own way.
+                    self.looks.remove(&member.look);
+                    (member.name, member.look) = free_name(&self.looks, &wish);
+                    self.looks.add(&member.look);
                 }
                 Control::Done { id: request }
             }
@@ -130,7 +133,9 @@ impl Room {
     }
 
     fn remove_member(&mut self, id: MemberId) {
-        if self.members.remove(&id).is_some_and(|member| member.key.is_none()) {
+        let Some(member) = self.members.remove(&id) else { return };
+        self.looks.remove(&member.look);
+        if member.key.is_none() {
             self.log.handle_guest_gone(id);
         }
     }

@@ -5,6 +5,7 @@ mod older;
 
 use super::*;
 use crate::id::LogId;
+use crate::text;
 use crate::wire::Code;
 use crate::wire::control::Publish;
 
@@ -105,6 +106,70 @@ fn s07_equal_names_get_numbers() {
     let mut room = room(9);
     let names: Vec<_> = (1..4).map(|n| enter(&mut room, join(n, "Ann"), at(0)).name.to_string()).collect();
     assert_eq!(names, ["Ann", "Ann#2", "Ann#3"]);
+}
+
+/// Joins without the welcome, which tells everybody of everybody.
+fn crowd(room: &mut Room, members: u64, name: &str) -> Vec<String> {
+    let come = |n| {
+        let name = room.handle_join(join(n, name), at(0)).unwrap().name.to_string();
+        outputs(room);
+        name
+    };
+    (1..=members).map(come).collect()
+}
+
+#[test]
+fn s07_a_thousand_of_one_long_name_cost_little_and_have_different_names() {
+    let mut room = room(1_000);
+    // Each letter looks like eighteen.
+    let long = "\u{fdfa}".repeat(limits::NAME);
+    text::effort::take();
+    let names = crowd(&mut room, 1_000, &long);
+    assert_eq!(names.iter().collect::<BTreeSet<_>>().len(), 1_000);
+    assert!(names[1].ends_with("#2") && names[999].ends_with("#1000"), "{} {}", names[1], names[999]);
+    let bounded = |what: &str| {
+        let (characters, questions) = text::effort::take();
+        // Of the wish and of its beginnings before one, two, three and four digits, as written and in small letters;
+        // and of the numbers.
+        let most = 2 * 5 * limits::NAME + 22 * 6;
+        assert!(characters <= 1_000 * most, "{what}: skeletons of {characters} characters");
+        assert!(questions <= 1_000 * 22, "{what}: {questions} questions");
+    };
+    bounded("joins");
+    let other = format!("\u{fdfb}{}", "\u{fdfa}".repeat(limits::NAME - 1));
+    for n in 1..=1_000 {
+        room.handle_rename(ConnectionId(n), 1, &other, at(0));
+        outputs(&mut room);
+    }
+    bounded("renames");
+    let names: BTreeSet<_> = room.members.values().map(|member| member.name.to_string()).collect();
+    assert!(names.len() == 1_000 && names.iter().all(|name| name.starts_with('\u{fdfb}')), "{names:?}");
+}
+
+#[test]
+fn s07_a_number_that_became_free_is_given_again_and_those_that_are_asked_for_may_be_taken() {
+    let mut room = room(1_000);
+    crowd(&mut room, 8, "Ann");
+    room.handle_goodbye(ConnectionId(3), at(0));
+    room.handle_goodbye(ConnectionId(8), at(0));
+    let name =
+        |room: &mut Room, n, name: &str| room.handle_join(join(n, name), at(0)).unwrap().name.to_string();
+    let given = [name(&mut room, 20, "Ann"), name(&mut room, 21, "ANN")];
+    assert_eq!(given, ["Ann#8", "ANN#9"]);
+    room.handle_rename(ConnectionId(21), 1, "Ann#9", at(0));
+    assert_eq!(room.members[&MemberId(10)].name.as_str(), "Ann#9", "nobody is in their own way");
+    // Just those that the search asks for, and the next ones.
+    let mut n = 30;
+    for number in (1..=10).map(|power| 1 << power).chain(1_025..1_080) {
+        n += 1;
+        name(&mut room, n, &format!("Bo#{number}"));
+    }
+    name(&mut room, 22, "Bo");
+    text::effort::take();
+    let given: BTreeSet<String> = (0..100).map(|more| name(&mut room, 200 + more, "Bo")).collect();
+    assert_eq!(given.len(), 100);
+    let members = room.members.len();
+    assert!(text::effort::take().1 <= 100 * members, "one question for each member at the most");
 }
 
 #[test]
