@@ -4,7 +4,7 @@ use super::command::{self, Command};
 use super::line::Line;
 use super::screen::{Action, Now, Screen};
 use crate::id::MemberId;
-use crate::text;
+use crate::{limits, text};
 
 /// What a host has done. Names are scrubbed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,7 +74,15 @@ impl Screen {
         self.push(Line::Notice(text), now.wall);
         match (deed.what, whom) {
             (Command::Lock | Command::Unlock, _) => self.locked = deed.what == Command::Lock,
-            (Command::Kick, Some(id)) => drop(self.members.remove(id)),
+            (Command::Kick, Some(id)) => {
+                self.members.remove(id);
+                // Their tracks and programs end one after the other, and each is news of somebody who is gone.
+                self.leaving.insert(id);
+                if self.leaving.len() > limits::MEMBERS {
+                    self.leaving.pop_first();
+                }
+            }
+            (Command::Unkick, Some(id)) => drop(self.leaving.remove(&id)),
             (Command::Mute | Command::Unmute, Some(id)) => {
                 self.members.change(id, |person| person.muted = deed.what == Command::Mute);
             }

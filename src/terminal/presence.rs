@@ -12,6 +12,7 @@ const RETURN: Duration = Duration::from_secs(15);
 impl Screen {
     pub(super) fn handle_people(&mut self, people: Vec<Person>, now: Now) {
         let before = self.members.replace(people.clone());
+        self.leaving.clear();
         if !std::mem::replace(&mut self.known, true) {
             return;
         }
@@ -38,6 +39,9 @@ impl Screen {
     }
 
     pub(super) fn handle_person(&mut self, person: Person, now: Now) {
+        if self.leaving.contains(&person.id) {
+            return;
+        }
         let before = self.members.put(person.clone()).or_else(|| {
             let absent = self.absent.iter().position(|(absent, _)| absent.is_same(&person));
             absent.map(|at| self.absent.remove(at).0)

@@ -37,6 +37,35 @@ fn what_a_host_does_is_told_once_and_with_the_host() {
 }
 
 #[test]
+fn what_is_told_of_somebody_who_is_being_sent_away_is_no_arrival() {
+    let mut screen = meeting();
+    screen.handle_event(deed(Command::Kick, Some((2, "Bo")), (1, "Ann")), at(0.0));
+    // A track ends, one of two programs ends: Bo has changed, and then has left.
+    for camera in [false, true] {
+        screen.handle_event(Event::Person(Person { camera, ..person(2, "Bo") }), at(0.1));
+    }
+    screen.handle_event(Event::Left(MemberId(2)), at(0.2));
+    let rows = shown(&mut screen, 100, 20);
+    assert!(
+        !contains(&rows, "Bo joined") && !contains(&rows, "Bo left") && !contains(&rows, "● Bo"),
+        "{rows:#?}"
+    );
+    // Whoever comes as that number later is somebody who comes.
+    screen.handle_event(Event::Person(person(2, "Bo")), at(1.0));
+    let rows = shown(&mut screen, 100, 20);
+    assert!(contains(&rows, "Bo joined") && contains(&rows, "● Bo"), "{rows:#?}");
+    // A list of everybody says who is there, and so does a host who takes it back.
+    screen.handle_event(deed(Command::Kick, Some((2, "Bo")), (1, "Ann")), at(2.0));
+    screen.handle_event(deed(Command::Unkick, Some((2, "Bo")), (1, "Ann")), at(2.1));
+    screen.handle_event(Event::Person(person(2, "Bo")), at(2.2));
+    assert!(contains(&shown(&mut screen, 100, 20), "● Bo"));
+    screen.handle_event(deed(Command::Kick, Some((2, "Bo")), (1, "Ann")), at(3.0));
+    screen.handle_event(Event::People(vec![Person { own: true, ..person(1, "Ann") }]), at(3.1));
+    screen.handle_event(Event::Person(person(2, "Bo")), at(3.2));
+    assert!(contains(&shown(&mut screen, 100, 20), "● Bo"));
+}
+
+#[test]
 fn whoever_sends_somebody_away_is_told_how_to_take_it_back() {
     let mut screen = meeting();
     let key = Some("3f2a-99c1-07be-44d0".to_owned());
