@@ -212,6 +212,8 @@ struct Member {
     typing_until: Option<Moment>,
     /// What the others have been told, if anything.
     announced: Option<control::Member>,
+    /// Somebody who came before that was told has seen it in the state of the room.
+    seen: bool,
 }
 
 /// Somebody who may not come back yet.

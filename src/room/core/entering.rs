@@ -98,6 +98,7 @@ impl Room {
             away: None,
             typing_until: None,
             announced: None,
+            seen: false,
         };
         self.members.insert(id, member);
         self.found(id);

@@ -100,7 +100,7 @@ impl Room {
     pub(super) fn announce(&mut self, member: MemberId, now: Moment) {
         let Some(known) = self.members.get(&member) else { return };
         let told = self.describe_member(member);
-        if told.is_none() && known.announced.is_none() {
+        if told.is_none() && known.announced.is_none() && !known.seen {
             // Nobody has heard of them, so nobody needs to hear that they left.
             self.remove_member(member);
             return self.presence.forget(member);
@@ -123,7 +123,7 @@ impl Room {
             }
             Some(_) => {}
             None => {
-                let known = member.announced.is_some();
+                let known = member.announced.is_some() || member.seen;
                 self.remove_member(id);
                 if known {
                     self.outputs.push_back(Output::Broadcast(Control::MemberLeft { member: id }));
@@ -184,6 +184,9 @@ impl Room {
     pub(super) fn tell_state(&mut self, connection: ConnectionId) {
         let parts = self.describe().into_iter();
         self.outputs.extend(parts.map(|part| Output::Send(connection, Control::State(part))));
+        let own = self.member_of(connection);
+        let others = self.members.iter_mut().filter(|(id, _)| Some(**id) != own);
+        others.for_each(|(_, member)| member.seen = true);
     }
 
     /// How the room is, for whoever holds `key`, or is a guest: nobody comes in, and nobody else learns of it.

@@ -194,6 +194,24 @@ fn s28_a_flood_of_joins_and_leaves_is_told_once_a_second() {
 }
 
 #[test]
+fn who_was_seen_in_the_state_of_the_room_does_not_leave_without_a_word() {
+    let mut room = room(100);
+    // So many changes that the next ones are gathered.
+    for n in 0..40 {
+        enter(&mut room, join(100 + n, "Flood"), at(0));
+    }
+    let bo = enter(&mut room, join(1, "Bo"), at(0));
+    enter(&mut room, join(2, "Cy"), at(0));
+    let told = outputs(&mut room);
+    let sees_bo = |o: &Output| matches!(o, Output::Send(ConnectionId(2), Control::State(s)) if s.members.iter().any(|m| m.member == bo.member));
+    assert!(told.iter().any(sees_bo), "{told:?}");
+    room.handle_goodbye(ConnectionId(1), at(0));
+    room.handle_timeout(at(2_000));
+    let told = outputs(&mut room);
+    assert!(told.contains(&Output::Broadcast(Control::MemberLeft { member: bo.member })), "{told:?}");
+}
+
+#[test]
 fn a_full_room_and_too_many_tracks_are_refused() {
     let mut room = room(1);
     enter(&mut room, join(1, "Ann"), at(0));
