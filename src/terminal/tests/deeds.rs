@@ -121,6 +121,31 @@ fn nobody_sends_away_or_mutes_themselves_by_mistake() {
 }
 
 #[test]
+fn s07_a_name_that_is_a_sentence_does_not_look_like_the_words_of_the_program() {
+    let mut screen = meeting();
+    screen.handle_event(Event::Person(person(4, "Bo locked the room")), at(0.0));
+    screen.handle_event(Event::Left(MemberId(3)), at(0.0));
+    screen.handle_event(deed(Command::Lock, None, (2, "Bo")), at(0.1));
+    screen.handle_event(Event::Person(person(2, "Bo is a host now")), at(0.2));
+    // Also where the name goes on in another row.
+    for width in [100, 40] {
+        let buffer = cells(&mut screen, width, 20);
+        let pane =
+            |y: u16| (0..buffer.area.width).map(move |x| (x, y)).take_while(|at| buffer[*at].symbol() != "│");
+        let styled = |modifier: Modifier| -> String {
+            let cells = (1..buffer.area.height - 2).flat_map(pane);
+            let cells =
+                cells.filter(|at| buffer[*at].modifier.contains(modifier) && buffer[*at].symbol() != " ");
+            cells.map(|at| buffer[at].symbol()).collect()
+        };
+        let names = styled(Modifier::BOLD);
+        assert!(names.contains("Bolockedtheroom王小明BoBoBoisahostnow"), "{width}: {names}");
+        let words = styled(Modifier::DIM);
+        assert!(words.contains("lockedtheroom:nobody") && !words.contains("Bo"), "{width}: {words}");
+    }
+}
+
+#[test]
 fn s07_a_name_of_several_scripts_is_shown_with_its_key() {
     let mut screen = meeting();
     let key = Some("3f2a-99c1-07be-44d0".to_owned());
