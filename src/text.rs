@@ -3,7 +3,9 @@
 
 mod likeness;
 
-pub use likeness::{Look, Looks, mixes_scripts};
+#[cfg(test)]
+pub(crate) use likeness::effort;
+pub use likeness::{Look, Looks, Stem, mixes_scripts};
 
 use unicode_normalization::char::is_combining_mark;
 use unicode_segmentation::UnicodeSegmentation;

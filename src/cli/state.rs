@@ -5,14 +5,21 @@ use std::path::PathBuf;
 
 use rustix::event::{Timespec, poll};
 
-/// How often [`soon`] tries, and how long it waits in between.
-const TRIES: u32 = 200;
+/// Between two tries of [`soon`].
 const WAIT: Timespec = Timespec { tv_sec: 0, tv_nsec: 1_000_000 };
 
-/// Something for which another program of the same person may be in the way for a moment, while it writes. Whoever
-/// is stopped in that moment must not stop this one: after 0.2 s it is given up with [`io::ErrorKind::WouldBlock`].
-pub fn soon<T>(mut attempt: impl FnMut() -> io::Result<T>) -> io::Result<T> {
-    let mut left = TRIES;
+/// How long to wait for another program of the same person that is in the way for a moment, while it writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Patience {
+    /// Not at all: whoever draws tries again later.
+    None,
+    /// 0.2 s: whoever leaves has no later. Longer it does not wait, for the other one may be stopped.
+    Last,
+}
+
+/// Does something; [`io::ErrorKind::WouldBlock`] where another program is in the way for longer than that.
+pub fn soon<T>(patience: Patience, mut attempt: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    let mut left = if patience == Patience::Last { 200 } else { 0 };
     loop {
         match attempt() {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock && left > 0 => left -= 1,

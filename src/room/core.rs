@@ -21,7 +21,7 @@ use crate::id::{
     ConnectionId, MemberId, Nick, PublicKey, ResumeToken, RoomName, SessionId, SourceId, TrackId,
 };
 use crate::limits;
-use crate::text::Look;
+use crate::text::{Look, Looks};
 use crate::time::Moment;
 use crate::wire::control::{self, Control, Messages, Quality, Refusal, Source, TrackKind};
 
@@ -171,6 +171,8 @@ pub enum Output {
 pub struct Room {
     name: RoomName,
     members: BTreeMap<MemberId, Member>,
+    /// What the names of the members look like.
+    looks: Looks,
     sessions: BTreeMap<SessionId, Session>,
     tracks: BTreeMap<TrackId, Track>,
     connections: BTreeMap<ConnectionId, SessionId>,
@@ -212,6 +214,8 @@ struct Member {
     typing_until: Option<Moment>,
     /// What the others have been told, if anything.
     announced: Option<control::Member>,
+    /// Somebody who came before that was told has seen it in the state of the room.
+    seen: bool,
 }
 
 /// Somebody who may not come back yet.
@@ -269,6 +273,7 @@ impl Room {
         Self {
             name,
             members: BTreeMap::new(),
+            looks: Looks::default(),
             sessions: BTreeMap::new(),
             tracks: BTreeMap::new(),
             connections: BTreeMap::new(),
@@ -365,13 +370,19 @@ impl Room {
 
     /// A connection ended on purpose; its session ends with it.
     pub fn handle_goodbye(&mut self, connection: ConnectionId, now: Moment) {
-        if let Some(id) = self.connections.remove(&connection) {
-            self.stop_reading(connection);
-            for track in self.sessions.get(&id).map(|s| s.subscribed.clone()).unwrap_or_default() {
-                self.outputs.push_back(Output::Detach(track, connection));
-            }
+        if let Some(id) = self.disconnect(connection) {
             self.end_session(id, now);
         }
+    }
+
+    /// The connection does not belong to the room any more; which session it had.
+    fn disconnect(&mut self, connection: ConnectionId) -> Option<SessionId> {
+        let id = self.connections.remove(&connection)?;
+        self.stop_reading(connection);
+        for track in self.sessions.get(&id).map(|s| s.subscribed.clone()).unwrap_or_default() {
+            self.outputs.push_back(Output::Detach(track, connection));
+        }
+        Some(id)
     }
 
     /// Time has passed.
@@ -465,15 +476,22 @@ impl Room {
     }
 
     fn end_session(&mut self, id: SessionId, now: Moment) {
-        let Some(session) = self.sessions.remove(&id) else { return };
+        if let Some(member) = self.drop_session(id, now) {
+            self.announce(member, now);
+        }
+    }
+
+    /// The session ends; whose it was, of whom the others are to be told.
+    fn drop_session(&mut self, id: SessionId, now: Moment) -> Option<MemberId> {
+        let session = self.sessions.remove(&id)?;
         let own: Vec<TrackId> =
             self.tracks.iter().filter(|(_, t)| t.session == id).map(|(t, _)| *t).collect();
         for track in own {
             self.end_track(track);
         }
-        self.announce(session.member, now);
         if self.sessions.is_empty() {
             self.empty_since = Some(now);
         }
+        Some(session.member)
     }
 }

@@ -3,8 +3,9 @@
 use super::command::{self, Command};
 use super::line::Line;
 use super::screen::{Action, Now, Screen};
+use super::told::{Told, marked};
 use crate::id::MemberId;
-use crate::text;
+use crate::{limits, text};
 
 /// What a host has done. Names are scrubbed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,12 +30,17 @@ pub struct SentAway {
 impl Deed {
     /// In a sentence for whom it may concern; `own` is who reads it, where that is a member.
     pub fn sentence(&self, own: Option<MemberId>) -> String {
+        Told::new(&self.marked(own)).text
+    }
+
+    /// The same with its names marked.
+    fn marked(&self, own: Option<MemberId>) -> String {
         let is_own = |id: MemberId| own == Some(id);
-        let by = if is_own(self.by.0) { "you" } else { self.by.1.as_str() };
+        let by = if is_own(self.by.0) { "you".into() } else { marked(&self.by.1) };
         let (whom, mine) = match &self.whom {
-            Some((id, _)) if is_own(*id) => ("you", true),
-            Some((_, name)) => (name.as_str(), false),
-            None => ("", false),
+            Some((id, _)) if is_own(*id) => ("you".into(), true),
+            Some((_, name)) => (marked(name), false),
+            None => (String::new(), false),
         };
         let oneself = self.whom.as_ref().is_some_and(|(id, _)| *id == self.by.0);
         match self.what {
@@ -61,20 +67,28 @@ impl Screen {
     pub(super) fn handle_deed(&mut self, deed: &Deed, now: Now) {
         let own = self.members.iter().find(|person| person.own).map(|person| person.id);
         let whom = deed.whom.as_ref().map(|(id, _)| *id);
-        let mut text = deed.sentence(own);
+        let mut text = deed.marked(own);
         if deed.what == Command::Kick && own == Some(deed.by.0) {
             // Who has no key cannot be known again.
             let known = self.members.iter().any(|p| Some(p.id) == whom && p.fingerprint.is_some());
-            let name = deed.whom.as_ref().map_or("", |(_, name)| name.as_str());
+            let name = deed.whom.as_ref().map_or_else(String::new, |(_, name)| marked(name));
             text.push_str(&match known {
                 true => format!("; /unkick {name} takes it back"),
                 false => "; a guest can come in again, unless you /lock the room".into(),
             });
         }
-        self.push(Line::Notice(text), now.wall);
+        self.push(Line::Told(Told::new(&text)), now.wall);
         match (deed.what, whom) {
             (Command::Lock | Command::Unlock, _) => self.locked = deed.what == Command::Lock,
-            (Command::Kick, Some(id)) => drop(self.members.remove(id)),
+            (Command::Kick, Some(id)) => {
+                self.members.remove(id);
+                // Their tracks and programs end one after the other, and each is news of somebody who is gone.
+                self.leaving.insert(id);
+                if self.leaving.len() > limits::MEMBERS {
+                    self.leaving.pop_first();
+                }
+            }
+            (Command::Unkick, Some(id)) => drop(self.leaving.remove(&id)),
             (Command::Mute | Command::Unmute, Some(id)) => {
                 self.members.change(id, |person| person.muted = deed.what == Command::Mute);
             }

@@ -8,7 +8,7 @@ use super::line::{Fate, Kind, Line, Message};
 use super::members::Person;
 use super::screen::{Connection, Now, Screen};
 use super::scrollback::{Seen, Shape};
-use super::style::{bar, found, quiet};
+use super::style::{bar, found, name_in_words, quiet};
 use super::wrap;
 use crate::text;
 
@@ -227,11 +227,20 @@ impl Screen {
             }
             Line::Said { .. } => Style::new(),
             Line::Pending { fate: Fate::Refused(_), .. } | Line::Warning(_) => theme.warning(),
-            Line::Pending { .. } | Line::Notice(_) | Line::Traffic(_) => quiet(),
+            Line::Pending { .. } | Line::Notice(_) | Line::Told(_) | Line::Traffic(_) => quiet(),
             Line::Offer { .. } => Style::new(),
         };
         let x = self.draw_margin(buffer, y, columns, line, time, row == 0);
         put(buffer, x, y, columns.width.saturating_sub(x.into()), shown, style);
+        for name in line.names() {
+            let (start, end) = (name.start.max(part.start as usize), name.end.min(part.end as usize));
+            let (Some(before), Some(name)) = (whole.get(part.start as usize..start), whole.get(start..end))
+            else {
+                continue;
+            };
+            let x = x + text::width(before) as u16;
+            put(buffer, x, y, columns.width.saturating_sub(x.into()), name, name_in_words());
+        }
         if let Some(search) = &self.search {
             // The one that was found last is told from the others.
             let style = if search.at == Some(number) {

@@ -1,5 +1,8 @@
 //! What stands in the pane of messages.
 
+use std::ops::Range;
+
+use super::told::{Told, marked};
 use crate::id::{MemberId, OfferNumber};
 
 /// Who said something.
@@ -90,6 +93,8 @@ pub(super) enum Line {
     },
     /// This program says something.
     Notice(String),
+    /// The same of people.
+    Told(Told),
     /// Something is wrong: what is missing, what failed.
     Warning(String),
 }
@@ -154,19 +159,20 @@ impl Traffic {
     }
 
     /// The line; empty where all have come back.
-    pub(super) fn text(&self) -> String {
+    pub(super) fn told(&self) -> Told {
         let groups = [(&self.joined, "joined"), (&self.left, "left"), (&self.visited, "joined and left")];
         let parts = groups.into_iter().filter(|(names, _)| !names.is_empty());
-        parts.map(|(names, what)| format!("{} {what}", listed(names))).collect::<Vec<_>>().join("; ")
+        let parts: Vec<String> = parts.map(|(names, what)| format!("{} {what}", listed(names))).collect();
+        Told::new(&parts.join("; "))
     }
 }
 
 /// "Ann", "Ann and Bo", "Ann, Bo and 3 others".
 fn listed(names: &[(MemberId, String)]) -> String {
-    let name = |at: usize| names[at].1.as_str();
+    let name = |at: usize| marked(&names[at].1);
     match names.len() {
         0 => String::new(),
-        1 => name(0).to_owned(),
+        1 => name(0),
         count if count <= NAMED => {
             let first: Vec<_> = (0..count - 1).map(name).collect();
             format!("{} and {}", first.join(", "), name(count - 1))
@@ -187,7 +193,17 @@ impl Line {
                 format!("{}\n(not sent: {why})", draft.text).into()
             }
             Self::Pending { draft, .. } => (&draft.text).into(),
-            Self::Traffic(traffic) => traffic.text().into(),
+            Self::Told(told) => (&told.text).into(),
+            Self::Traffic(traffic) => traffic.told().text.into(),
+        }
+    }
+
+    /// Where names stand in a text of the program.
+    pub(super) fn names(&self) -> Vec<Range<usize>> {
+        match self {
+            Self::Told(told) => told.names.clone(),
+            Self::Traffic(traffic) => traffic.told().names,
+            _ => Vec::new(),
         }
     }
 
@@ -222,15 +238,15 @@ mod tests {
 
     #[test]
     fn comings_and_goings_are_one_line() {
-        assert_eq!(joined(&["Ann"]).text(), "Ann joined");
-        assert_eq!(joined(&["Ann", "Bo", "Cy"]).text(), "Ann, Bo and Cy joined");
-        assert_eq!(joined(&["Ann", "Bo", "Cy", "Di", "Ed"]).text(), "Ann, Bo and 3 others joined");
+        assert_eq!(joined(&["Ann"]).told().text, "Ann joined");
+        assert_eq!(joined(&["Ann", "Bo", "Cy"]).told().text, "Ann, Bo and Cy joined");
+        assert_eq!(joined(&["Ann", "Bo", "Cy", "Di", "Ed"]).told().text, "Ann, Bo and 3 others joined");
         let mut traffic = joined(&["Ann", "Bo"]);
         traffic.leave(MemberId(2), "Bo");
         traffic.leave(MemberId(9), "Zoe");
-        assert_eq!(traffic.text(), "Ann joined; Zoe left; Bo joined and left");
+        assert_eq!(traffic.told().text, "Ann joined; Zoe left; Bo joined and left");
         traffic.join(MemberId(10), "Zoe");
-        assert_eq!(traffic.text(), "Ann joined; Bo joined and left");
+        assert_eq!(traffic.told().text, "Ann joined; Bo joined and left");
     }
 
     #[test]
@@ -240,18 +256,18 @@ mod tests {
             traffic.join(MemberId(id), "root");
             traffic.leave(MemberId(id), "root");
         }
-        assert_eq!(traffic.text(), "root joined and left");
+        assert_eq!(traffic.told().text, "root joined and left");
         traffic.join(MemberId(5), "root");
-        assert_eq!(traffic.text(), "root joined");
+        assert_eq!(traffic.told().text, "root joined");
         traffic.leave(MemberId(5), "root");
         traffic.join(MemberId(6), "Bo");
         traffic.leave(MemberId(6), "Bo");
-        assert_eq!(traffic.text(), "root and Bo joined and left");
+        assert_eq!(traffic.told().text, "root and Bo joined and left");
         // Whose leaving was not heard, because the server had forgotten everybody.
         let mut traffic = joined(&["Ann", "Bo", "Ann"]);
-        assert_eq!(traffic.text(), "Bo and Ann joined");
+        assert_eq!(traffic.told().text, "Bo and Ann joined");
         traffic.leave(MemberId(9), "Cy");
         traffic.leave(MemberId(11), "Cy");
-        assert_eq!(traffic.text(), "Bo and Ann joined; Cy left");
+        assert_eq!(traffic.told().text, "Bo and Ann joined; Cy left");
     }
 }

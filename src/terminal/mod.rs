@@ -30,6 +30,7 @@ mod scrollback;
 mod style;
 #[cfg(test)]
 mod tests;
+mod told;
 mod words;
 mod wrap;
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::line::{Line, Traffic};
 use super::members::Person;
 use super::screen::{Now, Screen};
+use super::told::{Told, marked};
 
 /// Who was here before the server forgot the room is waited for this long before it is said to have left.
 const RETURN: Duration = Duration::from_secs(15);
@@ -12,6 +13,7 @@ const RETURN: Duration = Duration::from_secs(15);
 impl Screen {
     pub(super) fn handle_people(&mut self, people: Vec<Person>, now: Now) {
         let before = self.members.replace(people.clone());
+        self.leaving.clear();
         if !std::mem::replace(&mut self.known, true) {
             return;
         }
@@ -38,6 +40,9 @@ impl Screen {
     }
 
     pub(super) fn handle_person(&mut self, person: Person, now: Now) {
+        if self.leaving.contains(&person.id) {
+            return;
+        }
         let before = self.members.put(person.clone()).or_else(|| {
             let absent = self.absent.iter().position(|(absent, _)| absent.is_same(&person));
             absent.map(|at| self.absent.remove(at).0)
@@ -54,13 +59,13 @@ impl Screen {
         let (host, muted) = (person.host, person.muted);
         let who = |verb: &str, verb_of_you: &str| match own {
             true => format!("you {verb_of_you}"),
-            false => format!("{name} {verb}"),
+            false => format!("{} {verb}", marked(&name)),
         };
         let mut said = Vec::new();
         if before.name != name {
             said.push(match own {
                 true => self.renamed(&name),
-                false => format!("{} is now called {}", before.name, person.told()),
+                false => format!("{} is now called {}", marked(&before.name), marked(&person.told())),
             });
             if own {
                 self.settings.name = name.clone();
@@ -86,7 +91,7 @@ impl Screen {
                 false => who("may speak again", "may speak again"),
             });
         }
-        said.into_iter().for_each(|text| self.push(Line::Notice(text), now.wall));
+        said.into_iter().for_each(|text| self.push(Line::Told(Told::new(&text)), now.wall));
     }
 
     /// Which name one has got, and why it is not the one that was asked for.

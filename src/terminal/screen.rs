@@ -1,5 +1,6 @@
 //! The state of the screen and what events of the room do to it.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -266,6 +267,9 @@ pub struct Screen {
     pub(super) known: bool,
     /// Who was here before the server forgot the room, and until when they are waited for.
     pub(super) absent: Vec<(Person, Moment)>,
+    /// Whom a host has sent away and who has not left yet; at most [`crate::limits::MEMBERS`], the first
+    /// are given up.
+    pub(super) leaving: BTreeSet<MemberId>,
     rung: Option<Moment>,
     day: Option<Date>,
 }
@@ -302,6 +306,7 @@ impl Screen {
             caught_up: false,
             known: false,
             absent: Vec::new(),
+            leaving: BTreeSet::new(),
             rung: None,
             day: None,
         }
@@ -318,6 +323,7 @@ impl Screen {
             Event::People(people) => self.handle_people(people, now),
             Event::Person(person) => self.handle_person(person, now),
             Event::Left(id) => {
+                self.leaving.remove(&id);
                 if let Some(person) = self.members.remove(id).filter(|person| !person.own) {
                     self.traffic(now, |traffic| traffic.leave(id, &person.told()));
                 }

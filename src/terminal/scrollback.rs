@@ -166,7 +166,7 @@ impl Scrollback {
             return false;
         }
         change(traffic);
-        let empty = traffic.text().is_empty();
+        let empty = traffic.told().text.is_empty();
         entry.rows = None;
         self.bytes = self.bytes + entry.line.weight() - before;
         if empty && let Some(gone) = self.entries.pop_back() {

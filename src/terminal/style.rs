@@ -66,6 +66,11 @@ pub(super) fn quiet() -> Style {
     Style::new().add_modifier(Modifier::DIM)
 }
 
+/// A name in what the program says.
+pub(super) fn name_in_words() -> Style {
+    Style::new().add_modifier(Modifier::BOLD).remove_modifier(Modifier::DIM)
+}
+
 /// The bars above and below the messages.
 pub(super) fn bar() -> Style {
     Style::new().add_modifier(Modifier::REVERSED)

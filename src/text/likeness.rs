@@ -1,53 +1,114 @@
 //! Names that look like others, and names with letters of several scripts (Unicode Technical Standard 39).
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 
+use md5::{Digest, Md5};
 use unicode_security::confusable_detection::skeleton;
 use unicode_security::mixed_script::AugmentedScriptSet;
 
 /// What a name looks like. `А` of Cyrillic looks like `A`, `rn` like `m`, `1` like `l`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+///
+/// Of the skeletons there are only digests: a skeleton may be thirty times as long as its name. Whoever makes two
+/// names of one digest gets a number behind one of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Look {
     /// As it is written.
-    plain: String,
+    plain: [u8; 16],
     /// Whatever the case of its letters: `I` looks like `l`, and `i` does not.
-    folded: String,
+    folded: [u8; 16],
 }
 
 impl Look {
     /// Of a name.
     pub fn of(name: &str) -> Self {
-        Self { plain: skeleton(name).collect(), folded: skeleton(&name.to_lowercase()).collect() }
+        Stem::of(name).with("")
     }
 
-    /// Whether a person may take one for the other.
+    /// Whether a person may take one for the other: both look the same as written, or in small letters.
     pub fn is_like(&self, other: &Self) -> bool {
-        Looks::from_iter([self]).have(other)
+        self.plain == other.plain || self.folded == other.folded
     }
+}
+
+/// What the beginning of names looks like that are told apart by numbers.
+#[derive(Debug, Clone)]
+pub struct Stem {
+    plain: Md5,
+    folded: Md5,
+}
+
+impl Stem {
+    /// Of a beginning.
+    pub fn of(beginning: &str) -> Self {
+        let digest = |text: &str| Md5::new_with_prefix(bones(text));
+        Self { plain: digest(beginning), folded: digest(&beginning.to_lowercase()) }
+    }
+
+    /// With `end` behind it, which is empty or `#` and digits. The skeletons of these follow each other in that of
+    /// the whole: `#` is no mark that could change places with one before it, and digits have no case.
+    pub fn with(&self, end: &str) -> Look {
+        let end = bones(end);
+        let look = |stem: &Md5| stem.clone().chain_update(&end).finalize().into();
+        Look { plain: look(&self.plain), folded: look(&self.folded) }
+    }
+}
+
+fn bones(text: &str) -> String {
+    #[cfg(test)]
+    effort::note(text.chars().count(), 0);
+    skeleton(text).collect()
 }
 
 /// What many names look like.
 #[derive(Debug, Default)]
-pub struct Looks<'a> {
-    plain: HashSet<&'a str>,
-    folded: HashSet<&'a str>,
+pub struct Looks {
+    /// How many of them have it.
+    plain: HashMap<[u8; 16], u32>,
+    folded: HashMap<[u8; 16], u32>,
 }
 
-impl Looks<'_> {
-    /// Whether a person may take one of them for `look`: both look the same as written, or in small letters.
+impl Looks {
+    /// One more.
+    pub fn add(&mut self, look: &Look) {
+        *self.plain.entry(look.plain).or_default() += 1;
+        *self.folded.entry(look.folded).or_default() += 1;
+    }
+
+    /// One less, of those that were added.
+    pub fn remove(&mut self, look: &Look) {
+        for (counts, key) in [(&mut self.plain, look.plain), (&mut self.folded, look.folded)] {
+            let Some(count) = counts.get_mut(&key) else { continue };
+            *count -= 1;
+            if *count == 0 {
+                counts.remove(&key);
+            }
+        }
+    }
+
+    /// Whether a person may take one of them for `look`.
     pub fn have(&self, look: &Look) -> bool {
-        self.plain.contains(look.plain.as_str()) || self.folded.contains(look.folded.as_str())
+        #[cfg(test)]
+        effort::note(0, 1);
+        self.plain.contains_key(&look.plain) || self.folded.contains_key(&look.folded)
     }
 }
 
-impl<'a> FromIterator<&'a Look> for Looks<'a> {
-    fn from_iter<I: IntoIterator<Item = &'a Look>>(looks: I) -> Self {
-        let mut all = Self::default();
-        for look in looks {
-            all.plain.insert(&look.plain);
-            all.folded.insert(&look.folded);
-        }
-        all
+/// What a test has had done.
+#[cfg(test)]
+pub(crate) mod effort {
+    use std::cell::Cell;
+
+    thread_local! {
+        static DONE: Cell<(usize, usize)> = const { Cell::new((0, 0)) };
+    }
+
+    pub(super) fn note(characters: usize, questions: usize) {
+        DONE.set((DONE.get().0 + characters, DONE.get().1 + questions));
+    }
+
+    /// Since the last call: characters of which skeletons were made, and questions to [`super::Looks`].
+    pub(crate) fn take() -> (usize, usize) {
+        DONE.take()
     }
 }
 
@@ -70,6 +131,8 @@ pub fn mixes_scripts(name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -92,6 +155,36 @@ mod tests {
         {
             assert!(!like(one, other), "{one} {other}");
         }
+    }
+
+    proptest! {
+        #[test]
+        fn s07_what_a_numbered_name_looks_like_follows_from_its_beginning(
+            beginning in "[aIl1O0#ΣσςÅİ\u{307}\u{328}\u{345}\u{fdfa}가\u{1100}\u{1161}👩\u{200d}\u{410}rn .]{0,12}|\\PC{0,12}",
+            n in 2..20_000,
+        ) {
+            let end = format!("#{n}");
+            prop_assert_eq!(Stem::of(&beginning).with(&end), Look::of(&(beginning + &end)));
+        }
+    }
+
+    #[test]
+    fn s07_every_ascii_number_looks_different() {
+        let looks: std::collections::HashSet<_> =
+            (0..3_000).map(|n| Look::of(&format!("#{n}")).plain).collect();
+        assert_eq!(looks.len(), 3_000);
+    }
+
+    #[test]
+    fn whoever_goes_takes_one_look_along() {
+        let mut looks = Looks::default();
+        looks.add(&Look::of("Ann"));
+        looks.add(&Look::of("ANN"));
+        assert!(looks.have(&Look::of("ann")));
+        looks.remove(&Look::of("Ann"));
+        assert!(looks.have(&Look::of("ann")) && looks.have(&Look::of("ANN")));
+        looks.remove(&Look::of("ANN"));
+        assert!(!looks.have(&Look::of("ann")) && looks.plain.is_empty() && looks.folded.is_empty());
     }
 
     #[test]

@@ -1,6 +1,11 @@
 //! What hosts do, with real programs at both ends.
 
-use crate::support::peer::Host;
+use confkit::id::Secret;
+use confkit::session::Key;
+use confkit::wire::control::{Action, Control};
+use confkit::wire::{Code, Kind};
+
+use crate::support::peer::{Host, Peer, hello};
 use crate::support::programs::PATIENCE;
 use crate::support::talk::{Lines, Town};
 use crate::support::terminal::Terminal;
@@ -106,6 +111,52 @@ fn who_is_sent_away_learns_by_whom_and_is_let_in_again() {
     wait_for_words(&ann, "Bo let Cy come back");
     let again = cy.again(&host);
     again.wait_for("3 here");
+}
+
+#[test]
+fn who_is_sent_away_with_two_programs_and_a_track_hears_only_the_refusal_and_goes_once_for_the_others() {
+    let host = Host::start();
+    let (mut ann, _) = Peer::join(host.address, "Ann");
+    let cy = Terminal::chat(&host, "Cy");
+    cy.wait_for("2 here");
+    let key = Key::from_seed(&Secret([2; 32]));
+    let mut programs = [Peer::connect(host.address), Peer::connect(host.address)];
+    let member = programs.each_mut().map(|peer| peer.hello_as(&key, hello("Bo")).member)[0];
+    programs[0].publish("camera");
+    cy.wait_for("3 here");
+    cy.wait_for("camera");
+    ann.settle();
+    ann.say(&Control::Moderate { id: 7, action: Action::Kick, member: Some(member) });
+    // The host, and everybody else, is told in this order.
+    let mut order = Vec::new();
+    while order.last() != Some(&"done") {
+        order.push(ann.wait(|op| match op {
+            Control::Moderated(deed) if deed.action == Action::Kick => Some("deed"),
+            Control::TrackGone { .. } => Some("track"),
+            Control::MemberLeft { member: left } if left == member => Some("left"),
+            Control::Room(room) => Some(if room.sent_away.is_empty() { "a room" } else { "room" }),
+            Control::Member(changed) if changed.member == member => Some("changed"),
+            Control::Done { id: 7 } => Some("done"),
+            _ => None,
+        }));
+    }
+    assert_eq!(order, ["deed", "track", "left", "room", "done"]);
+    for mut peer in programs {
+        let told = std::iter::from_fn(|| peer.next());
+        let told: Vec<Control> =
+            told.filter(|frame| frame.header.kind == Kind::Control).map(|f| f.operation().unwrap()).collect();
+        let refused = |op: &Control| matches!(op, Control::Error(r) if r.code == Code::Kicked && r.message.starts_with("Ann has sent you away"));
+        assert!(told.iter().any(refused), "{told:?}");
+        let of_it =
+            |op: &Control| matches!(op, Control::Moderated(_) | Control::Room(_) | Control::TrackGone { .. });
+        assert!(!told.iter().any(of_it), "{told:?}");
+    }
+    wait_for_words(&cy, "Ann sent Bo away");
+    cy.wait_for("2 here");
+    // What came of it came before this.
+    ann.say(&Control::Moderate { id: 8, action: Action::Lock, member: None });
+    wait_for_words(&cy, "Ann locked the room");
+    assert!(!cy.shown().contains("Bo joined and left") && !cy.shown().contains("Bo left"), "{}", cy.shown());
 }
 
 #[test]

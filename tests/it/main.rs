@@ -9,6 +9,7 @@ mod chat_files;
 mod chat_hosts;
 mod chat_kill;
 mod command_line;
+mod crowd;
 mod decode;
 mod depot;
 mod download;

@@ -23,6 +23,7 @@ use super::voice::Voice;
 use super::{Chat, hosts, pipe};
 use crate::chat::{Content, Inbox};
 use crate::cli::recv::Memory;
+use crate::cli::state::Patience;
 use crate::cli::{Exit, Failure, ended, logging, signal};
 use crate::id::{MemberId, Nick};
 use crate::limits;
@@ -291,7 +292,8 @@ impl Table<'_> {
         };
         self.device.close();
         *self.unsent = self.screen.unsent();
-        self.kept.handle_read(self.screen.read());
+        self.kept.handle_read(self.screen.read(), Patience::Last);
+        self.typed.close();
         // Both at once: neither has to wait for the other.
         let room = self.room.clone();
         match over {
@@ -372,7 +374,8 @@ impl Table<'_> {
         // Seconds to the next try, typing that ends.
         self.dirty = true;
         let actions = self.screen.tick(now());
-        self.kept.handle_read(self.screen.read());
+        self.kept.handle_read(self.screen.read(), Patience::None);
+        self.typed.handle_tick();
         self.carry_out(actions).await.map(drop)
     }
 

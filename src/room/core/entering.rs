@@ -1,11 +1,11 @@
 //! Who may come in, as whom, and what an earlier session becomes.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Join, Link, Member, Output, Reading, Room, Session};
 use crate::id::{MemberId, Nick, PublicKey, ResumeToken, SessionId};
 use crate::limits;
-use crate::text::{Look, Looks};
+use crate::text::{Look, Looks, Stem};
 use crate::time::Moment;
 use crate::wire::Code;
 use crate::wire::control::{Quality, Refusal};
@@ -90,7 +90,8 @@ impl Room {
     fn add_member(&mut self, join: &Join) -> Result<MemberId, Refusal> {
         self.last_member += 1;
         let id = MemberId(self.last_member);
-        let (name, look) = self.free_name(&join.name, None);
+        let (name, look) = free_name(&self.looks, &join.name);
+        self.looks.add(&look);
         let member = Member {
             name,
             look,
@@ -101,6 +102,7 @@ impl Room {
             away: None,
             typing_until: None,
             announced: None,
+            seen: false,
         };
         self.members.insert(id, member);
         self.found(id);
@@ -137,21 +139,46 @@ impl Room {
         self.listeners = None;
         id
     }
+}
 
-    /// The wished name, with a number behind it where somebody else has it or one that looks the same, and
-    /// what it looks like. `but` is who asks.
-    pub(super) fn free_name(&self, wish: &Nick, but: Option<MemberId>) -> (Nick, Look) {
-        let others = self.members.iter().filter(|(id, _)| Some(**id) != but);
-        let taken: Looks = others.map(|(_, member)| &member.look).collect();
-        let mut name = wish.clone();
-        let mut n = 2;
-        loop {
-            let look = Look::of(name.as_str());
-            if !taken.have(&look) {
-                return (name, look);
-            }
-            name = wish.numbered(n);
-            n += 1;
+/// The wished name, with a number behind it where somebody else has it or one that looks the same, and what it looks
+/// like.
+///
+/// Numbers are given one after the other, and looked for in steps that double and then halve: the thousandth of one
+/// name costs some twenty questions. A number in between that became free is not always found, and whoever takes just
+/// the numbers that are asked for costs others one question for each.
+pub(super) fn free_name(taken: &Looks, wish: &Nick) -> (Nick, Look) {
+    let look = Look::of(wish.as_str());
+    if !taken.have(&look) {
+        return (wish.clone(), look);
+    }
+    // A longer number may need a shorter beginning.
+    let mut stems: BTreeMap<usize, Stem> = BTreeMap::new();
+    let mut numbered = |n: usize| {
+        let name = wish.numbered(n);
+        let (beginning, end) = name.as_str().split_at(name.as_str().rfind('#').unwrap_or(0));
+        let stem = stems.entry(beginning.len()).or_insert_with(|| Stem::of(beginning));
+        let look = stem.with(end);
+        (name, look)
+    };
+    let (mut last, mut step) = (1, 1);
+    let (mut first, mut free) = loop {
+        let n = last + step;
+        let tried = numbered(n);
+        if !taken.have(&tried.1) {
+            break (n, tried);
+        }
+        last = n;
+        step = if n < limits::MEMBERS { step * 2 } else { 1 };
+    };
+    while first - last > 1 {
+        let n = last.midpoint(first);
+        let tried = numbered(n);
+        if taken.have(&tried.1) {
+            last = n;
+        } else {
+            (first, free) = (n, tried);
         }
     }
+    free
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::entering::free_name;
 use super::{Link, Output, Person, Room, Session};
 use crate::id::{ConnectionId, MemberId, Nick, PublicKey, SessionId};
 use crate::limits;
@@ -50,9 +51,11 @@ impl Room {
         let Some(id) = self.member_of(connection) else { return };
         let answer = match name.parse::<Nick>() {
             Ok(wish) => {
-                let (name, look) = self.free_name(&wish, Some(id));
                 if let Some(member) = self.members.get_mut(&id) {
-                    (member.name, member.look) = (name, look);
+                    // Nobody is in their own way.
+                    self.looks.remove(&member.look);
+                    (member.name, member.look) = free_name(&self.looks, &wish);
+                    self.looks.add(&member.look);
                 }
                 Control::Done { id: request }
             }
@@ -127,7 +130,7 @@ impl Room {
     pub(super) fn announce(&mut self, member: MemberId, now: Moment) {
         let Some(known) = self.members.get(&member) else { return };
         let told = self.describe_member(member);
-        if told.is_none() && known.announced.is_none() {
+        if told.is_none() && known.announced.is_none() && !known.seen {
             // Nobody has heard of them, so nobody needs to hear that they left.
             self.remove_member(member);
             return self.presence.forget(member);
@@ -150,7 +153,7 @@ impl Room {
             }
             Some(_) => {}
             None => {
-                let known = member.announced.is_some();
+                let known = member.announced.is_some() || member.seen;
                 self.remove_member(id);
                 if known {
                     self.outputs.push_back(Output::Broadcast(Control::MemberLeft { member: id }));
@@ -160,7 +163,9 @@ impl Room {
     }
 
     fn remove_member(&mut self, id: MemberId) {
-        if self.members.remove(&id).is_some_and(|member| member.key.is_none()) {
+        let Some(member) = self.members.remove(&id) else { return };
+        self.looks.remove(&member.look);
+        if member.key.is_none() {
             self.log.handle_guest_gone(id);
         }
     }
@@ -219,6 +224,9 @@ impl Room {
     pub(super) fn tell_state(&mut self, connection: ConnectionId) {
         let parts = self.describe().into_iter();
         self.outputs.extend(parts.map(|part| Output::Send(connection, Control::State(part))));
+        let own = self.member_of(connection);
+        let others = self.members.iter_mut().filter(|(id, _)| Some(**id) != own);
+        others.for_each(|(_, member)| member.seen = true);
     }
 
     /// How the room is, for whoever holds `key`, or is a guest: nobody comes in, and nobody else learns of it.

@@ -106,30 +106,38 @@ impl Room {
 
     /// All programs of a member have to go, and stay out for a while where it has a key.
     fn kick(&mut self, id: MemberId, by: MemberId, now: Moment) {
-        self.tell_deed_to(by, Action::Kick, id);
-        let by = self.name_of(by);
-        let mut message = format!("{by} has sent you away");
-        if let Some(key) = self.members.get(&id).and_then(|m| m.key) {
+        let by_name = self.name_of(by);
+        let mut message = format!("{by_name} has sent you away");
+        let key = self.members.get(&id).and_then(|m| m.key);
+        if let Some(key) = key {
             if self.kicked.len() >= limits::SENT_AWAY {
                 let first = self.kicked.iter().min_by_key(|(_, kicked)| kicked.until);
                 first.map(|(key, _)| *key).and_then(|key| self.kicked.remove(&key));
             }
             message.push_str(&format!("; come back in {} min", limits::KICKED.as_secs() / 60));
-            let about = control::SentAway { member: id, name: self.name_of(id), by };
+            let about = control::SentAway { member: id, name: self.name_of(id), by: by_name };
             self.kicked.insert(key, Kicked { until: now + limits::KICKED, about });
         }
         let own = self.sessions.iter().filter(|(_, s)| s.member == id);
         let sessions: Vec<(SessionId, Link)> = own.map(|(session, s)| (*session, s.link)).collect();
-        for (session, link) in sessions {
-            if let Link::Up(connection) = link {
-                self.handle_goodbye(connection, now);
+        // What is told to everybody is not for them: the refusal says all.
+        for (_, link) in &sessions {
+            if let Link::Up(connection) = *link {
+                self.disconnect(connection);
                 let refusal = Refusal::new(Code::Kicked, message.clone());
                 self.outputs.push_back(Output::Close(connection, refusal));
-            } else {
-                self.end_session(session, now);
             }
         }
-        self.tell_room();
+        self.tell_deed_to(by, Action::Kick, id);
+        for (session, _) in sessions {
+            self.drop_session(session, now);
+        }
+        // At once: whoever is let in again before that was told would be one whom nobody saw leave.
+        self.presence.forget(id);
+        self.announce_now(id);
+        if key.is_some() {
+            self.tell_room();
+        }
     }
 
     /// Who was sent away as this member may come back.

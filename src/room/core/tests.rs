@@ -5,6 +5,7 @@ mod older;
 
 use super::*;
 use crate::id::LogId;
+use crate::text;
 use crate::wire::Code;
 use crate::wire::control::Publish;
 
@@ -107,6 +108,70 @@ fn s07_equal_names_get_numbers() {
     assert_eq!(names, ["Ann", "Ann#2", "Ann#3"]);
 }
 
+/// Joins without the welcome, which tells everybody of everybody.
+fn crowd(room: &mut Room, members: u64, name: &str) -> Vec<String> {
+    let come = |n| {
+        let name = room.handle_join(join(n, name), at(0)).unwrap().name.to_string();
+        outputs(room);
+        name
+    };
+    (1..=members).map(come).collect()
+}
+
+#[test]
+fn s07_a_thousand_of_one_long_name_cost_little_and_have_different_names() {
+    let mut room = room(1_000);
+    // Each letter looks like eighteen.
+    let long = "\u{fdfa}".repeat(limits::NAME);
+    text::effort::take();
+    let names = crowd(&mut room, 1_000, &long);
+    assert_eq!(names.iter().collect::<BTreeSet<_>>().len(), 1_000);
+    assert!(names[1].ends_with("#2") && names[999].ends_with("#1000"), "{} {}", names[1], names[999]);
+    let bounded = |what: &str| {
+        let (characters, questions) = text::effort::take();
+        // Of the wish and of its beginnings before one, two, three and four digits, as written and in small letters;
+        // and of the numbers.
+        let most = 2 * 5 * limits::NAME + 22 * 6;
+        assert!(characters <= 1_000 * most, "{what}: skeletons of {characters} characters");
+        assert!(questions <= 1_000 * 22, "{what}: {questions} questions");
+    };
+    bounded("joins");
+    let other = format!("\u{fdfb}{}", "\u{fdfa}".repeat(limits::NAME - 1));
+    for n in 1..=1_000 {
+        room.handle_rename(ConnectionId(n), 1, &other, at(0));
+        outputs(&mut room);
+    }
+    bounded("renames");
+    let names: BTreeSet<_> = room.members.values().map(|member| member.name.to_string()).collect();
+    assert!(names.len() == 1_000 && names.iter().all(|name| name.starts_with('\u{fdfb}')), "{names:?}");
+}
+
+#[test]
+fn s07_a_number_that_became_free_is_given_again_and_those_that_are_asked_for_may_be_taken() {
+    let mut room = room(1_000);
+    crowd(&mut room, 8, "Ann");
+    room.handle_goodbye(ConnectionId(3), at(0));
+    room.handle_goodbye(ConnectionId(8), at(0));
+    let name =
+        |room: &mut Room, n, name: &str| room.handle_join(join(n, name), at(0)).unwrap().name.to_string();
+    let given = [name(&mut room, 20, "Ann"), name(&mut room, 21, "ANN")];
+    assert_eq!(given, ["Ann#8", "ANN#9"]);
+    room.handle_rename(ConnectionId(21), 1, "Ann#9", at(0));
+    assert_eq!(room.members[&MemberId(10)].name.as_str(), "Ann#9", "nobody is in their own way");
+    // Just those that the search asks for, and the next ones.
+    let mut n = 30;
+    for number in (1..=10).map(|power| 1 << power).chain(1_025..1_080) {
+        n += 1;
+        name(&mut room, n, &format!("Bo#{number}"));
+    }
+    name(&mut room, 22, "Bo");
+    text::effort::take();
+    let given: BTreeSet<String> = (0..100).map(|more| name(&mut room, 200 + more, "Bo")).collect();
+    assert_eq!(given.len(), 100);
+    let members = room.members.len();
+    assert!(text::effort::take().1 <= 100 * members, "one question for each member at the most");
+}
+
 #[test]
 fn s28_a_flood_of_joins_and_leaves_is_told_once_a_second() {
     let mut room = room(100);
@@ -126,6 +191,24 @@ fn s28_a_flood_of_joins_and_leaves_is_told_once_a_second() {
     room.handle_timeout(at(12_000));
     outputs(&mut room);
     assert_eq!(room.members.len(), 1, "nobody is left behind");
+}
+
+#[test]
+fn who_was_seen_in_the_state_of_the_room_does_not_leave_without_a_word() {
+    let mut room = room(100);
+    // So many changes that the next ones are gathered.
+    for n in 0..40 {
+        enter(&mut room, join(100 + n, "Flood"), at(0));
+    }
+    let bo = enter(&mut room, join(1, "Bo"), at(0));
+    enter(&mut room, join(2, "Cy"), at(0));
+    let told = outputs(&mut room);
+    let sees_bo = |o: &Output| matches!(o, Output::Send(ConnectionId(2), Control::State(s)) if s.members.iter().any(|m| m.member == bo.member));
+    assert!(told.iter().any(sees_bo), "{told:?}");
+    room.handle_goodbye(ConnectionId(1), at(0));
+    room.handle_timeout(at(2_000));
+    let told = outputs(&mut room);
+    assert!(told.contains(&Output::Broadcast(Control::MemberLeft { member: bo.member })), "{told:?}");
 }
 
 #[test]

@@ -37,6 +37,35 @@ fn what_a_host_does_is_told_once_and_with_the_host() {
 }
 
 #[test]
+fn what_is_told_of_somebody_who_is_being_sent_away_is_no_arrival() {
+    let mut screen = meeting();
+    screen.handle_event(deed(Command::Kick, Some((2, "Bo")), (1, "Ann")), at(0.0));
+    // A track ends, one of two programs ends: Bo has changed, and then has left.
+    for camera in [false, true] {
+        screen.handle_event(Event::Person(Person { camera, ..person(2, "Bo") }), at(0.1));
+    }
+    screen.handle_event(Event::Left(MemberId(2)), at(0.2));
+    let rows = shown(&mut screen, 100, 20);
+    assert!(
+        !contains(&rows, "Bo joined") && !contains(&rows, "Bo left") && !contains(&rows, "● Bo"),
+        "{rows:#?}"
+    );
+    // Whoever comes as that number later is somebody who comes.
+    screen.handle_event(Event::Person(person(2, "Bo")), at(1.0));
+    let rows = shown(&mut screen, 100, 20);
+    assert!(contains(&rows, "Bo joined") && contains(&rows, "● Bo"), "{rows:#?}");
+    // A list of everybody says who is there, and so does a host who takes it back.
+    screen.handle_event(deed(Command::Kick, Some((2, "Bo")), (1, "Ann")), at(2.0));
+    screen.handle_event(deed(Command::Unkick, Some((2, "Bo")), (1, "Ann")), at(2.1));
+    screen.handle_event(Event::Person(person(2, "Bo")), at(2.2));
+    assert!(contains(&shown(&mut screen, 100, 20), "● Bo"));
+    screen.handle_event(deed(Command::Kick, Some((2, "Bo")), (1, "Ann")), at(3.0));
+    screen.handle_event(Event::People(vec![Person { own: true, ..person(1, "Ann") }]), at(3.1));
+    screen.handle_event(Event::Person(person(2, "Bo")), at(3.2));
+    assert!(contains(&shown(&mut screen, 100, 20), "● Bo"));
+}
+
+#[test]
 fn whoever_sends_somebody_away_is_told_how_to_take_it_back() {
     let mut screen = meeting();
     let key = Some("3f2a-99c1-07be-44d0".to_owned());
@@ -89,6 +118,31 @@ fn nobody_sends_away_or_mutes_themselves_by_mistake() {
     key(&mut screen, KeyCode::Char('u'), KeyModifiers::CONTROL);
     assert!(enter(&mut screen, "/mute ann").is_empty());
     assert!(contains(&shown(&mut screen, 100, 20), "that is you"));
+}
+
+#[test]
+fn s07_a_name_that_is_a_sentence_does_not_look_like_the_words_of_the_program() {
+    let mut screen = meeting();
+    screen.handle_event(Event::Person(person(4, "Bo locked the room")), at(0.0));
+    screen.handle_event(Event::Left(MemberId(3)), at(0.0));
+    screen.handle_event(deed(Command::Lock, None, (2, "Bo")), at(0.1));
+    screen.handle_event(Event::Person(person(2, "Bo is a host now")), at(0.2));
+    // Also where the name goes on in another row.
+    for width in [100, 40] {
+        let buffer = cells(&mut screen, width, 20);
+        let pane =
+            |y: u16| (0..buffer.area.width).map(move |x| (x, y)).take_while(|at| buffer[*at].symbol() != "│");
+        let styled = |modifier: Modifier| -> String {
+            let cells = (1..buffer.area.height - 2).flat_map(pane);
+            let cells =
+                cells.filter(|at| buffer[*at].modifier.contains(modifier) && buffer[*at].symbol() != " ");
+            cells.map(|at| buffer[at].symbol()).collect()
+        };
+        let names = styled(Modifier::BOLD);
+        assert!(names.contains("Bolockedtheroom王小明BoBoBoisahostnow"), "{width}: {names}");
+        let words = styled(Modifier::DIM);
+        assert!(words.contains("lockedtheroom:nobody") && !words.contains("Bo"), "{width}: {words}");
+    }
 }
 
 #[test]

@@ -13,10 +13,11 @@ use md5::{Digest, Md5};
 use rustix::fs::{FlockOperation, flock};
 
 use crate::chat::{Content, Outbox, Pending, Progress};
+use crate::cli::Failure;
 use crate::cli::chat::outbox::Journal;
 use crate::cli::chat::pipe;
 use crate::cli::chat::waiting::Waiting;
-use crate::cli::{Failure, state};
+use crate::cli::state::{self, Patience};
 use crate::id::{self, LogId};
 use crate::net::client::Config;
 use crate::time;
@@ -150,14 +151,14 @@ impl Kept {
         self.position.filter(|(id, _)| *id == log.id).map(|(_, seq)| seq)
     }
 
-    /// The person has read everything through `seq`.
-    pub(super) fn handle_read(&mut self, seq: u64) {
+    /// The person has read everything through `seq`. With [`Patience::None`] that may have to be said again.
+    pub(super) fn handle_read(&mut self, seq: u64, patience: Patience) {
         let (Some(log), Some(path)) = (self.log, &self.read) else { return };
         if self.position.is_some_and(|(id, read)| id == log && read >= seq) || seq == 0 {
             return;
         }
         // Another terminal of this person may have read further.
-        match advance(path, log, seq) {
+        match advance(path, log, seq, patience) {
             Ok(read) => self.position = Some((log, read)),
             // Another one is writing: the next time will do.
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
@@ -196,12 +197,12 @@ fn position(path: &Path) -> Option<(LogId, u64)> {
 }
 
 /// Writes down that everything through `seq` is read, unless more is; through which number it is then.
-fn advance(path: &Path, log: LogId, seq: u64) -> io::Result<u64> {
+fn advance(path: &Path, log: LogId, seq: u64, patience: Patience) -> io::Result<u64> {
     let directory = path.parent().unwrap_or(Path::new("."));
     DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
     // The file itself is replaced, so that it cannot be locked.
     let lock = File::open(directory)?;
-    state::soon(|| Ok(flock(&lock, FlockOperation::NonBlockingLockExclusive)?))?;
+    state::soon(patience, || Ok(flock(&lock, FlockOperation::NonBlockingLockExclusive)?))?;
     if let Some((_, further)) = position(path).filter(|(id, read)| *id == log && *read >= seq) {
         return Ok(further);
     }
@@ -226,16 +227,33 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let path = home.path().join("chat/a.read");
         let (log, other) = (LogId([1; 8]), LogId([2; 8]));
-        assert_eq!(advance(&path, log, 10).unwrap(), 10);
+        assert_eq!(advance(&path, log, 10, Patience::None).unwrap(), 10);
         // The other terminal stands further up.
-        assert_eq!(advance(&path, log, 7).unwrap(), 10);
+        assert_eq!(advance(&path, log, 7, Patience::None).unwrap(), 10);
         assert_eq!(position(&path), Some((log, 10)));
-        assert_eq!(advance(&path, log, 12).unwrap(), 12);
+        assert_eq!(advance(&path, log, 12, Patience::None).unwrap(), 12);
         // Numbers of another log say nothing of this one.
-        assert_eq!(advance(&path, other, 3).unwrap(), 3);
+        assert_eq!(advance(&path, other, 3, Patience::None).unwrap(), 3);
         assert_eq!(position(&path), Some((other, 3)));
         let held = File::open(home.path().join("chat")).unwrap();
         flock(&held, FlockOperation::NonBlockingLockExclusive).unwrap();
-        assert_eq!(advance(&path, other, 4).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        assert_eq!(advance(&path, other, 4, Patience::None).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        let mut kept = Kept {
+            journal: None,
+            named: false,
+            failing: None,
+            waiting: Waiting::new(None),
+            read: Some(path.clone()),
+            position: None,
+            log: Some(other),
+        };
+        kept.handle_read(5, Patience::None);
+        assert_eq!(position(&path), Some((other, 3)), "another one is writing");
+        // Who leaves waits a moment.
+        std::thread::scope(|scope| {
+            scope.spawn(|| drop(held));
+            kept.handle_read(5, Patience::Last);
+        });
+        assert_eq!(position(&path), Some((other, 5)));
     }
 }

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use md5::{Digest, Md5};
 
 use crate::cli::chat::outbox;
-use crate::cli::state;
+use crate::cli::state::{self, Patience};
 use crate::net::client::Config;
 use crate::{id, text};
 
@@ -58,9 +58,25 @@ impl Typed {
 
     /// Something was typed.
     pub(super) fn add(&mut self, typed: &str) {
-        let Some(path) = &self.path else { return };
-        self.unwritten.push_back(typed.to_owned());
-        match add(path, &self.unwritten) {
+        if self.path.is_some() {
+            self.unwritten.push_back(typed.to_owned());
+            self.write(Patience::None);
+        }
+    }
+
+    /// Time has passed: what could not be written is tried again.
+    pub(super) fn handle_tick(&mut self) {
+        self.write(Patience::None);
+    }
+
+    /// The program ends.
+    pub(super) fn close(&mut self) {
+        self.write(Patience::Last);
+    }
+
+    fn write(&mut self, patience: Patience) {
+        let Some(path) = self.path.as_ref().filter(|_| !self.unwritten.is_empty()) else { return };
+        match add(path, &self.unwritten, patience) {
             Ok(()) => self.unwritten.clear(),
             // The next time will do.
             Err(error) if error.kind() == io::ErrorKind::WouldBlock && self.unwritten.len() < LINES => {}
@@ -72,11 +88,11 @@ impl Typed {
     }
 }
 
-fn add(path: &Path, typed: &VecDeque<String>) -> io::Result<()> {
+fn add(path: &Path, typed: &VecDeque<String>, patience: Patience) -> io::Result<()> {
     if let Some(directory) = path.parent() {
         DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
     }
-    let mut file = state::soon(|| outbox::locked(path))?;
+    let mut file = state::soon(patience, || outbox::locked(path))?;
     let mut there = entries(&file)?;
     let mut lines = String::new();
     for typed in typed {
@@ -96,14 +112,14 @@ fn add(path: &Path, typed: &VecDeque<String>) -> io::Result<()> {
     file.write_all(lines.as_bytes())
 }
 
-/// The newest entries in a new file. The lock of the old one is held until the new one stands in its place.
+/// The newest entries in a new file, the newest of all however long it is. The lock of the old one is held until the new one stands in its place.
 fn rewrite(path: &Path, entries: &[String]) -> io::Result<()> {
     let mut kept = Vec::new();
     let mut bytes = 0;
     for entry in entries.iter().rev().take(LINES / 4 * KEPT) {
         let line = line(entry);
         bytes += line.len();
-        if bytes > BYTES / 4 * KEPT {
+        if bytes > BYTES / 4 * KEPT && !kept.is_empty() {
             break;
         }
         kept.push(line);
@@ -204,6 +220,31 @@ mod tests {
         drop(held);
         typed.add("three");
         assert_eq!(typed.all(), ["one", "two", "three"]);
+        // Or when time has passed, or at the end.
+        let held = outbox::locked(&file(&home)).unwrap();
+        typed.add("four");
+        typed.handle_tick();
+        assert_eq!(typed.all().last().unwrap(), "three");
+        drop(held);
+        typed.handle_tick();
+        assert_eq!(typed.all().last().unwrap(), "four");
+        let held = outbox::locked(&file(&home)).unwrap();
+        typed.add("five");
+        std::thread::scope(|scope| {
+            scope.spawn(|| drop(held));
+            typed.close();
+        });
+        assert_eq!(typed.all().last().unwrap(), "five");
+    }
+
+    #[test]
+    fn the_newest_stays_even_where_it_is_too_long_for_all_others() {
+        let home = tempfile::tempdir().unwrap();
+        for text in ["short", &"x".repeat(200 * 1024), &"y".repeat(200 * 1024)] {
+            typed(&home).add(text);
+        }
+        let all = typed(&home).all();
+        assert!(all.len() == 1 && all[0].starts_with('y') && all[0].len() == 200 * 1024);
     }
 
     #[test]
@@ -216,6 +257,9 @@ mod tests {
                 scope.spawn(move || {
                     let mut typed = typed(home);
                     (0..200).for_each(|n| typed.add(&format!("{name}{n}")));
+                    while !typed.unwritten.is_empty() {
+                        typed.close();
+                    }
                 });
             }
         });

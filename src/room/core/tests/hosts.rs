@@ -118,6 +118,57 @@ fn who_is_sent_away_learns_by_whom_and_comes_back_when_a_host_says_so() {
 }
 
 #[test]
+fn who_is_sent_away_hears_nothing_but_the_refusal_and_leaves_once_for_the_others() {
+    let mut room = meeting();
+    // A second program, one whose connection is broken, and a track.
+    enter(&mut room, Join { key: Some(key(2)), ..join(12, "Bo") }, at(3_000));
+    enter(&mut room, Join { key: Some(key(2)), ..join(22, "Bo") }, at(3_000));
+    room.handle_broken(ConnectionId(22), at(3_000));
+    publish(&mut room, 12, 1);
+    let told = moderate(&mut room, 1, Action::Kick, Some(2), at(10_000));
+    let place = |wanted: &dyn Fn(&Output) -> bool| {
+        let places: Vec<usize> = (0..told.len()).filter(|at| wanted(&told[*at])).collect();
+        assert_eq!(places.len(), 1, "{told:?}");
+        places[0]
+    };
+    let closed =
+        |id| place(&|o| matches!(o, Output::Close(c, r) if *c == ConnectionId(id) && r.code == Code::Kicked));
+    let first_broadcast = told.iter().position(|o| matches!(o, Output::Broadcast(_))).unwrap();
+    assert!(closed(2).max(closed(12)) < first_broadcast, "{told:?}");
+    let deed = deed(Action::Kick, Some((2, "Bo")), (1, "Ann"));
+    assert_eq!(place(&|o| *o == deed), first_broadcast);
+    let about_bo = place(&|o| match o {
+        Output::Broadcast(Control::Member(member)) => member.member == MemberId(2),
+        Output::Broadcast(Control::MemberLeft { member }) => *member == MemberId(2),
+        _ => false,
+    });
+    assert_eq!(told[about_bo], Output::Broadcast(Control::MemberLeft { member: MemberId(2) }));
+    place(&|o| matches!(o, Output::Broadcast(Control::TrackGone { .. })));
+    room.handle_timeout(at(60_000));
+    assert!(outputs(&mut room).is_empty(), "nothing comes later");
+}
+
+#[test]
+fn who_is_let_in_again_at_once_has_left_before_however_much_is_told_of_others() {
+    let mut room = room(100);
+    enter(&mut room, person(1, "Ann"), at(0));
+    enter(&mut room, person(2, "Bo"), at(0));
+    // So many changes that what follows is gathered.
+    for n in 0..40 {
+        enter(&mut room, join(100 + n, "Flood"), at(10_000));
+    }
+    outputs(&mut room);
+    let told = moderate(&mut room, 1, Action::Kick, Some(2), at(10_000));
+    assert!(told.contains(&Output::Broadcast(Control::MemberLeft { member: MemberId(2) })), "{told:?}");
+    moderate(&mut room, 1, Action::Unkick, Some(2), at(10_000));
+    let back = enter(&mut room, Join { key: Some(key(2)), ..join(12, "Bo") }, at(10_000));
+    assert_eq!(back.name.as_str(), "Bo");
+    room.handle_timeout(at(12_000));
+    let news = |o: &Output| matches!(o, Output::Broadcast(Control::Member(m)) if m.member == back.member);
+    assert!(outputs(&mut room).iter().any(news), "the others see that Bo is back");
+}
+
+#[test]
 fn whose_time_is_over_is_not_sent_away_any_more() {
     let mut room = meeting();
     moderate(&mut room, 1, Action::Kick, Some(2), at(10_000));
@@ -134,6 +185,8 @@ fn a_guest_who_is_sent_away_is_not_kept_out() {
     let mut room = meeting();
     let told = moderate(&mut room, 1, Action::Kick, Some(4), at(10_000));
     assert!(told.contains(&deed(Action::Kick, Some((4, "Di")), (1, "Ann"))), "{told:?}");
+    let about_room = |o: &Output| matches!(o, Output::Broadcast(Control::Room(_)));
+    assert!(!told.iter().any(about_room), "the room is as it was: {told:?}");
     enter(&mut room, join(14, "Di"), at(11_000));
 }
 
