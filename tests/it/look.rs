@@ -313,7 +313,7 @@ fn stuck(host: &Host) -> Peer {
 }
 
 #[test]
-fn w20_lookers_that_read_nothing_are_let_go_and_do_not_hold_up_a_stop() {
+fn s01_lookers_that_read_nothing_are_let_go_and_do_not_hold_up_a_stop() {
     let depot = Depot::open(None, Keep::default()).unwrap();
     let host = Host::with(server::Config { depot: Some(depot), ..server::Config::default() });
     let crowd = crowd(&host);
@@ -395,7 +395,7 @@ fn nobody_guesses_a_password_by_looking_or_joining_and_a_right_one_costs_nothing
 }
 
 #[test]
-fn rooms_that_are_looked_at_do_not_count_for_who_looks() {
+fn s06_rooms_that_are_looked_at_do_not_count_for_who_looks() {
     let directory = tempfile::tempdir().unwrap();
     let rooms: Vec<RoomName> = (0..33).map(|n| format!("kept-{n}").parse().unwrap()).collect();
     let host = keeping(directory.path(), &rooms, None);
