@@ -105,6 +105,8 @@ pub enum Event {
     /// The server has given another name, or the same.
     Renamed,
     /// How the room itself is.
+    /// The server gives no other name.
+    NotRenamed,
     About {
         /// Whether nobody new is let in.
         locked: bool,
@@ -361,6 +363,7 @@ impl Screen {
             Event::Deed(deed) => self.handle_deed(&deed, now),
             Event::Offers(offers) => self.files.replace(offers),
             Event::Offer(offer, news) => self.handle_offer(offer, news, now),
+            Event::NotRenamed => self.wanted = None,
             Event::OfferGone { offer, why } => {
                 self.files.remove(offer.number);
                 self.push(Line::Notice(format!("{} {why}", files::named_of(&offer))), now.wall);
