@@ -13,6 +13,7 @@ use super::input::Input;
 use super::line::{Draft, Fate, Kind, Line, Message};
 use super::links;
 use super::members::{Members, Person};
+use super::obey::UNCONNECTED;
 use super::past::Past;
 use super::reading::Reading;
 use super::scrollback::Scrollback;
@@ -317,6 +318,7 @@ impl Screen {
                 self.settings.name = name;
                 self.reading.handle_up(read, now);
             }
+                self.hint.take_if(|hint| hint.starts_with(UNCONNECTED));
             Event::People(people) => self.handle_people(people, now),
             Event::Person(person) => self.handle_person(person, now),
             Event::Left(id) => {
