@@ -105,9 +105,9 @@ pub enum Event {
     },
     /// The server has given another name, or the same.
     Renamed,
-    /// How the room itself is.
     /// The server gives no other name.
     NotRenamed,
+    /// How the room itself is.
     About {
         /// Whether nobody new is let in.
         locked: bool,
@@ -126,6 +126,8 @@ pub enum Event {
         offer: Offer,
         /// What became of it, behind "was" or the like.
         why: String,
+        /// The host who has taken it back, where that was not its sender. The name is scrubbed.
+        by: Option<(MemberId, String)>,
     },
     /// A file is on its way.
     Moving(Transfer),
@@ -316,9 +318,9 @@ impl Screen {
             Event::Up { name, read } => {
                 self.connection = Connection::Up;
                 self.settings.name = name;
+                self.hint.take_if(|hint| hint.starts_with(UNCONNECTED));
                 self.reading.handle_up(read, now);
             }
-                self.hint.take_if(|hint| hint.starts_with(UNCONNECTED));
             Event::People(people) => self.handle_people(people, now),
             Event::Person(person) => self.handle_person(person, now),
             Event::Left(id) => {
@@ -361,14 +363,16 @@ impl Screen {
                 }
             }
             Event::Renamed => self.handle_renamed(now),
+            Event::NotRenamed => self.wanted = None,
             Event::About { locked, sent_away } => self.handle_about(locked, sent_away, now),
             Event::Deed(deed) => self.handle_deed(&deed, now),
             Event::Offers(offers) => self.files.replace(offers),
             Event::Offer(offer, news) => self.handle_offer(offer, news, now),
-            Event::NotRenamed => self.wanted = None,
-            Event::OfferGone { offer, why } => {
+            Event::OfferGone { offer, why, by } => {
                 self.files.remove(offer.number);
-                self.push(Line::Notice(format!("{} {why}", files::named_of(&offer))), now.wall);
+                let own = |id| self.members.iter().any(|person| person.own && person.id == id);
+                let by = by.map(|(id, name)| if own(id) { "you".into() } else { name });
+                self.push(Line::Notice(files::gone(&offer, &why, by.as_deref())), now.wall);
             }
             Event::Moving(transfer) => self.files.show(transfer),
             Event::Moved { id, text, failed } => {

@@ -119,7 +119,7 @@ async fn f20_a_source_that_changed_since_the_break_is_never_mixed() {
     assert_eq!(code, 6, "{said}");
     assert!(said.contains("has changed since it was broken off") && said.contains("taken back"), "{said}");
     let gone = |event| match event {
-        Event::OfferGone { offer, reason } => Some((offer, reason)),
+        Event::OfferGone { offer, reason, .. } => Some((offer, reason)),
         _ => None,
     };
     assert_eq!(taker.find(gone).await, (first, Going::Changed));
@@ -160,7 +160,7 @@ async fn f20_a_source_that_changes_while_it_is_sent_is_never_sealed() {
                 assert!(!state.sealed);
                 None
             }
-            Event::OfferGone { offer, reason } => Some((offer, reason)),
+            Event::OfferGone { offer, reason, .. } => Some((offer, reason)),
             _ => None,
         });
         assert_eq!(gone.await, (offer, Going::Changed));

@@ -74,6 +74,8 @@ pub(super) enum Told<'a> {
     Offer {
         event: Happened,
         reason: Option<Going>,
+        by: Option<MemberId>,
+        by_name: Option<&'a str>,
         offer: Value,
     },
     Transfer(Moved),
@@ -410,7 +412,13 @@ mod tests {
         };
         let told = [
             Told::Offers { offers: Vec::new(), id: &none },
-            Told::Offer { event: Happened::Gone, reason: Some(Going::Expired), offer: Value::Null },
+            Told::Offer {
+                event: Happened::Gone,
+                reason: Some(Going::Withdrawn),
+                by: Some(MemberId(2)),
+                by_name: Some("Ann"),
+                offer: Value::Null,
+            },
             Told::Transfer(Moved::default()),
             Told::Ack { relayed: 1, stored: 1 },
             Told::State { members: Vec::new(), locked: true, sent_away: &away },

@@ -210,9 +210,9 @@ impl Client {
             Control::Offered(part) => return self.handle_offered(part, now),
             Control::Kept { offer, chunks } => Event::Kept { offer, chunks },
             Control::OfferState(state) => Event::OfferState(state),
-            Control::OfferGone { offer, reason } => {
+            Control::OfferGone { offer, reason, by } => {
                 self.forget_offer(offer);
-                Event::OfferGone { offer, reason }
+                Event::OfferGone { offer, reason, by }
             }
             Control::Offers { .. } => Event::OffersListed,
             Control::Room(room) => Event::Room(room),

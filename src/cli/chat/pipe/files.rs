@@ -59,7 +59,7 @@ impl Pipe {
                     self.list_offers(None);
                     continue;
                 }
-                Change::Gone(offer, reason) => {
+                Change::Gone(offer, reason, by) => {
                     let object = self.object_of(&offer);
                     self.voice.tell(&Told::Offer {
                         event: Happened::Gone,
@@ -67,9 +67,12 @@ impl Pipe {
                         offer: object,
                     });
                     let seen = board::seen(&offer, &self.roster, &self.files.memory);
-                    self.note_offer(&format!("{} {}", terminal::named(&seen), board::gone(reason)));
+                    let by = by.as_ref().map(|by| by.by_name.as_str());
+                    self.note_offer(&terminal::gone(&seen, board::gone(reason), by));
                     continue;
                 }
+                        by: by.as_ref().map(|by| by.by),
+                        by_name: by.as_ref().map(|by| by.by_name.as_str()),
                 Change::New(number) => (Happened::New, number),
                 Change::Complete(number) => (Happened::Complete, number),
                 Change::Received(number, _) => (Happened::Received, number),
@@ -78,7 +81,13 @@ impl Pipe {
             let Some(offer) = self.files.board.offers().by_number(number) else { continue };
             let object = self.object_of(offer);
             let seen = board::seen(offer, &self.roster, &self.files.memory);
-            self.voice.tell(&Told::Offer { event: happened, reason: None, offer: object });
+            self.voice.tell(&Told::Offer {
+                event: happened,
+                reason: None,
+                by: None,
+                by_name: None,
+                offer: object,
+            });
             match happened {
                 Happened::New => self.note_offer(&terminal::offered(&seen, "conf-recv")),
                 Happened::Complete => self.note_offer(&format!("{} is complete", terminal::named(&seen))),
