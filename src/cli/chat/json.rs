@@ -315,6 +315,13 @@ pub(super) enum Asked {
     },
 }
 
+impl Asked {
+    /// Whether what is offered has to be known for it.
+    pub(super) fn is_about_offers(&self) -> bool {
+        matches!(self, Self::Offers {} | Self::Get { .. } | Self::Withdraw { .. })
+    }
+}
+
 /// How something is said.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
