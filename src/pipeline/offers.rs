@@ -79,7 +79,7 @@ impl Offers {
                 offer.described = true;
                 Some(Change::Changed(piece.offer))
             }
-            Event::OfferGone { offer, reason } => {
+            Event::OfferGone { offer, reason, .. } => {
                 let gone = self.all.remove(offer)?;
                 Some(Change::Gone { offer: gone.state.offer_id, number: *offer, reason: *reason })
             }

@@ -20,7 +20,7 @@ use crate::room::{Person, Room};
 use crate::text;
 use crate::time::Moment;
 use crate::transfer::Ranges;
-use crate::wire::control::{Control, Refusal};
+use crate::wire::control::{By, Control, Refusal};
 use crate::wire::offer::{Going, Offer, Offered, Seal};
 use crate::wire::{Code, Part, Piece};
 
@@ -90,6 +90,7 @@ impl Shelf {
                 told: about.is_some().then(Moment::default),
                 about,
                 changed: false,
+                by: None,
                 record,
             };
             (entry.record.number, entry)
@@ -317,6 +318,7 @@ impl Shelf {
             received: BTreeSet::new(),
             told: None,
             changed: false,
+            by: None,
         };
         self.offers.insert(record.number, entry);
         self.outputs.push_back(Output::Create(record));
@@ -403,7 +405,10 @@ impl Shelf {
         let watching =
             self.watchers.iter().filter(|(_, who)| entry.may_see(**who)).map(|(connection, _)| *connection);
         let told: BTreeSet<ConnectionId> = watching.chain(entry.uploaders.iter().copied()).collect();
-        let gone = |connection| Output::Send(connection, Control::OfferGone { offer: number, reason });
+        let by = entry.by.as_ref().filter(|_| reason == Going::Withdrawn);
+        let gone = |connection| {
+            Output::Send(connection, Control::OfferGone { offer: number, reason, by: by.cloned() })
+        };
         self.outputs.extend(told.into_iter().map(gone));
     }
 
@@ -461,14 +466,16 @@ impl Shelf {
     ) {
         let Some(person) = room.person(request.connection) else { return };
         let who = Who::of(&person);
-        let entry = self.offers.get(&number);
-        let refusal = match entry.and_then(|entry| Some((entry, entry.stock.clone()?))) {
+        let entry = self.offers.get_mut(&number);
+        let refusal = match entry.and_then(|entry| entry.stock.clone().map(|stock| (entry, stock))) {
             Some((entry, stock))
                 if entry.owner == who || (person.host && entry.hosted && entry.may_see(who)) =>
             {
                 // What is complete can be had, whatever becomes of its source.
                 let hopeless = reason.is_hopeless() && entry.owner == who && !entry.is_sealed();
                 let going = if hopeless { reason } else { Going::Withdrawn };
+                let host = || By { by: person.member, by_name: person.name.to_string() };
+                entry.by = (entry.owner != who).then(host);
                 return self.outputs.push_back(Output::Withdraw(stock, Some(request), going));
             }
             Some((entry, _)) if person.host && entry.may_see(who) => Refusal::new(

@@ -36,7 +36,7 @@ use super::key::Key;
 use super::password;
 use super::publications::Publications;
 use crate::chat::{Inbox, Outbox};
-use crate::id::{Nick, OfferNumber, ResumeToken, RoomName, Secret, TrackId};
+use crate::id::{MemberId, Nick, OfferNumber, ResumeToken, RoomName, Secret, TrackId};
 use crate::limits;
 use crate::time::Moment;
 use crate::wire::control::{self, Goodbye, Hello, State, TrackKind};
@@ -54,7 +54,8 @@ const NUDGE: Duration = Duration::from_secs(2);
 pub struct Profile {
     /// The room.
     pub room: RoomName,
-    /// The person's name.
+    /// The person's name. Follows what the server calls the member, so that it stays when the server has
+    /// forgotten the room.
     pub name: Nick,
     /// Program and version.
     pub client: String,
@@ -136,6 +137,10 @@ pub struct Client {
     profile: Profile,
     phase: Phase,
     token: Option<ResumeToken>,
+    /// Which member the program is, and in which life of the server.
+    own: Option<(MemberId, String)>,
+    /// The last name that was asked for and not answered, and the number of that request.
+    wish: Option<(u64, Nick)>,
     /// Whether there has been a welcome.
     joined: bool,
     backoff: Backoff,
@@ -179,6 +184,8 @@ impl Client {
             profile,
             phase: Phase::Waiting(Moment::default()),
             token: None,
+            own: None,
+            wish: None,
             joined: false,
             heartbeat: Heartbeat::new(Side::Client, Moment::default()),
             parser: Parser::new(),

@@ -87,6 +87,50 @@ fn s12_a_server_that_forgot_the_session_gets_everything_anew() {
 }
 
 #[test]
+fn s12_a_member_keeps_its_name_over_a_restart_of_the_server() {
+    let restart = |world: &mut World, epoch, name| {
+        world.server.sessions.clear();
+        (world.server.epoch, world.server.name) = (epoch, name);
+        world.server.names.clear();
+        world.link.as_mut().unwrap().1.reset();
+        world.run(Duration::from_secs(5));
+    };
+    // Another program of the same person came first, and later there was another name.
+    let mut world = World::new(3, LAN);
+    world.server.name = "Cy";
+    world.run(Duration::from_secs(3));
+    assert_eq!(world.server.names, ["Ann"]);
+    restart(&mut world, "f", "Cy");
+    assert_eq!(world.server.names, ["Cy"]);
+    world.client.rename(1, "Dee".parse().unwrap());
+    world.run(Duration::from_secs(1));
+    restart(&mut world, "g", "Dee");
+    assert_eq!(world.server.names, ["Dee"]);
+    // A program that was not here before has come back first: once is enough.
+    world.events.clear();
+    restart(&mut world, "h", "root");
+    assert_eq!(world.server.names, ["Dee", "rename Dee"]);
+    assert!(!world.events.iter().any(|event| matches!(event, Event::Done { .. })), "nobody asked for it");
+    // Without a restart the name is what the member has now.
+    restart(&mut world, "h", "Ann");
+    assert_eq!(world.server.names, ["Dee"]);
+    restart(&mut world, "i", "Ann");
+    assert_eq!(world.server.names, ["Ann"]);
+}
+
+#[test]
+fn a_name_that_was_asked_for_without_a_connection_is_asked_for_with_the_next_one() {
+    let mut world = World::new(3, LAN);
+    world.run(Duration::from_secs(3));
+    let now = world.now;
+    world.client.handle_lost(Down::Closed, now);
+    world.client.rename(4, "Zoë".parse().unwrap());
+    world.run(Duration::from_secs(5));
+    assert_eq!(world.server.names, ["Ann", "Zoë", "rename Zoë"]);
+    assert!(world.events.iter().any(|event| matches!(event, Event::Done { id: 4 })), "{:?}", world.events);
+}
+
+#[test]
 fn s09_whoever_was_replaced_stays_away() {
     let mut world = World::new(4, LAN);
     world.run(Duration::from_secs(3));

@@ -8,7 +8,7 @@ use super::line::{Fate, Kind, Line, Message};
 use super::members::Person;
 use super::screen::{Connection, Now, Screen};
 use super::scrollback::{Seen, Shape};
-use super::style::{bar, found, name_in_words, quiet};
+use super::style::{badge, bar, found, name_in_words, quiet};
 use super::wrap;
 use crate::text;
 
@@ -22,6 +22,8 @@ const WITH_TIMES: usize = 30;
 const HINT: usize = 4;
 /// Cells of a time.
 const TIME: usize = 5;
+/// Stands behind the names of hosts.
+const HOST: &str = "host";
 
 /// Columns of the pane of messages.
 #[derive(Debug, Clone, Copy)]
@@ -368,9 +370,6 @@ impl Screen {
             let key = person.fingerprint.as_deref().and_then(|key| key.get(..9)).unwrap_or("guest");
             about.push_str(&format!(" [{key}]"));
         }
-        if person.host {
-            about.push_str(" host");
-        }
         if person.typing && !person.own {
             about.push_str(" …");
         }
@@ -380,12 +379,17 @@ impl Screen {
                 about = format!("{about} {letters}");
             }
         }
-        let name_width = width.saturating_sub(3 + text::width(&about));
+        let host = if person.host { HOST.len() + 1 } else { 0 };
+        let name_width = width.saturating_sub(3 + host + text::width(&about));
         let mut name_style = self.settings.theme.name(person.hue);
         if person.away.is_some() || person.reconnecting || !self.is_up() {
             name_style = name_style.add_modifier(Modifier::DIM).remove_modifier(Modifier::BOLD);
         }
-        let end = put(buffer, x + 2, y, name_width, &fit(&person.name, name_width), name_style);
+        let mut end = put(buffer, x + 2, y, name_width, &fit(&person.name, name_width), name_style);
+        if person.host {
+            // A name may end with the same word.
+            end = put(buffer, end + 1, y, HOST.len(), HOST, badge());
+        }
         put(buffer, end, y, width, &about, quiet());
     }
 

@@ -291,6 +291,14 @@ pub(super) fn named_of(offer: &Offer) -> String {
     if offer.own { format!("your {}", named(offer)) } else { format!("{} of {}", named(offer), offer.from) }
 }
 
+/// What became of an offer that is there no more; `by` whom, where a host has taken it back.
+pub fn gone(offer: &Offer, why: &str, by: Option<&str>) -> String {
+    match by {
+        Some(by) => format!("{by} took back {}", named_of(offer)),
+        None => format!("{} {why}", named_of(offer)),
+    }
+}
+
 fn number(what: &str) -> Option<OfferNumber> {
     what.strip_prefix('#').unwrap_or(what).parse().ok().map(OfferNumber)
 }

@@ -36,7 +36,7 @@ mod wrap;
 
 pub use command::{Command, command, is_command};
 pub use deeds::{Deed, SentAway};
-pub use files::{Offer, OfferNews, Transfer, named, offered};
+pub use files::{Offer, OfferNews, Transfer, gone, named, offered};
 pub use gauge::{gauge, percent};
 pub use line::{Draft, Kind, Message, Sender};
 pub use members::Person;

@@ -10,6 +10,8 @@ use crate::id::Nick;
 
 /// People whose messages are not shown, at most.
 const IGNORED: usize = 100;
+/// How a sentence begins that is no longer true when the connection is back.
+pub(super) const UNCONNECTED: &str = "not connected: ";
 
 impl Screen {
     /// Carries out a command; the error is a sentence for the person, whose input stays.
@@ -88,7 +90,7 @@ impl Screen {
             | Command::Withdraw
                 if !matches!(self.connection, Connection::Up) =>
             {
-                Err(format!("not connected: /{} has to wait until the connection is back", command.word()))
+                Err(format!("{UNCONNECTED}/{} was not done", command.word()))
             }
             Command::Lock | Command::Unlock => Ok(vec![Action::Moderate(command, None)]),
             Command::Kick | Command::Mute | Command::Unmute | Command::Host | Command::Unhost => {

@@ -14,6 +14,7 @@ use super::input::Input;
 use super::line::{Draft, Fate, Kind, Line, Message};
 use super::links;
 use super::members::{Members, Person};
+use super::obey::UNCONNECTED;
 use super::past::Past;
 use super::reading::Reading;
 use super::scrollback::Scrollback;
@@ -105,6 +106,8 @@ pub enum Event {
     },
     /// The server has given another name, or the same.
     Renamed,
+    /// The server gives no other name.
+    NotRenamed,
     /// How the room itself is.
     About {
         /// Whether nobody new is let in.
@@ -124,6 +127,8 @@ pub enum Event {
         offer: Offer,
         /// What became of it, behind "was" or the like.
         why: String,
+        /// The host who has taken it back, where that was not its sender. The name is scrubbed.
+        by: Option<(MemberId, String)>,
     },
     /// A file is on its way.
     Moving(Transfer),
@@ -318,6 +323,7 @@ impl Screen {
             Event::Up { name, read } => {
                 self.connection = Connection::Up;
                 self.settings.name = name;
+                self.hint.take_if(|hint| hint.starts_with(UNCONNECTED));
                 self.reading.handle_up(read, now);
             }
             Event::People(people) => self.handle_people(people, now),
@@ -363,13 +369,16 @@ impl Screen {
                 }
             }
             Event::Renamed => self.handle_renamed(now),
+            Event::NotRenamed => self.wanted = None,
             Event::About { locked, sent_away } => self.handle_about(locked, sent_away, now),
             Event::Deed(deed) => self.handle_deed(&deed, now),
             Event::Offers(offers) => self.files.replace(offers),
             Event::Offer(offer, news) => self.handle_offer(offer, news, now),
-            Event::OfferGone { offer, why } => {
+            Event::OfferGone { offer, why, by } => {
                 self.files.remove(offer.number);
-                self.push(Line::Notice(format!("{} {why}", files::named_of(&offer))), now.wall);
+                let own = |id| self.members.iter().any(|person| person.own && person.id == id);
+                let by = by.map(|(id, name)| if own(id) { "you".into() } else { name });
+                self.push(Line::Notice(files::gone(&offer, &why, by.as_deref())), now.wall);
             }
             Event::Moving(transfer) => self.files.show(transfer),
             Event::Moved { id, text, failed } => {

@@ -76,6 +76,11 @@ pub(super) fn bar() -> Style {
     Style::new().add_modifier(Modifier::REVERSED)
 }
 
+/// What no name can look like, with colours and without.
+pub(super) fn badge() -> Style {
+    bar()
+}
+
 /// What contains what is looked for.
 pub(super) fn found() -> Style {
     Style::new().add_modifier(Modifier::UNDERLINED)

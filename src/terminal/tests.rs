@@ -113,6 +113,25 @@ fn contains(rows: &[String], part: &str) -> bool {
 }
 
 #[test]
+fn s07_no_name_looks_like_the_badge_of_a_host() {
+    let mut screen = meeting();
+    screen.handle_event(Event::Person(Person { host: true, ..person(2, "Bo") }), at(0.0));
+    screen.handle_event(Event::Person(person(4, "Cy host")), at(0.0));
+    let mut buffer = Buffer::empty(Rect::new(0, 0, 100, 20));
+    screen.draw(&mut buffer, at(0.0));
+    // How the word behind a name is drawn, in letters that need no colour.
+    let drawn = |name: &str| {
+        let line = format!("● {name} host");
+        let row = |y: u16| (0..100).map(|x| buffer[(x, y)].symbol()).collect::<String>();
+        let y = (0..20).find(|y| row(*y).contains(&line)).unwrap();
+        let x = (0..100).rev().find(|x| buffer[(*x, y)].symbol() == "h").unwrap();
+        [x - 1, x, x + 3].map(|x| buffer[(x, y)].modifier.contains(Modifier::REVERSED))
+    };
+    assert_eq!(drawn("Bo"), [false, true, true]);
+    assert_eq!(drawn("Cy"), [false, false, false]);
+}
+
+#[test]
 fn a_meeting_looks_like_this() {
     let mut screen = meeting();
     let mut bo = person(2, "Bo");

@@ -7,7 +7,7 @@ mod members;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-pub use self::members::{Action, Member, Moderated, Presence, Quality, Room, SentAway, Status};
+pub use self::members::{Action, By, Member, Moderated, Presence, Quality, Room, SentAway, Status};
 use super::offer::{Fetch, Going, Offer, OfferState, Offered, Seal, Span};
 use super::{Code, Error, Piece, Rendition};
 use crate::id::{LogId, MemberId, OfferNumber, PublicKey, ResumeToken, Secret, SessionId, SourceId, TrackId};
@@ -123,6 +123,9 @@ pub enum Control {
         offer: OfferNumber,
         /// Why.
         reason: Going,
+        /// The host who has withdrawn it, where that was not its sender.
+        #[serde(default, flatten, skip_serializing_if = "Option::is_none")]
+        by: Option<By>,
     },
     /// Server: all offers have been told that were there when the client came.
     Offers {

@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::id::{OfferNumber, TrackId};
 use crate::limits;
+use crate::wire::control::By;
 use crate::wire::offer::Going;
 
 const EMPTY_MD5: &str = "d41d8cd98f00b204e9800998ecf8427e";
@@ -548,10 +549,14 @@ fn taking_an_offer_back_says_why_only_where_there_is_a_reason() {
     assert_eq!(withdraw(Going::Withdrawn), r#"{"op":"withdraw","id":1,"offer":3}"#);
     assert_eq!(withdraw(Going::Changed), r#"{"op":"withdraw","id":1,"offer":3,"reason":"changed"}"#);
     assert_eq!(
-        text(&Control::OfferGone { offer, reason: Going::Broken }),
+        text(&Control::OfferGone { offer, reason: Going::Broken, by: None }),
         r#"{"op":"offer_gone","offer":3,"reason":"broken"}"#
     );
     let read = |payload: &str| Frame::new(Kind::Control, None, payload.as_bytes(), 0).operation();
+    let by = Some(By { by: crate::id::MemberId(2), by_name: "Ann".into() });
+    let gone = Control::OfferGone { offer, reason: Going::Withdrawn, by };
+    let told = r#"{"op":"offer_gone","offer":3,"reason":"withdrawn","by":2,"by_name":"Ann"}"#;
+    assert_eq!((text(&gone).as_str(), read(told)), (told, Ok(gone)));
     let later = read(r#"{"op":"offer_gone","offer":3,"reason":"a word of a later version"}"#);
     assert!(matches!(later, Ok(Control::OfferGone { reason: Going::Removed, .. })), "{later:?}");
 }

@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use crate::support::programs::{PATIENCE, program, write_secret};
+use crate::support::programs::{PATIENCE, Running, program, write_secret};
 use crate::support::talk::{Lines, Town, wait_for};
 
 /// What Ann said, without the times.
@@ -194,6 +194,37 @@ fn json_goes_both_ways() {
     }
     drop(bo.child.stdin.take());
     assert_eq!(bo.wait(PATIENCE), 0);
+}
+
+#[test]
+fn s12_names_stay_when_the_server_is_killed() {
+    let mut town = Town::new();
+    let mut serve = town.serve();
+    let up = |heard: &Lines| loop {
+        let connection = heard.object("connection");
+        if connection["state"] == "up" {
+            break connection["name"].as_str().unwrap().to_owned();
+        }
+    };
+    let mut cy = town.talk("Cy", &["--json"]);
+    let cy_hears = Lines::of(&mut cy);
+    assert_eq!(up(&cy_hears), "Cy");
+    cy_hears.object("caught_up");
+    // Another program of the same person, under another name.
+    let mut other = town.chat("Cy", &["--json"]);
+    other.env("CONF_NAME", "root").stdin(Stdio::piped());
+    let mut other = Running::start(other);
+    let other_hears = Lines::of(&mut other);
+    assert_eq!(up(&other_hears), "Cy");
+    for name in ["Cy", "Dee"] {
+        cy.feed(format!("{{\"type\":\"rename\",\"name\":\"{name}\",\"id\":1}}\n").as_bytes());
+        cy_hears.object("done");
+        while name != "Cy" && other_hears.object("presence")["member"]["name"] != name {}
+        drop(serve);
+        serve = town.serve();
+        assert_eq!([up(&cy_hears), up(&other_hears)], [name, name]);
+    }
+    drop(serve);
 }
 
 #[test]

@@ -254,7 +254,76 @@ fn offers_and_transfers_are_objects_with_json() {
     chat.feed(b"{\"type\":\"withdraw\",\"offer\":2,\"id\":3}\n");
     let gone = next("gone");
     assert_eq!((&gone["reason"], &gone["offer"]["offer"]), (&"withdrawn".into(), &2.into()));
-    assert_eq!(chat.wait(PATIENCE), 0, "{}", chat.stderr());
+    assert_eq!(chat.wait(PATIENCE), 5, "nothing is offered as 77");
+    assert!(chat.stderr().contains("1 line not carried out"), "{}", chat.stderr());
+}
+
+#[test]
+fn what_is_asked_of_offers_at_once_waits_until_all_are_known() {
+    const OFFERS: usize = 20;
+    let mut town = Town::new();
+    let serve = town.serve();
+    let room = format!("{}/main", serve.room.rsplit_once('/').unwrap().0);
+    for n in 1..=OFFERS {
+        file(&town, &format!("{n}.sql"), 10);
+        let (code, _, said) = output(bo(&town, "conf-send", &room, &[&format!("{n}.sql")]));
+        assert_eq!(code, 0, "{said}");
+    }
+    // Whatever is asked first has its answer from the whole list.
+    for (turn, what) in ["20.sql", "20", "19.sql", "18", "20.sql", "1"].into_iter().enumerate() {
+        let down = town.path(&format!("down {turn}"));
+        let mut chat = town.talk("Cy", &["--json"]);
+        let get = serde_json::json!({"type": "get", "offer": what, "directory": down});
+        chat.feed(format!("{get}\n{{\"type\":\"offers\",\"id\":1}}\n").as_bytes());
+        assert_eq!(chat.wait(PATIENCE), 0, "{}", chat.stderr());
+        let listed = Lines::of(&mut chat);
+        while listed.object("offers")["id"] != 1 {}
+        assert_eq!(fs::read_dir(&down).unwrap().count(), 1, "{what}");
+        let mut chat = town.talk("Cy", &["--json"]);
+        let listed = Lines::of(&mut chat);
+        chat.feed(b"{\"type\":\"offers\",\"id\":1}\n");
+        let answer = std::iter::repeat_with(|| listed.object("offers")).find(|told| told["id"] == 1).unwrap();
+        assert_eq!(answer["offers"].as_array().unwrap().len(), OFFERS);
+        assert_eq!(chat.wait(PATIENCE), 0);
+    }
+    for what in ["20.sql", "19"] {
+        let mut chat = town.talk("bo", &["--json"]);
+        chat.feed(format!("{{\"type\":\"withdraw\",\"offer\":\"{what}\",\"id\":1}}\n").as_bytes());
+        assert_eq!(chat.wait(PATIENCE), 0, "{}", chat.stderr());
+    }
+    let (_, listed, _) = output(bo(&town, "conf-recv", &room, &["--list=json"]));
+    assert!(listed.contains("\"18.sql\"") && !listed.contains("\"19.sql\""), "{listed}");
+    assert!(!listed.contains("\"20.sql\""), "{listed}");
+}
+
+#[test]
+fn who_has_taken_an_offer_back_is_told() {
+    let mut town = Town::new();
+    let serve = town.serve();
+    let room = format!("{}/main", serve.room.rsplit_once('/').unwrap().0);
+    let mut ann = town.talk("Ann", &["--json"]);
+    let ann_hears = Lines::of(&mut ann);
+    ann_hears.object("offers");
+    let terminal = Terminal::run(&room, "Di", &[env!("CARGO_BIN_EXE_conf-chat")]);
+    terminal.wait_for("2 here");
+    for name in ["a.bin", "b.bin"] {
+        file(&town, name, 10);
+        assert_eq!(output(bo(&town, "conf-send", &room, &[name])).0, 0);
+    }
+    wait_for_words(&terminal, "Bo offers #2 b.bin");
+    let gone = || loop {
+        let offer = ann_hears.object("offer");
+        if offer["event"] == "gone" {
+            break offer;
+        }
+    };
+    ann.feed(b"{\"type\":\"withdraw\",\"offer\":1,\"id\":1}\n");
+    wait_for_words(&terminal, "Ann took back #1 a.bin of Bo");
+    let told = gone();
+    assert_eq!((&told["by"], &told["by_name"]), (&1.into(), &"Ann".into()), "{told}");
+    assert_eq!(output(bo(&town, "conf-send", &room, &["--withdraw", "2"])).0, 0);
+    wait_for_words(&terminal, "#2 b.bin of Bo was withdrawn");
+    assert_eq!(gone()["by"], Value::Null);
 }
 
 #[test]

@@ -211,6 +211,31 @@ fn programs_are_told_what_hosts_do_and_do_it_by_name() {
 }
 
 #[test]
+fn what_is_denied_ends_with_5_and_what_makes_no_sense_with_2() {
+    let mut town = Town::new();
+    let _serve = town.serve();
+    let mut ann = town.talk("Ann", &["--json"]);
+    let ann_hears = Lines::of(&mut ann);
+    ann_hears.object("caught_up");
+    for (line, code, exit) in [
+        (&b"{\"type\":\"moderate\",\"action\":\"lock\",\"id\":1}\n"[..], "denied".into(), 5),
+        (b"{\"type\":\"withdraw\",\"offer\":7,\"id\":1}\n", serde_json::Value::Null, 5),
+        (b"{\"type\":\"moderate\",\"action\":\"kick\",\"member\":\"Zed\",\"id\":1}\n", ().into(), 5),
+        (b"{\"type\":\"moderate\",\"action\":\"fly\",\"id\":1}\n", ().into(), 2),
+        (b"{\"type\":\"rename\",\"name\":\"\",\"id\":1}\n", ().into(), 2),
+        (b"{\"type\":\"message\",\"text\":\"\",\"id\":1}\n", ().into(), 2),
+    ] {
+        let mut bo = town.talk("Bo", &["--json"]);
+        let bo_hears = Lines::of(&mut bo);
+        bo.feed(line);
+        let error = bo_hears.object("error");
+        assert_eq!((&error["id"], &error["code"]), (&1.into(), &code), "{error}");
+        assert_eq!(bo.wait(PATIENCE), exit, "{error}");
+        assert!(bo.stderr().contains("1 line not carried out"), "{}", bo.stderr());
+    }
+}
+
+#[test]
 fn s07_a_name_that_looks_like_anothers_gets_a_number_and_is_shown_with_its_key() {
     let host = Host::start();
     let anna = Terminal::chat(&host, "Anna");

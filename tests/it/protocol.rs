@@ -9,7 +9,7 @@ use confkit::id::{LogId, MemberId, OfferId, OfferNumber, Secret, SessionId, Sour
 use confkit::limits;
 use confkit::session::Key;
 use confkit::wire::control::{
-    Ack, Action, Gap, GapReason, Goodbye, Hello, Log, Member, Messages, Moderated, PROTOCOL, PipeTrack,
+    Ack, Action, By, Gap, GapReason, Goodbye, Hello, Log, Member, Messages, Moderated, PROTOCOL, PipeTrack,
     Publish, Quality, Refusal, Room, SentAway, Source, State, Status, Track, TrackKind, Tracks, Welcome,
 };
 use confkit::wire::offer::{Fetch, Going, Offer, OfferState, Offered, Seal};
@@ -168,6 +168,11 @@ fn operation(name: &str) -> Control {
             by: MemberId(2),
             by_name: "Ann".into(),
         }),
+        "offer_gone" => Control::OfferGone {
+            offer: OfferNumber(3),
+            reason: Going::Withdrawn,
+            by: Some(By { by: MemberId(2), by_name: "Ann".into() }),
+        },
         "room" => Control::Room(Room {
             locked: true,
             sent_away: vec![SentAway { member: MemberId(3), name: "Bo".into(), by: "Ann".into() }],
@@ -421,7 +426,7 @@ fn all_operations() -> Vec<Control> {
         operation("seal"),
         Control::Withdraw { id: 1, offer: OfferNumber(3), reason: Going::Changed },
         Control::OfferState(offer_state()),
-        Control::OfferGone { offer: OfferNumber(3), reason: Going::Expired },
+        operation("offer_gone"),
         Control::Offers { count: 2 },
         operation("fetch"),
         Control::Unfetch { id: 5 },
@@ -567,6 +572,7 @@ const OWN: &[&str] = &[
     "READ_LEAST",
     "STORE_FREE",
     "CHUNK_STEP",
+    "TRANSFERS",
 ];
 
 #[test]

@@ -145,7 +145,7 @@ async fn f20_a_source_that_changed_since_the_break_is_never_mixed() {
     assert_eq!(code, 6, "{said}");
     assert!(said.contains("has changed since it was broken off") && said.contains("taken back"), "{said}");
     let gone = |event| match event {
-        Event::OfferGone { offer, reason } => Some((offer, reason)),
+        Event::OfferGone { offer, reason, .. } => Some((offer, reason)),
         _ => None,
     };
     assert_eq!(taker.find(gone).await, (first, Going::Changed));
@@ -195,7 +195,7 @@ async fn f20_a_server_that_goes_while_a_changed_source_is_taken_back_keeps_nobod
     let (code, _, said) = output(scene.command(&cable.room(), &["a"]));
     assert!(code == 6 && said.contains("is taken back"), "{code}: {said}");
     let gone = |event| match event {
-        Event::OfferGone { offer, reason } => Some((offer, reason)),
+        Event::OfferGone { offer, reason, .. } => Some((offer, reason)),
         _ => None,
     };
     assert_eq!(taker.find(gone).await, (first, Going::Changed));
@@ -225,7 +225,7 @@ async fn f20_a_source_that_changes_while_it_is_sent_is_never_sealed() {
                 assert!(!state.sealed);
                 None
             }
-            Event::OfferGone { offer, reason } => Some((offer, reason)),
+            Event::OfferGone { offer, reason, .. } => Some((offer, reason)),
             _ => None,
         });
         assert_eq!(gone.await, (offer, Going::Changed));

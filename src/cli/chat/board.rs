@@ -13,6 +13,7 @@ use crate::id::{MemberId, OfferId, OfferNumber};
 use crate::net::client::Event;
 use crate::pipeline::offers::{Change, Offer, Offers};
 use crate::terminal;
+use crate::wire::control::By;
 use crate::wire::offer::Going;
 
 /// See the module. Bounded by what the server keeps.
@@ -46,8 +47,8 @@ pub(super) enum News {
     Received(OfferNumber, u32),
     /// Something else about it is different.
     Changed(OfferNumber),
-    /// It is there no more.
-    Gone(Box<Offer>, Going),
+    /// It is there no more, and which host has withdrawn it.
+    Gone(Box<Offer>, Going, Option<By>),
 }
 
 impl Board {
@@ -57,7 +58,9 @@ impl Board {
             self.before = self.offers.iter().map(|offer| (offer.state.offer_id, offer.clone())).collect();
         }
         let leaving = match event {
-            Event::OfferGone { offer, .. } => self.offers.by_number(*offer).cloned(),
+            Event::OfferGone { offer, by, .. } => {
+                self.offers.by_number(*offer).map(|offer| (Box::new(offer.clone()), by.clone()))
+            }
             _ => None,
         };
         match self.offers.handle(event) {
@@ -67,7 +70,7 @@ impl Board {
             }
             Some(Change::Gone { offer, reason, .. }) => {
                 let told = self.told.remove(&offer).is_some();
-                leaving.filter(|_| told).map(|gone| News::Gone(Box::new(gone), reason)).into_iter().collect()
+                leaving.filter(|_| told).map(|(gone, by)| News::Gone(gone, reason, by)).into_iter().collect()
             }
             _ => Vec::new(),
         }
@@ -89,7 +92,7 @@ impl Board {
         }
         for (id, offer) in std::mem::take(&mut self.before) {
             if self.offers.by_id(id).is_none() && self.told.remove(&id).is_some() {
-                news.push(News::Gone(Box::new(offer), Going::Removed));
+                news.push(News::Gone(Box::new(offer), Going::Removed, None));
             }
         }
         news.extend(numbers.into_iter().filter_map(|number| self.news_of(number)));
@@ -212,7 +215,7 @@ mod tests {
             News::Complete(number) => format!("complete {number}"),
             News::Received(number, count) => format!("received {number} {count}"),
             News::Changed(number) => format!("changed {number}"),
-            News::Gone(offer, reason) => format!("gone {} {reason:?}", offer.state.offer),
+            News::Gone(offer, reason, _) => format!("gone {} {reason:?}", offer.state.offer),
         };
         news.iter().map(word).collect()
     }
@@ -232,7 +235,7 @@ mod tests {
         let received = OfferState { received: 1, ..sealed.clone() };
         let events = vec![Event::OfferState(sealed), Event::OfferState(received)];
         assert_eq!(all(&mut board, events), ["complete 2", "received 2 1"]);
-        let gone = |offer, reason| Event::OfferGone { offer: OfferNumber(offer), reason };
+        let gone = |offer, reason| Event::OfferGone { offer: OfferNumber(offer), reason, by: None };
         let events = vec![gone(1, Going::Expired), gone(2, Going::Withdrawn), gone(9, Going::Withdrawn)];
         assert_eq!(all(&mut board, events), ["gone 1 Expired", "gone 2 Withdrawn"]);
     }

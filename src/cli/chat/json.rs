@@ -74,6 +74,8 @@ pub(super) enum Told<'a> {
     Offer {
         event: Happened,
         reason: Option<Going>,
+        by: Option<MemberId>,
+        by_name: Option<&'a str>,
         offer: Value,
     },
     Transfer(Moved),
@@ -313,6 +315,13 @@ pub(super) enum Asked {
     },
 }
 
+impl Asked {
+    /// Whether what is offered has to be known for it.
+    pub(super) fn is_about_offers(&self) -> bool {
+        matches!(self, Self::Offers {} | Self::Get { .. } | Self::Withdraw { .. })
+    }
+}
+
 /// How something is said.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -410,7 +419,13 @@ mod tests {
         };
         let told = [
             Told::Offers { offers: Vec::new(), id: &none },
-            Told::Offer { event: Happened::Gone, reason: Some(Going::Expired), offer: Value::Null },
+            Told::Offer {
+                event: Happened::Gone,
+                reason: Some(Going::Withdrawn),
+                by: Some(MemberId(2)),
+                by_name: Some("Ann"),
+                offer: Value::Null,
+            },
             Told::Transfer(Moved::default()),
             Told::Ack { relayed: 1, stored: 1 },
             Told::State { members: Vec::new(), locked: true, sent_away: &away },

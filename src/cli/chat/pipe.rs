@@ -19,6 +19,7 @@ use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use self::ask::Held;
 use self::progress::Progress;
 use super::input::{self, Line};
 use super::json::{self, Told};
@@ -202,6 +203,8 @@ struct Pipe {
     /// The last number that was used.
     last: u64,
     drafts: VecDeque<Draft>,
+    /// A request that has to wait until it is known what is offered; nothing is read before it is carried out.
+    held: Option<Held>,
     /// Requests that were made of the server, by their numbers: what their answers carry.
     requests: VecDeque<(u64, Option<Value>)>,
     asked: u64,
@@ -243,6 +246,8 @@ enum Wake {
     Transfer(News),
     /// Nobody reads stdout any more.
     Deaf,
+    /// What is offered does not become known.
+    Unlisted,
     Tick,
 }
 
@@ -261,6 +266,7 @@ impl Pipe {
             journal: None,
             last: 0,
             drafts: VecDeque::new(),
+            held: None,
             requests: VecDeque::new(),
             asked: 0,
             line: 0,
@@ -305,9 +311,10 @@ impl Pipe {
         let gone = self.voice.watch()?;
         loop {
             let told = self.ready && (self.caught_up || !self.history || self.hurry == Hurry::Some);
-            let ending = matches!(source, Source::Over) && self.drafts.is_empty() && told;
+            let idle = self.drafts.is_empty() && self.held.is_none();
+            let ending = matches!(source, Source::Over) && idle && told;
             let moving = self.files.transfers.count() > 0;
-            if ending && self.waiting.count() == 0 && !moving {
+            if ending && self.waiting.count() == 0 && self.requests.is_empty() && !moving {
                 break;
             }
             let patience = match self.hurry {
@@ -317,11 +324,12 @@ impl Pipe {
             let left = self.waiting.deadline(patience).since(time::now());
             // A transfer takes as long as it takes, until a signal.
             let patient = moving && self.hurry == Hurry::None;
-            let gives_up = matches!(source, Source::Over) && self.ready && !patient;
+            let gives_up = matches!(source, Source::Over) && self.held.is_none() && self.ready && !patient;
             if gives_up && left.is_zero() || self.hurry == Hurry::Some && !self.ready {
                 break;
             }
-            let reads = self.ready && self.drafts.is_empty();
+            let reads = self.ready && idle;
+            let held = self.held.as_ref().map(|held| (held.since + patience).since(time::now()));
             let wake = tokio::select! {
                 biased;
                 () = stop.cancelled(), if !stopped => Wake::Stop,
@@ -330,6 +338,7 @@ impl Pipe {
                 news = self.files.transfers.next() => Wake::Transfer(news),
                 () = gone.notified(), if self.voice.broken().is_none() => Wake::Deaf,
                 () = tokio::time::sleep(left), if gives_up => Wake::Tick,
+                () = tokio::time::sleep(held.unwrap_or_default()), if held.is_some() => Wake::Unlisted,
                 () = tokio::time::sleep(self.progress.pause(time::now())) => Wake::Tick,
             };
             match wake {
@@ -347,8 +356,10 @@ impl Pipe {
                 Wake::Line(Some(line)) => self.read(line, &mut source, &room).await,
                 Wake::Transfer(news) => self.handle_transfer(news),
                 Wake::Deaf => self.voice.handle_gone(),
+                Wake::Unlisted => self.give_up_held(),
                 Wake::Tick => {}
             }
+            self.take_held(&room).await;
             self.report(matches!(source, Source::Over));
             self.flush(&room).await;
             if self.quits {
@@ -391,7 +402,7 @@ impl Pipe {
                     self.failed = Some(Failure::new(Exit::File, format!("cannot read stdin: {error}")));
                 }
             }
-            if self.drafts.len() < BATCH && self.failed.is_none() {
+            if self.drafts.len() < BATCH && self.held.is_none() && self.failed.is_none() {
                 next = source.at_once();
             }
         }
@@ -518,6 +529,11 @@ impl Pipe {
         if let (1.., why) = &self.unsent {
             let count = messages(self.unsent.0 as usize);
             return Err(Failure::new(Exit::Refused, format!("{count} not taken by the server: {why}")).into());
+        }
+        if let (count @ 1.., None) = (self.requests.len(), self.wrong) {
+            let requests = if count == 1 { "1 request".into() } else { format!("{count} requests") };
+            let message = format!("{requests} not answered by the server: it may be done or not");
+            return Err(Failure::new(Exit::Incomplete, message).into());
         }
         if let Some((count, exit)) = self.wrong {
             let lines = if count == 1 { "1 line".into() } else { format!("{count} lines") };

@@ -36,9 +36,11 @@ impl Room {
     /// A member's program says something about its user.
     pub fn handle_status(&mut self, connection: ConnectionId, status: Status, now: Moment) {
         let Some(id) = self.member_of(connection) else { return };
+        let muted = self.is_muted(id);
         let Some(member) = self.members.get_mut(&id) else { return };
         if let Some(away) = status.away {
-            member.away = away;
+            // Who is muted does not speak by the reason either; there is no answer that could refuse it.
+            member.away = if muted { away.map(|_| String::new()) } else { away };
         }
         if let Some(typing) = status.typing {
             member.typing_until = typing.then(|| now + limits::TYPING);
@@ -49,7 +51,16 @@ impl Room {
     /// A member wants another name.
     pub fn handle_rename(&mut self, connection: ConnectionId, request: u64, name: &str, now: Moment) {
         let Some(id) = self.member_of(connection) else { return };
+        let refuse = |code, message: String| {
+            let mut refusal = Refusal::new(code, message);
+            refusal.id = Some(request);
+            Control::Error(refusal)
+        };
         let answer = match name.parse::<Nick>() {
+            // Everybody is told of a name: it says something too.
+            Ok(_) if self.is_muted(id) => {
+                refuse(Code::Muted, "a host has muted you: until that ends your name stays".into())
+            }
             Ok(wish) => {
                 if let Some(member) = self.members.get_mut(&id) {
                     // Nobody is in their own way.
@@ -59,11 +70,7 @@ impl Room {
                 }
                 Control::Done { id: request }
             }
-            Err(error) => {
-                let mut refusal = Refusal::new(Code::Name, error.to_string());
-                refusal.id = Some(request);
-                Control::Error(refusal)
-            }
+            Err(error) => refuse(Code::Name, error.to_string()),
         };
         self.announce(id, now);
         self.outputs.push_back(Output::Send(connection, answer));

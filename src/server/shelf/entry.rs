@@ -10,6 +10,7 @@ use crate::id::{ConnectionId, MemberId, PublicKey, SessionId};
 use crate::room::{Person, Room};
 use crate::server::depot::{Record, Request, Stock};
 use crate::time::Moment;
+use crate::wire::control::By;
 use crate::wire::offer::OfferState;
 
 /// A person over several lives of the server: a key, or a guest's number in this life.
@@ -45,6 +46,8 @@ pub(super) struct Entry {
     /// When the others were last told, and whether there is more to tell.
     pub(super) told: Option<Moment>,
     pub(super) changed: bool,
+    /// The host who has asked for it to be withdrawn, where that is not its sender.
+    pub(super) by: Option<By>,
 }
 
 impl Who {

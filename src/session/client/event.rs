@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::chat::{Progress, Received};
 use crate::id::{MemberId, OfferNumber, TrackId};
-use crate::wire::control::{self, Gap, Member, Moderated, Refusal, Room, State, Track, Welcome};
+use crate::wire::control::{self, By, Gap, Member, Moderated, Refusal, Room, State, Track, Welcome};
 use crate::wire::offer::{Going, OfferState, Offered, Span};
 use crate::wire::{self, Frame, Rendition};
 
@@ -90,6 +90,8 @@ pub enum Event {
         offer: OfferNumber,
         /// Why.
         reason: Going,
+        /// The host who has withdrawn it, where that was not its sender.
+        by: Option<By>,
     },
     /// All offers have been told that were there when the session came up.
     OffersListed,

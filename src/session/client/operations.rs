@@ -10,6 +10,9 @@ use crate::time::Moment;
 use crate::wire::control::{self, Goodbye, Refusal, State, Status, Welcome};
 use crate::wire::{self, Code, Control, Frame};
 
+/// The number of the request for the name that the member had; programs count theirs from 1.
+const NAME: u64 = (1 << 53) - 1;
+
 impl Client {
     pub(super) fn handle_operation(&mut self, operation: Control, now: Moment) {
         match (operation, self.phase) {
@@ -73,6 +76,7 @@ impl Client {
             self.strangers = true;
         }
         self.resume_messages(&welcome, resumed);
+        self.keep_name(&welcome);
         self.events.push_back(Event::Up { welcome, resumed });
         if self.away.is_some() {
             self.say(&Control::Status(Status { typing: None, away: Some(self.away.clone()) }));
@@ -86,6 +90,37 @@ impl Client {
             self.say(&Control::Publish(publish));
         }
         self.want_keyframes(None);
+    }
+
+    /// The member keeps its name over a restart of the server, which calls it what the first of its programs
+    /// calls itself. Where that was one that has not been here before, the name is asked for, once.
+    fn keep_name(&mut self, welcome: &Welcome) {
+        let before = self.own.replace((welcome.member, welcome.epoch.clone()));
+        let is_forgotten = before.is_some_and(|(_, epoch)| epoch != welcome.epoch);
+        let wish = self.wish.clone();
+        if wish.is_none() && (!is_forgotten || self.profile.name.as_str() == welcome.name) {
+            return self.note_name(&welcome.name);
+        }
+        let (id, name) = wish.unwrap_or_else(|| (NAME, self.profile.name.clone()));
+        self.say(&Control::Rename { id, name: name.into() });
+    }
+
+    /// A request for a name is answered; what came of it is told with the next news of the member.
+    fn settle_name(&mut self, id: u64, done: bool) {
+        if let Some((_, name)) = self.wish.take_if(|(asked, _)| *asked == id)
+            && done
+            // The news may have come before, with a number behind the name.
+            && !self.profile.name.as_str().starts_with(&format!("{name}#"))
+        {
+            self.profile.name = name;
+        }
+    }
+
+    fn note_name(&mut self, name: &str) {
+        // What cannot be asked for is nothing to come back with.
+        if let Ok(name) = name.parse() {
+            self.profile.name = name;
+        }
     }
 
     /// An error instead of a welcome.
@@ -149,7 +184,12 @@ impl Client {
     fn handle_news(&mut self, operation: Control, now: Moment) {
         let event = match operation {
             Control::State(part) => return self.handle_state(part, now),
-            Control::Member(member) => Event::Member(member),
+            Control::Member(member) => {
+                if self.own.as_ref().is_some_and(|(own, _)| *own == member.member) {
+                    self.note_name(&member.name);
+                }
+                Event::Member(member)
+            }
             Control::MemberLeft { member } => Event::MemberLeft(member),
             Control::Track(track) => Event::Track(track),
             Control::TrackGone { track } => {
@@ -170,16 +210,18 @@ impl Client {
             Control::Offered(part) => return self.handle_offered(part, now),
             Control::Kept { offer, chunks } => Event::Kept { offer, chunks },
             Control::OfferState(state) => Event::OfferState(state),
-            Control::OfferGone { offer, reason } => {
+            Control::OfferGone { offer, reason, by } => {
                 self.forget_offer(offer);
-                Event::OfferGone { offer, reason }
+                Event::OfferGone { offer, reason, by }
             }
             Control::Offers { .. } => Event::OffersListed,
             Control::Room(room) => Event::Room(room),
             Control::Moderated(control::Moderated { action: control::Action::Unknown, .. }) => return,
             Control::Moderated(deed) => Event::Moderated(deed),
+            Control::Done { id: NAME } | Control::Error(Refusal { id: Some(NAME), .. }) => return,
             Control::Done { id } => {
                 self.older.take_if(|(asked, _)| *asked == id);
+                self.settle_name(id, true);
                 Event::Done { id }
             }
             Control::Ack(ack) => return self.handle_ack(&ack),
@@ -211,6 +253,7 @@ impl Client {
                 }
                 if let Some(id) = refusal.id {
                     self.older.take_if(|(asked, _)| *asked == id);
+                    self.settle_name(id, false);
                     self.publications.refuse(id);
                 }
                 Event::Refused(refusal)

@@ -42,12 +42,13 @@ impl Client {
         }
     }
 
-    /// Another name, please. Without a connection it is the name with which the next one begins.
+    /// Another name, please. What is not answered is asked for again with the next connection.
     pub fn rename(&mut self, id: u64, name: Nick) {
-        if self.is_up() {
-            self.say(&Control::Rename { id, name: name.to_string() });
+        match self.is_up() {
+            true => self.say(&Control::Rename { id, name: name.to_string() }),
+            false => self.profile.name = name.clone(),
         }
-        self.profile.name = name;
+        self.wish = Some((id, name));
     }
 
     /// As a host: something about the room or a member is to change.

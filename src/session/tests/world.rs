@@ -9,7 +9,7 @@ use crate::session::heartbeat::{Action, Heartbeat, Side};
 use crate::session::random::Random;
 use crate::simulation::link::{Arrival, Direction, Shape};
 use crate::time::Moment;
-use crate::wire::control::{Publish, Source, State, Track, TrackKind, Welcome};
+use crate::wire::control::{Member, Publish, Source, State, Track, TrackKind, Welcome};
 use crate::wire::{Control, Frame, Incoming, Media, Parser, Rendition};
 
 pub(super) const START: Moment = Moment::from_micros(1_000_000_000);
@@ -67,6 +67,11 @@ pub(super) struct Server {
     pub(super) pictures: Vec<Vec<(TrackId, u64, bool)>>,
     /// Says this instead of a welcome.
     pub(super) refuses: Option<Control>,
+    /// The names that were asked for, in hello and later.
+    pub(super) names: Vec<String>,
+    /// How the member is called, and in which life of the server.
+    pub(super) name: &'static str,
+    pub(super) epoch: &'static str,
 }
 
 impl Server {
@@ -79,6 +84,9 @@ impl Server {
             heartbeat: Heartbeat::new(Side::Server, START),
             pictures: Vec::new(),
             refuses: None,
+            names: Vec::new(),
+            name: "Ann",
+            epoch: "e",
         }
     }
 
@@ -108,13 +116,16 @@ impl Server {
             Control::Hello(_) if self.refuses.is_some() => answers.extend(self.refuses.clone()),
             Control::Hello(hello) => {
                 self.parser.admit();
+                self.names.push(hello.name);
                 let known = hello.resume.filter(|token| self.sessions.contains_key(token));
                 self.last += 1;
                 let token = known.unwrap_or(Secret([self.last as u8; 16]));
                 let fresh = Kept { session: SessionId(self.last), tracks: HashMap::new() };
                 let session = self.sessions.entry(token).or_insert(fresh).session;
                 self.current = Some(token);
-                answers.push(welcome(session, token, known.is_some()));
+                let Control::Welcome(welcome) = welcome(session, token, known.is_some()) else { return };
+                let (name, epoch) = (self.name.to_owned(), self.epoch.to_owned());
+                answers.push(Control::Welcome(Welcome { name, epoch, ..welcome }));
                 let track = Track { track: TrackId(900), member: MemberId(9), source: source() };
                 answers.push(Control::State(State { tracks: vec![track], more: true, ..State::default() }));
                 answers.push(Control::State(State::default()));
@@ -125,6 +136,11 @@ impl Server {
                 let kept = self.sessions.get_mut(&self.current.unwrap()).unwrap();
                 let track = *kept.tracks.entry(publish.id).or_insert(fresh);
                 answers.push(Control::Published { id: publish.id, track });
+            }
+            Control::Rename { id, name } => {
+                answers.push(Control::Member(Member::new(MemberId(1), &name)));
+                answers.push(Control::Done { id });
+                self.names.push(format!("rename {name}"));
             }
             Control::Ping { id } => answers.push(Control::Pong { id }),
             Control::Pong { id } => self.heartbeat.handle_pong(id, now),

@@ -222,7 +222,7 @@ pub(super) fn losses(chunks: &[u32]) -> Vec<Bytes> {
 }
 
 pub(super) fn gone() -> Bytes {
-    control(&Control::OfferGone { offer: OFFER, reason: Going::Withdrawn })
+    control(&Control::OfferGone { offer: OFFER, reason: Going::Withdrawn, by: None })
 }
 
 fn refused(code: Code, piece: Piece) -> Bytes {

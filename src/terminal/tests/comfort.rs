@@ -78,7 +78,10 @@ fn while_there_is_no_connection_nobody_is_said_to_be_here() {
     );
     assert!(contains(&rows, "not connected, next try in 2 s; what you say waits: connection refused"));
     assert_eq!(enter(&mut screen, "/lock"), []);
-    assert!(contains(&shown(&mut screen, 90, 20), "not connected: /lock has to wait"));
+    assert!(contains(&shown(&mut screen, 90, 20), "not connected: /lock was not done"));
+    screen.handle_event(Event::Up { name: "Ann".into(), read: None }, at(0.0));
+    assert!(!contains(&shown(&mut screen, 90, 20), "/lock was not done"));
+    screen.handle_event(Event::Down { why: "connection refused".into(), retry }, at(0.0));
     screen.input.clear();
     assert_eq!(enter(&mut screen, "/nick Zoë"), [Action::Rename("Zoë".into())]);
     assert!(contains(&shown(&mut screen, 90, 20), "not connected: you are called Zoë when the"));

@@ -54,7 +54,7 @@ fn what_is_offered_stands_in_the_conversation_and_how_it_goes_above_the_bar() {
     tell(&mut screen, Offer { to: Some("you".into()), ..offer(5, "x") }, OfferNews::New);
     tell(&mut screen, Offer { own: true, to: Some("Bo".into()), ..offer(6, "y") }, OfferNews::New);
     tell(&mut screen, Offer { own: true, ..complete(offer(6, "y")) }, OfferNews::Received(1));
-    let gone = Event::OfferGone { offer: offer(5, "x"), why: "was withdrawn".into() };
+    let gone = Event::OfferGone { offer: offer(5, "x"), why: "was withdrawn".into(), by: None };
     screen.handle_event(gone, at(0.0));
     screen.handle_event(Event::Moving(moving(0, false, "report.pdf")), at(0.0));
     screen.handle_event(Event::Moving(moving(4, true, "talk.mkv")), at(0.0));

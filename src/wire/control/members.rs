@@ -47,6 +47,16 @@ pub struct Moderated {
     pub by_name: String,
 }
 
+/// A host who has done something.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct By {
+    /// The host.
+    pub by: MemberId,
+    /// The host's name.
+    #[serde(deserialize_with = "scrubbed_label")]
+    pub by_name: String,
+}
+
 /// What a program says about its member. What is absent stays as it is.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Status {

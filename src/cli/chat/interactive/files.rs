@@ -56,8 +56,9 @@ impl Table<'_> {
             Change::Complete(number) => changed(self, number, OfferNews::Complete),
             Change::Received(number, count) => changed(self, number, OfferNews::Received(count)),
             Change::Changed(number) => changed(self, number, OfferNews::Changed),
-            Change::Gone(offer, reason) => {
-                vec![Event::OfferGone { offer: self.seen(&offer), why: board::gone(reason).into() }]
+            Change::Gone(offer, reason, by) => {
+                let by = by.map(|by| (by.by, by.by_name));
+                vec![Event::OfferGone { offer: self.seen(&offer), why: board::gone(reason).into(), by }]
             }
         }
     }
@@ -236,7 +237,9 @@ pub(super) fn noted(event: &Event) -> Option<String> {
         Event::Deed(deed) => Some(deed.sentence(None)),
         Event::Offer(offer, OfferNews::New) => Some(terminal::offered(offer, "conf-recv")),
         Event::Offer(offer, OfferNews::Complete) => Some(format!("{} is complete", terminal::named(offer))),
-        Event::OfferGone { offer, why } => Some(format!("{} {why}", terminal::named(offer))),
+        Event::OfferGone { offer, why, by } => {
+            Some(terminal::gone(offer, why, by.as_ref().map(|(_, name)| name.as_str())))
+        }
         _ => None,
     }
 }

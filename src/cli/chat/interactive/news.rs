@@ -93,7 +93,7 @@ impl Table<'_> {
                     return vec![Event::NoOlder(Some(refusal.to_string()))];
                 }
                 if asked(Asked::Name) {
-                    self.screen.handle_event(Event::Renamed, now());
+                    self.screen.handle_event(Event::NotRenamed, now());
                 }
                 Event::Warning(self.refused(&refusal))
             }

@@ -10,10 +10,37 @@ use crate::cli::chat::json::{self, Asked, Error, Kind, Told};
 use crate::id::{MemberId, Nick};
 use crate::limits;
 use crate::net::client::Handle;
+use crate::time::{self, Moment};
 use crate::wire::control::{Action, Status};
 
 /// Requests whose answers are awaited; the oldest is forgotten first.
 const REQUESTS: usize = 64;
+
+/// A request that is about what is offered, before that is known.
+#[derive(Debug)]
+pub(super) struct Held {
+    asked: Asked,
+    id: Option<Value>,
+    /// Since when it waits.
+    pub(super) since: Moment,
+}
+
+/// Why a request is not carried out, and what that means for the end of the program.
+pub(super) struct Wrong(Exit, String);
+
+impl Wrong {
+    /// It makes no sense, whatever there is.
+    pub(super) fn usage(message: impl Into<String>) -> Self {
+        Self(Exit::Usage, message.into())
+    }
+}
+
+/// What it is about is not there.
+impl From<String> for Wrong {
+    fn from(message: String) -> Self {
+        Self(Exit::Refused, message)
+    }
+}
 
 impl Pipe {
     /// One line of input. What makes no sense is answered, and the next line is taken.
@@ -26,24 +53,43 @@ impl Pipe {
         self.line += 1;
         if line.goes_on {
             let message = format!("the line is longer than {} bytes", json::LONGEST);
-            return self.object(Some(Exit::Usage), message, None);
+            return self.object(Exit::Usage, message, None);
         }
         if line.text.trim().is_empty() {
             return;
         }
         let (id, asked) = json::asked(&line.text);
-        // What is to be said must arrive for the program to end well; everything else has its answer.
-        let counts = matches!(asked, Err(_) | Ok(Asked::Message { .. } | Asked::Topic { .. }));
-        let result = match asked {
-            Ok(asked) => self.carry_out(asked, id.clone(), room).await.map_err(|why| (Exit::Refused, why)),
-            Err(why) => Err((Exit::Usage, why)),
-        };
-        if let Err((exit, message)) = result {
-            self.object(counts.then_some(exit), message, id.as_ref());
+        match asked {
+            Ok(asked) if asked.is_about_offers() && !self.files.is_listed() => {
+                self.held = Some(Held { asked, id, since: time::now() });
+            }
+            Ok(asked) => self.answer(asked, id, room).await,
+            Err(why) => self.object(Exit::Usage, why, id.as_ref()),
         }
     }
 
-    async fn carry_out(&mut self, asked: Asked, id: Option<Value>, room: &Handle) -> Result<(), String> {
+    async fn answer(&mut self, asked: Asked, id: Option<Value>, room: &Handle) {
+        if let Err(Wrong(exit, message)) = self.carry_out(asked, id.clone(), room).await {
+            self.object(exit, message, id.as_ref());
+        }
+    }
+
+    /// Carries out what waited until it was known what is offered, once it is.
+    pub(super) async fn take_held(&mut self, room: &Handle) {
+        if let Some(held) = self.held.take_if(|_| self.files.is_listed()) {
+            self.answer(held.asked, held.id, room).await;
+        }
+    }
+
+    /// It takes too long.
+    pub(super) fn give_up_held(&mut self) {
+        if let Some(held) = self.held.take() {
+            let message = "what is offered did not become known in time".to_owned();
+            self.object(Exit::Incomplete, message, held.id.as_ref());
+        }
+    }
+
+    async fn carry_out(&mut self, asked: Asked, id: Option<Value>, room: &Handle) -> Result<(), Wrong> {
         let status = |typing, away| Status { typing, away };
         match asked {
             Asked::Message { text, to, kind } => {
@@ -59,13 +105,13 @@ impl Pipe {
             }
             Asked::Back {} => room.status(status(None, Some(None))).await,
             Asked::Rename { name } => {
-                let name: Nick = name.parse().map_err(|error| format!("{error}"))?;
+                let name: Nick = name.parse().map_err(|error| Wrong::usage(format!("{error}")))?;
                 let request = self.request(id);
                 room.rename(request, name).await;
             }
             Asked::Moderate { action, member } => {
                 let member = match (action, member) {
-                    (Action::Unknown, _) => return Err("there is no such action".into()),
+                    (Action::Unknown, _) => return Err(Wrong::usage("there is no such action")),
                     (Action::Unkick, Some(name)) => Some(self.find_sent_away(&name)?),
                     (_, member) => member.map(|name| self.find(&name)).transpose()?,
                 };
@@ -85,14 +131,14 @@ impl Pipe {
         Ok(())
     }
 
-    fn add(&mut self, content: Content, to: Option<MemberId>, id: Option<Value>) -> Result<(), String> {
+    fn add(&mut self, content: Content, to: Option<MemberId>, id: Option<Value>) -> Result<(), Wrong> {
         if content.text().is_empty() && !matches!(content, Content::Topic(_)) {
-            return Err("the text is empty".into());
+            return Err(Wrong::usage("the text is empty"));
         }
         let mut parts = parts(content);
         match (parts.pop(), parts.is_empty()) {
             (Some(content), true) => self.drafts.push_back(Draft { content, to, id }),
-            _ => return Err(format!("the text is longer than {} bytes", super::LINE)),
+            _ => return Err(Wrong::usage(format!("the text is longer than {} bytes", super::LINE))),
         }
         Ok(())
     }
@@ -137,12 +183,15 @@ impl Pipe {
         self.requests.remove(at).map(|(_, id)| id)
     }
 
-    /// Says that a line was not carried out, which the end of the program says too where it `counts`.
-    fn object(&mut self, counts: Option<Exit>, message: String, id: Option<&Value>) {
-        if let Some(exit) = counts {
-            let (count, exit) = self.wrong.unwrap_or((0, exit));
-            self.wrong = Some((count + 1, exit));
-        }
+    /// Counts a line that was not carried out, which the end of the program says too.
+    pub(super) fn count_wrong(&mut self, exit: Exit) {
+        let (count, exit) = self.wrong.unwrap_or((0, exit));
+        self.wrong = Some((count + 1, exit));
+    }
+
+    /// Says that a line was not carried out.
+    fn object(&mut self, exit: Exit, message: String, id: Option<&Value>) {
+        self.count_wrong(exit);
         let error = Error { message, line: Some(self.line), id, ..Error::default() };
         self.voice.tell(&Told::Error(error));
     }

@@ -9,6 +9,7 @@ use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 
 use super::Pipe;
+use super::ask::Wrong;
 use crate::cli::chat::board::{self, Board, News as Change};
 use crate::cli::chat::json::{Happened, Moved, Told};
 use crate::cli::chat::lines;
@@ -48,6 +49,11 @@ impl Files {
             quiet,
         }
     }
+
+    /// Whether it is known what is offered.
+    pub(super) fn is_listed(&self) -> bool {
+        self.board.offers().is_listed()
+    }
 }
 
 impl Pipe {
@@ -59,15 +65,18 @@ impl Pipe {
                     self.list_offers(None);
                     continue;
                 }
-                Change::Gone(offer, reason) => {
+                Change::Gone(offer, reason, by) => {
                     let object = self.object_of(&offer);
                     self.voice.tell(&Told::Offer {
                         event: Happened::Gone,
                         reason: Some(reason),
+                        by: by.as_ref().map(|by| by.by),
+                        by_name: by.as_ref().map(|by| by.by_name.as_str()),
                         offer: object,
                     });
                     let seen = board::seen(&offer, &self.roster, &self.files.memory);
-                    self.note_offer(&format!("{} {}", terminal::named(&seen), board::gone(reason)));
+                    let by = by.as_ref().map(|by| by.by_name.as_str());
+                    self.note_offer(&terminal::gone(&seen, board::gone(reason), by));
                     continue;
                 }
                 Change::New(number) => (Happened::New, number),
@@ -78,7 +87,13 @@ impl Pipe {
             let Some(offer) = self.files.board.offers().by_number(number) else { continue };
             let object = self.object_of(offer);
             let seen = board::seen(offer, &self.roster, &self.files.memory);
-            self.voice.tell(&Told::Offer { event: happened, reason: None, offer: object });
+            self.voice.tell(&Told::Offer {
+                event: happened,
+                reason: None,
+                by: None,
+                by_name: None,
+                offer: object,
+            });
             match happened {
                 Happened::New => self.note_offer(&terminal::offered(&seen, "conf-recv")),
                 Happened::Complete => self.note_offer(&format!("{} is complete", terminal::named(&seen))),
@@ -94,14 +109,15 @@ impl Pipe {
     }
 
     /// The number of the offer that a number or a name means.
-    pub(super) fn find_offer(&self, what: &Value) -> Result<&Offer, String> {
+    pub(super) fn find_offer(&self, what: &Value) -> Result<&Offer, Wrong> {
         let what = match what {
             Value::Number(number) => number.to_string(),
             Value::String(name) => name.clone(),
-            _ => return Err("offer is a number or a name".into()),
+            _ => return Err(Wrong::usage("offer is a number or a name")),
         };
         let shown = || crate::text::for_log(what.as_bytes(), 100);
-        self.files.board.offers().find(&what).ok_or_else(|| format!("nothing called {} is offered", shown()))
+        let offer = self.files.board.offers().find(&what);
+        offer.ok_or_else(|| format!("nothing called {} is offered", shown()).into())
     }
 
     pub(super) fn get(
@@ -109,7 +125,7 @@ impl Pipe {
         what: &Value,
         directory: Option<String>,
         id: Option<Value>,
-    ) -> Result<(), String> {
+    ) -> Result<(), Wrong> {
         let offer = self.find_offer(what)?;
         let job = Get {
             offer: offer.state.offer_id,
@@ -118,7 +134,7 @@ impl Pipe {
             directory: directory.map(PathBuf::from).unwrap_or_default(),
             text: false,
         };
-        self.files.transfers.begin(Job::Get(job), id).map(drop)
+        Ok(self.files.transfers.begin(Job::Get(job), id).map(drop)?)
     }
 
     pub(super) fn send(
@@ -126,15 +142,15 @@ impl Pipe {
         paths: Vec<String>,
         to: Option<String>,
         id: Option<Value>,
-    ) -> Result<(), String> {
-        let Some(first) = paths.first() else { return Err("paths is empty".into()) };
+    ) -> Result<(), Wrong> {
+        let Some(first) = paths.first() else { return Err(Wrong::usage("paths is empty")) };
         let title = first.clone();
         let job = Send { paths: paths.into_iter().map(PathBuf::from).collect(), to, title };
-        self.files.transfers.begin(Job::Send(job), id).map(drop)
+        Ok(self.files.transfers.begin(Job::Send(job), id).map(drop)?)
     }
 
-    pub(super) fn cancel(&mut self, transfer: u32) -> Result<(), String> {
-        self.files.transfers.about(transfer).ok_or("there is no such transfer")?;
+    pub(super) fn cancel(&mut self, transfer: u32) -> Result<(), Wrong> {
+        self.files.transfers.about(transfer).ok_or_else(|| "there is no such transfer".to_owned())?;
         self.files.transfers.cancel(transfer);
         Ok(())
     }
@@ -218,7 +234,7 @@ impl Pipe {
     }
 
     /// The number of an offer, for withdrawing it.
-    pub(super) fn offer_number(&self, what: &Value) -> Result<OfferNumber, String> {
+    pub(super) fn offer_number(&self, what: &Value) -> Result<OfferNumber, Wrong> {
         self.find_offer(what).map(|offer| offer.state.offer)
     }
 }

@@ -4,6 +4,7 @@ use std::io::{self, Write};
 
 use super::Pipe;
 use crate::chat::Received;
+use crate::cli::Exit;
 use crate::cli::chat::hosts;
 use crate::cli::chat::json::{Connection, Error, Message, News, Someone, Told};
 use crate::id::MemberId;
@@ -94,7 +95,11 @@ impl Pipe {
                 }
             }
             Event::Refused(refusal) => {
-                let id = refusal.id.and_then(|id| self.answered(id)).flatten();
+                let answered = refusal.id.and_then(|id| self.answered(id));
+                if answered.is_some() {
+                    self.count_wrong(Exit::Refused);
+                }
+                let id = answered.flatten();
                 self.voice.tell(&Told::Error(Error { id: id.as_ref(), ..Error::refusal(&refusal, None) }));
             }
             Event::Down { reason, retry_in, attempt } => {

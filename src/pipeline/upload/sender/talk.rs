@@ -65,7 +65,7 @@ impl Sender {
                 return Err(Error::Gone(Going::Removed));
             }
             Event::OffersListed => self.told = true,
-            Event::OfferGone { offer, reason } if Some(offer) == self.number => {
+            Event::OfferGone { offer, reason, .. } if Some(offer) == self.number => {
                 self.memory.forget();
                 return Err(Error::Gone(reason));
             }

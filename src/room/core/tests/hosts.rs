@@ -1,7 +1,7 @@
 //! What hosts do, who is told, and who may come back.
 
 use super::*;
-use crate::wire::control::{Action, Moderated, SentAway};
+use crate::wire::control::{Action, Moderated, SentAway, Status};
 
 fn key(n: u8) -> PublicKey {
     PublicKey([n; 32])
@@ -263,4 +263,21 @@ fn s07_names_that_look_alike_get_numbers() {
     let renamed = |o: &Output| matches!(o, Output::Broadcast(Control::Member(m)) if m.name == "\u{421}y#2");
     room.handle_timeout(at(9_000));
     assert!(told.iter().chain(&outputs(&mut room)).any(renamed), "{told:?}");
+}
+
+#[test]
+fn who_is_muted_says_nothing_by_a_name_or_a_reason() {
+    let mut room = meeting();
+    moderate(&mut room, 1, Action::Mute, Some(2), at(5_000));
+    room.handle_rename(ConnectionId(2), 7, "I say hello", at(10_000));
+    let told = outputs(&mut room);
+    assert_eq!(refusal(&told).map(|(code, _)| code), Some(Code::Muted), "{told:?}");
+    let away = |why: &str| Status { typing: None, away: Some(Some(why.into())) };
+    room.handle_status(ConnectionId(2), away("hello"), at(15_000));
+    let member = |room: &Room| room.describe_member(MemberId(2)).unwrap();
+    assert_eq!((member(&room).name.as_str(), member(&room).away.as_deref()), ("Bo", Some("")));
+    moderate(&mut room, 1, Action::Unmute, Some(2), at(20_000));
+    room.handle_rename(ConnectionId(2), 7, "Bob", at(25_000));
+    room.handle_status(ConnectionId(2), away("tea"), at(30_000));
+    assert_eq!((member(&room).name.as_str(), member(&room).away.as_deref()), ("Bob", Some("tea")));
 }
