@@ -277,7 +277,7 @@ fn a_look_on_the_wire_is_state_offers_and_goodbye() {
     }
 }
 
-/// Four who have offered so much that what a look tells of it does not fit into the kernel's buffers.
+/// Some who have offered so much that what a look tells of it does not fit into the kernel's buffers.
 fn crowd(host: &Host) -> Vec<Peer> {
     let mut watcher = Peer::connect(host.address);
     watcher.hello(wants_offers("Watcher"));
@@ -325,7 +325,8 @@ fn s01_lookers_that_read_nothing_are_let_go_and_do_not_hold_up_a_stop() {
     Peer::join(host.address, "Bob");
     assert!(Peer::look_patiently(host.address, |_| hello("Eve")) > 0);
     let waited = time::now().since(begun);
-    assert!(waited < Duration::from_secs(20), "as slowly as one may take it: {waited:?}");
+    // Before the kernel gives it up, too.
+    assert!(waited < Duration::from_secs(14), "{waited:?}");
     drop(held);
     let again = stuck(&host);
     let stopping = time::now();
