@@ -5,6 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use tokio::sync::{Notify, mpsc, oneshot};
 
+#[expect(unused_imports, reason = "for the documentation")]
+use super::Event;
 use super::Stats;
 use crate::chat::{Content, Full};
 use crate::id::{MemberId, Nick, OfferNumber, TrackId};

@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 use crate::net::tcp;
 
 /// File frames are taken from the program while less than this waits to be written.
-const BULK: usize = 512 * 1024;
+pub(super) const BULK: usize = 512 * 1024;
 /// Buffers in one write.
 const VECTORS: usize = 16;
 
