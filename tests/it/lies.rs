@@ -10,7 +10,6 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use confkit::files::sink::Directory;
-use confkit::net::client::Config;
 use confkit::pipeline::download::{self, IfExists, Room, Target};
 use confkit::transfer::{Manifest, Rules};
 use confkit::wire::offer::Fetch;
@@ -24,6 +23,7 @@ use crate::support::liar::{Liar, Lie};
 use crate::support::programs::{PATIENCE, program};
 use crate::support::random;
 use crate::support::scene::output;
+use crate::support::taker::guest;
 
 const SIZE: usize = 3 * CHUNK as usize + 1_000;
 
@@ -124,20 +124,7 @@ async fn f01_f02_f03_f05_f07_f10_of_2000_hostile_lists_over_the_wire_none_writes
         (0..count).map(|_| hostile::list(|low, high| random.between(low, high), Some(&evil))).collect();
     let lies = lists.iter().zip(1..).map(|(pieces, number)| hostile_lie(number, pieces.clone()));
     let liar = Liar::start(lies.collect());
-    let mut room = Room::join(Config {
-        ask: None,
-        address: liar.room().parse().unwrap(),
-        name: "Bob".parse().unwrap(),
-        key: None,
-        password: None,
-        messages: None,
-        offers: true,
-        look: false,
-        client: "test".into(),
-        subscribe: vec![],
-        reconnect: Some(0),
-        connect_timeout: PATIENCE,
-    });
+    let mut room = Room::join(guest(&liar.room(), "Bob", Some(0)));
     room.listed().await.unwrap();
     let ids: Vec<_> = room.offers().iter().map(|offer| offer.state.offer_id).collect();
     assert_eq!(ids.len(), lists.len());

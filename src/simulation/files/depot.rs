@@ -74,17 +74,16 @@ impl Depot {
         }
     }
 
+    /// The chunks that are not safe yet.
+    fn take_open(&mut self) -> Vec<u32> {
+        let syncing = self.syncing.take().into_iter().flat_map(|(_, chunks)| chunks);
+        syncing.chain(self.unsynced.drain(..)).collect()
+    }
+
     /// The server is killed, or the machine loses power; how many chunks that has cost.
     pub(super) fn crash(&mut self, power: bool) -> u64 {
-        let open: Vec<u32> = self
-            .syncing
-            .take()
-            .into_iter()
-            .flat_map(|(_, chunks)| chunks)
-            .chain(self.unsynced.drain(..))
-            .collect();
         let mut lost = 0;
-        for chunk in open {
+        for chunk in self.take_open() {
             // What is whole in its slot is found at the next start.
             if power && self.random.between(0, 1) == 0 {
                 self.written.remove(&chunk);
@@ -99,13 +98,7 @@ impl Depot {
 
     /// A sync fails: the chunks that must come again.
     pub(super) fn fail_to_sync(&mut self) -> Vec<u32> {
-        let lost: Vec<u32> = self
-            .syncing
-            .take()
-            .into_iter()
-            .flat_map(|(_, chunks)| chunks)
-            .chain(self.unsynced.drain(..))
-            .collect();
+        let lost = self.take_open();
         for chunk in &lost {
             self.written.remove(chunk);
         }

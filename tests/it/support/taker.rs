@@ -35,22 +35,27 @@ impl Taken {
     }
 }
 
+/// A guest who wants to be told of offers; `tries` in a row to come back.
+pub fn guest(room: &str, name: &str, tries: Option<u32>) -> Config {
+    Config {
+        address: room.parse().unwrap(),
+        name: name.parse().unwrap(),
+        key: None,
+        password: None,
+        messages: None,
+        offers: true,
+        look: false,
+        client: "test".into(),
+        subscribe: vec![],
+        reconnect: tries,
+        connect_timeout: PATIENCE,
+        ask: None,
+    }
+}
+
 impl Taker {
     pub async fn join(room: &str, name: &str) -> Self {
-        let (handle, events) = client::connect(Config {
-            address: room.parse().unwrap(),
-            name: name.parse().unwrap(),
-            key: None,
-            password: None,
-            messages: None,
-            offers: true,
-            look: false,
-            client: "test".into(),
-            subscribe: vec![],
-            reconnect: None,
-            connect_timeout: PATIENCE,
-            ask: None,
-        });
+        let (handle, events) = client::connect(guest(room, name, None));
         let mut taker = Self { handle, events, requests: 0, abouts: BTreeMap::new() };
         taker.find(|event| matches!(event, Event::State(_)).then_some(())).await;
         taker

@@ -5,6 +5,7 @@ use confkit::wire::Frame;
 use confkit::wire::control::TrackKind;
 
 use super::programs::PATIENCE;
+use super::taker::guest;
 
 /// Sees everything that it is sent.
 pub struct Watcher {
@@ -15,20 +16,9 @@ pub struct Watcher {
 impl Watcher {
     /// Joins `room` and waits until that is done.
     pub async fn join(room: &str) -> Self {
-        let (handle, events) = client::connect(Config {
-            address: room.parse().unwrap(),
-            name: "Watcher".parse().unwrap(),
-            key: None,
-            password: None,
-            messages: None,
-            offers: false,
-            look: false,
-            client: "test".into(),
-            subscribe: vec![TrackKind::Video],
-            reconnect: None,
-            connect_timeout: PATIENCE,
-            ask: None,
-        });
+        let guest = guest(room, "Watcher", None);
+        let config = Config { offers: false, subscribe: vec![TrackKind::Video], ..guest };
+        let (handle, events) = client::connect(config);
         let mut watcher = Self { _handle: handle, events };
         watcher.find(|event| matches!(event, Event::State(_)).then_some(())).await;
         watcher
